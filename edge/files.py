@@ -1,0 +1,62 @@
+"""Writing that leaves the old file or the new one, never half of either."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge.errors import OutputError
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Give a partial name beside `path` to write to; renamed to `path` on success, removed on any failure.
+
+    The partial name keeps the suffix, since writers of video and models choose their format by it.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text by way of a partial file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write one JSON document, indented, by way of a partial file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal, read in pieces."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""Images from files and between stages: always uint8 BGR, whatever the file held."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InputError
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read one image file as (height, width, 3) uint8 BGR; grey, alpha and 16 bit are converted.
+
+    Raises:
+        InputError: missing, unreadable, truncated or empty file.
+    """
+    try:
+        blob = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"wanted an image file, cannot read {path}: {error.strerror or error}") from error
+    return decode_image(blob, str(path))
+
+
+def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Decode an encoded image (1-D uint8) to (height, width, 3) uint8 BGR; `name` is for the message.
+
+    Raises:
+        InputError: the bytes are not a whole image.
+    """
+    if blob.size == 0:
+        raise InputError(f"wanted an image in {name}, found an empty file: copy it again")
+    try:
+        image = cv2.imdecode(blob, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"wanted an image in {name}, OpenCV refused it ({error.err}): copy it again") from error
+    if image is None or image.size == 0:
+        raise InputError(f"wanted an image in {name}, found {blob.size} bytes that OpenCV cannot decode: copy it again or convert it to PNG")
+    return image.astype(np.uint8, copy=False)
+
+
+def to_bgr(image: NDArray[np.generic], name: str = "image") -> NDArray[np.uint8]:
+    """Bring an array to (height, width, 3) uint8 BGR: grey is spread, alpha dropped, 16 bit scaled down.
+
+    Raises:
+        InputError: not uint8 or uint16, an empty side, or neither 1, 3 nor 4 channels.
+    """
+    if image.ndim not in (2, 3) or 0 in image.shape[:2] or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise InputError(f"wanted {name} of (height, width) with 1, 3 or 4 channels, found an array of shape {image.shape}")
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise InputError(f"wanted {name} as 8 or 16 bit unsigned integers, found {image.dtype}")
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels == 1:
+        return cv2.cvtColor(image.reshape(image.shape[:2]), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(image[:, :, :3], np.uint8)
+
+
+def fit_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize a crop to the classifier's square input, (size, size, 3) uint8: area averaging down, bilinear up.
+
+    Training, export and the board all come through here, so that they see the same pixels.
+    """
+    shrinks = max(crop.shape[:2]) > size
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(np.uint8, copy=False)

@@ -1,0 +1,81 @@
+"""What a sign survives: shift, scale, rotation, light, blur, noise, distance. Never a mirror or a half turn: they make other signs."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROTATION_DEGREES = 15.0
+SHIFT_SHARE = 0.08
+SCALE_RANGE = (0.85, 1.15)
+STRETCH_RANGE = (0.92, 1.08)
+CONTRAST_RANGE = (0.55, 1.5)
+BRIGHTNESS = 45.0
+NOISE_SHARE = 0.2
+SMALLEST_SEEN_PX = 14
+
+
+def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a varied view of one sign.
+
+    Args:
+        crop: (height, width, 3) uint8 BGR, the sign with its margin.
+        size: side of the result, pixels.
+        rng: the only source of chance, so that a seed repeats the view.
+
+    Returns:
+        (size, size, 3) uint8 BGR.
+    """
+    view = _warp(crop, size, rng)
+    if rng.random() < 0.3:
+        view = _farther(view, rng)
+    if rng.random() < 0.3:
+        view = _blur(view, rng)
+    lit = _light(view, rng)
+    if rng.random() < 0.4:
+        strength = rng.uniform(0.5, 2.0 + NOISE_SHARE * float(lit.std()))
+        lit = lit + rng.standard_normal(lit.shape, np.float32) * np.float32(strength)
+    return np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def _warp(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    limit = size * 3 // 2
+    if max(crop.shape[:2]) > limit:  # the bilinear warp below would alias
+        crop = cv2.resize(crop, (limit, limit), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    height, width = crop.shape[:2]
+    angle = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
+    scale, stretch = rng.uniform(*SCALE_RANGE), rng.uniform(*STRETCH_RANGE)
+    shift = rng.uniform(-SHIFT_SHARE, SHIFT_SHARE, 2) * size
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = scale * turn @ np.diag([size / width * stretch, size / height / stretch])
+    offset = np.full(2, (size - 1) / 2) + shift - linear @ np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = np.column_stack([linear, offset])
+    return cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)
+
+
+def _farther(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    side = int(rng.integers(min(SMALLEST_SEEN_PX, view.shape[0]), view.shape[0] + 1))
+    small = cv2.resize(view, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, view.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def _blur(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    if rng.random() < 0.5:
+        return cv2.GaussianBlur(view, (0, 0), rng.uniform(0.3, 1.5)).astype(np.uint8, copy=False)
+    length = int(rng.choice([3, 5, 7]))
+    direction = rng.uniform(0.0, np.pi)
+    reach = np.array([np.cos(direction), np.sin(direction)]) * (length - 1) / 2
+    kernel = np.zeros((length, length), np.float32)
+    for step in np.linspace(-1.0, 1.0, 2 * length):
+        x, y = np.rint((length - 1) / 2 + step * reach).astype(int)
+        kernel[y, x] = 1.0
+    return cv2.filter2D(view, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)
+
+
+def _light(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+    lit = view.astype(np.float32)
+    mean = lit.mean()
+    darker = min(BRIGHTNESS, 0.4 * float(mean))  # a photo taken at dusk has no more to lose
+    tint = rng.uniform(0.93, 1.07, 3).astype(np.float32)
+    return ((lit - mean) * np.float32(rng.uniform(*CONTRAST_RANGE)) + mean) * tint + np.float32(rng.uniform(-darker, BRIGHTNESS))
