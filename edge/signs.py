@@ -7,6 +7,7 @@ y down, so (0.5, 0.5) is the middle of the face. A master is drawn once, large, 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class Canvas:
 
     def __init__(self, side_px: int) -> None:
         """Make an empty canvas of `side_px` pixels a side."""
-        self.image: NDArray[np.uint8] = np.full((side_px, side_px, 4), (*WHITE, 0), np.uint8)
+        self.image: NDArray[np.uint8] = np.tile(np.array([*WHITE, 0], np.uint8), (side_px, side_px, 1))
 
     def fill(self, points: Points, colour: Colour) -> None:
         """Fill a polygon, (n, 2) in units of the side."""
@@ -46,7 +47,7 @@ class Canvas:
 
     def stroke(self, path: Points, width: float, colour: Colour) -> None:
         """Draw a line of `width` along a path, (n, 2): square ends, round joints."""
-        for start, end in zip(path[:-1], path[1:], strict=True):
+        for start, end in itertools.pairwise(path):
             aside = _normal(start, end) * width / 2
             self.fill(np.stack([start + aside, end + aside, end - aside, start - aside]), colour)
         for joint in path[1:-1]:
