@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from edge.errors import EngineError
 from edge.manifest import Bundle, ModelSpec
 
-ENGINES = ("auto", "onnxruntime", "fake")
-PRECISIONS = ("auto", "int8-cpu", "fp16", "fp32")
+ENGINES = ("auto", "tensorrt", "onnxruntime", "fake")
+PRECISIONS = ("auto", "int8", "fp16", "int8-cpu", "fp32")
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
 
-class Engine(Protocol, AbstractContextManager["Engine", None]):  # type: ignore[misc]
+class Engine(Protocol, AbstractContextManager["Engine", None]):
     """A loaded model. Attributes: `name` of the library, `precision` it computes in, `spec` of the model."""
 
     name: str
@@ -53,9 +53,14 @@ def open_engine(bundle: Bundle, role: str, *, engine: str = "auto", precision: s
 
     Raises:
         BundleError: no such model, or a damaged file.
-        EngineError: the library refuses the model.
+        EngineError: an option that is none of those named, or the library refuses the model.
         MissingDependency: the library is not installed.
     """
+    for option, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS), ("provider", provider, PROVIDERS)):
+        if value not in known:
+            raise EngineError(f"wanted {option} {', '.join(known)}, found {value!r}: choose one of these")
+    if engine == "tensorrt":
+        raise EngineError("wanted engine tensorrt, this version of signwing runs models with ONNX Runtime alone: choose --engine onnxruntime")
     precision = "int8-cpu" if precision == "auto" else precision
     spec = bundle.model(role, "fp16" if precision == "fp32" else precision)
     if engine == "fake":

@@ -33,7 +33,8 @@ class FakeEngine:
         # One row at a time: a matrix product may round a row differently in another batch.
         rows = np.stack([(image.reshape(-1).astype(np.float32) / 32.0) @ self._projection for image in images])
         powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).reshape(len(images), *self.spec.output.shape[1:]).astype(np.float32, copy=False)
+        shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+        return shares.reshape(len(images), *self.spec.output.shape[1:]).astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Forget the projection."""

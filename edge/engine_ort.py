@@ -39,11 +39,13 @@ class OrtEngine:
         options.log_severity_level = ONLY_ERRORS
         # A thread that spins while it waits burns a core between frames; the latency it saves is below a tenth of a millisecond.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        model = _widened(path) if precision == "fp32" else str(path)
         try:
-            model = _widened(path) if precision == "fp32" else str(path)
             self._session: ort.InferenceSession | None = ort.InferenceSession(model, options, providers=[wanted])
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise EngineError(f"wanted an ONNX model in {path}, onnxruntime refused it: {' '.join(str(error).split())[:200]}: export the bundle again") from error
+            raise EngineError(
+                f"wanted an ONNX model in {path}, onnxruntime refused it: {' '.join(str(error).split())[:200]}: export the bundle again"
+            ) from error
         self.spec, self.precision = spec, precision
         self._check_graph(path)
 
@@ -52,7 +54,9 @@ class OrtEngine:
         for found, wanted, kind in ((self._session.get_inputs(), self.spec.input, "input"), (self._session.get_outputs(), self.spec.output, "output")):
             held = [(f.name, f.type, tuple(s if isinstance(s, int) else -1 for s in f.shape)) for f in found]
             if held != [(wanted.name, TYPES[wanted.dtype], wanted.shape)]:
-                raise EngineError(f"wanted {kind} {wanted.name} {wanted.dtype} {wanted.shape} in {path}, found {held}: the model is not of this bundle, export it again")
+                raise EngineError(
+                    f"wanted {kind} {wanted.name} {wanted.dtype} {wanted.shape} in {path}, found {held}: the model is not of this bundle, export it again"
+                )
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model on (n, height, width, 3) uint8 BGR; returns float32 (n, ...)."""

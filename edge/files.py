@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edge.errors import OutputError
+from edge.errors import OutputError, SignwingError
 
 
 @contextmanager
@@ -27,11 +26,14 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        os.replace(beside, path)
+        beside.replace(path)
+    except SignwingError:  # some are OSErrors too, and say better what is wrong
+        raise
     except OSError as error:
         raise OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed by now, or never made
+            beside.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -66,6 +66,7 @@ LABELS: tuple[str, ...] = (
     "End of no overtaking by lorries",
 )
 CLASSES = len(LABELS)
+_CLASS_IDS = {str(class_id): class_id for class_id in range(CLASSES)}
 
 
 @dataclass(frozen=True)
@@ -102,23 +103,31 @@ def read_test(root: Path) -> list[Photo]:
 
 
 def _read_csv(root: Path, name: str) -> Iterable[tuple[Path, int]]:
+    if not (root / name).is_file():
+        root = root / "gtsrb"  # of a folder with several data sets
     table = root / name
     if not table.is_file():
-        raise DataError(f"wanted a GTSRB folder with Train.csv and Test.csv, found no {name} in {root}: give --data the folder that holds it")
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if rows.fieldnames is None or not {"ClassId", "Path"} <= set(rows.fieldnames):
-            raise DataError(f"wanted columns ClassId and Path in {table}, found {rows.fieldnames}: download the csv again")
-        found = [(root / row["Path"], _class_id(row["ClassId"], table)) for row in rows]
+        raise DataError(f"wanted a GTSRB folder with Train.csv and Test.csv, found no {name} in {root.parent} or {root}: give --data the folder that holds it")
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None or not {"ClassId", "Path"} <= set(rows.fieldnames):
+                raise DataError(f"wanted columns ClassId and Path in {table}, found {rows.fieldnames}: download the csv again")
+            found = [_entry(root, row, table) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"wanted a csv in UTF-8 in {table}, cannot read it ({error}): download the csv again") from error
     if not found:
         raise DataError(f"wanted photos listed in {table}, found only a header: download the csv again")
     return found
 
 
-def _class_id(text: str, table: Path) -> int:
-    if not text.isdigit() or int(text) >= CLASSES:
-        raise DataError(f"wanted a ClassId from 0 to {CLASSES - 1} in {table}, found {text!r}: download the csv again")
-    return int(text)
+def _entry(root: Path, row: dict[str, str | None], table: Path) -> tuple[Path, int]:
+    path, text = row["Path"], row["ClassId"]
+    if not path or text is None:  # csv gives None for what a short row lacks
+        raise DataError(f"wanted a ClassId and a Path in every row of {table}, found a row without: download the csv again")
+    if text not in _CLASS_IDS:
+        raise DataError(f"wanted a ClassId from 0 to {CLASSES - 1} in {table}, found {text[:20]!r}: download the csv again")
+    return root / path, _CLASS_IDS[text]
 
 
 def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
@@ -138,7 +147,9 @@ def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> tu
     valid: set[tuple[int, str]] = set()
     for class_id, names in sorted(tracks.items()):
         if len(names) < 2:
-            raise DataError(f"wanted at least 2 tracks of class {class_id} ({LABELS[class_id]}) to split by track, found {len(names)}: add photos of another sign")
+            raise DataError(
+                f"wanted at least 2 tracks of class {class_id} ({LABELS[class_id]}) to split by track, found {len(names)}: add photos of another sign"
+            )
         count = min(max(1, round(len(names) * valid_share)), len(names) - 1)
         valid |= {(class_id, name) for name in random.Random(f"{seed}:{class_id}").sample(sorted(names), count)}
     held = [(photo.class_id, photo.track) in valid for photo in photos]
@@ -157,5 +168,7 @@ def score(predicted: NDArray[np.integer[Any]], class_ids: NDArray[np.integer[Any
     if len(class_ids) == 0:
         raise DataError("wanted at least one labelled photo to score, found none")
     right = predicted == class_ids
-    per_class = {str(c): {"label": LABELS[c], "n": int((class_ids == c).sum()), "top1": float(right[class_ids == c].mean())} for c in np.unique(class_ids).tolist()}
+    per_class = {
+        str(c): {"label": LABELS[c], "n": int((class_ids == c).sum()), "top1": float(right[class_ids == c].mean())} for c in np.unique(class_ids).tolist()
+    }
     return {"n": len(class_ids), "top1": float(right.mean()), "per_class": per_class}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edge.errors import InputError
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -34,6 +36,8 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """
     if blob.size == 0:
         raise InputError(f"wanted an image in {name}, found an empty file: copy it again")
+    if _lacks_its_end(blob.tobytes()):
+        raise InputError(f"wanted a whole image in {name}, found a JPEG without its end: copy it again")
     try:
         image = cv2.imdecode(blob, cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -43,7 +47,12 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
-def to_bgr(image: NDArray[np.generic], name: str = "image") -> NDArray[np.uint8]:
+def _lacks_its_end(blob: bytes) -> bool:
+    """Tell a JPEG that is cut off, whose rest OpenCV 4 would paint grey: its end marker follows the last start of scan; those before are a thumbnail's."""
+    return blob.startswith(_JPEG_START) and blob.rfind(_JPEG_END) < max(blob.rfind(_JPEG_SCAN), 1)
+
+
+def to_bgr(image: NDArray[Any], name: str = "image") -> NDArray[np.uint8]:
     """Bring an array to (height, width, 3) uint8 BGR: grey is spread, alpha dropped, 16 bit scaled down.
 
     Raises:

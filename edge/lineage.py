@@ -9,6 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge.machine import describe
+
+RESULT_SCHEMA = 1
+
 
 def now() -> str:
     """Return the present time as ISO 8601 in UTC, to the second."""
@@ -18,6 +22,11 @@ def now() -> str:
 def lineage(*packages: str) -> dict[str, Any]:
     """Return `made_at`, `commit` (None outside a checkout; "+" behind it means local changes), `python` and the versions of `packages` (None if absent)."""
     return {"made_at": now(), "commit": _commit(), "python": platform.python_version(), "versions": {name: _version(name) for name in packages}}
+
+
+def result(command: str, started_at: str, conditions: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+    """Return one `--json` document: the keys that every result has (schema, command, machine, conditions, started_at), then its figures."""
+    return {"schema": RESULT_SCHEMA, "command": command, "machine": describe(), "conditions": conditions, "started_at": started_at, **figures}
 
 
 def _version(name: str) -> str | None:

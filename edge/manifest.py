@@ -6,9 +6,11 @@ The manifest is checked field by field as it is read; a model's bytes are checke
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+import re
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
@@ -16,7 +18,10 @@ from edge.files import sha256_of, write_json
 SCHEMA = 1
 MANIFEST = "manifest.json"
 SHIPPED = Path(__file__).resolve().parent / "models"
-DTYPES = ("uint8", "float32")
+
+_LONGEST_SIDE = 1 << 16
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
 
@@ -129,15 +134,15 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"wanted a bundle (a folder with {MANIFEST}), found none in {folder}: make one with `python -m export bundle`")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"wanted JSON in {path}, cannot read it ({error}): copy the bundle again") from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
-    if schema != SCHEMA:
+    if type(schema) is not int or schema != SCHEMA:
         cure = "update signwing" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
         raise BundleError(f"wanted a manifest of schema {SCHEMA} in {path}, found {schema!r}: {cure}")
     try:
         return Bundle(folder, _manifest(raw))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ValueError, OverflowError) as error:
         raise BundleError(f"wanted a complete manifest in {path}, found a fault ({error}): export the bundle again") from error
 
 
@@ -151,46 +156,59 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _manifest(raw: dict[str, Any]) -> Manifest:
-    models = tuple(_model(model) for model in _typed(raw, "models", list))
-    labels = tuple(str(label) for label in _typed(raw, "labels", list))
-    thresholds = _strict(Thresholds, _typed(raw, "thresholds", dict))
-    if not 0.0 <= float(thresholds.confidence) <= 1.0:
-        raise ValueError(f"threshold confidence {thresholds.confidence} is not within 0 to 1")
-    golden = _strict(Golden, _typed(raw, "golden", dict))
-    _check_name(golden.file)
-    whole = {**raw, "models": models, "labels": labels, "thresholds": thresholds, "golden": golden}
-    return _strict(Manifest, whole)
+    manifest: Manifest = _parsed(Manifest, raw, "manifest")
+    if not 0.0 <= manifest.thresholds.confidence <= 1.0:
+        raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
+    if not all(0.0 <= limit < math.inf for limit in manifest.golden.tolerance.values()):
+        raise ValueError(f"golden tolerances {manifest.golden.tolerance} are not all 0 and more")
+    for model in manifest.models:
+        _check_model(model, len(manifest.labels))
+        _check_file(model.file, model.sha256)
+    _check_file(manifest.golden.file, manifest.golden.sha256)
+    return manifest
 
 
-def _model(raw: dict[str, Any]) -> ModelSpec:
-    model = _strict(ModelSpec, {**raw, "input": _tensor(raw["input"]), "output": _tensor(raw["output"])})
-    _check_name(model.file)
+def _check_file(name: str, sha256: str) -> None:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"file {name!r} is not a plain name inside the bundle")
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"sha256 of {name} is {sha256!r}, not 64 hexadecimal digits")
+
+
+def _check_model(model: ModelSpec, labels: int) -> None:
+    for tensor in (model.input, model.output):
+        if len(tensor.shape) < 2 or tensor.shape[0] != -1 or not all(1 <= side <= _LONGEST_SIDE for side in tensor.shape[1:]):
+            raise ValueError(f"shape {tensor.shape} of {tensor.name} is not a batch (-1) and sides of 1 to {_LONGEST_SIDE}")
     if model.input.dtype != "uint8" or len(model.input.shape) != 4 or model.input.shape[3] != 3:
         raise ValueError(f"input of {model.file} is {model.input}, not uint8 NHWC with 3 channels")
-    return model
+    if model.output.dtype != "float32":
+        raise ValueError(f"output of {model.file} is {model.output.dtype}, not float32")
+    if model.role == "classifier" and model.output.shape != (-1, labels):
+        raise ValueError(f"output of {model.file} is {model.output.shape}, not a probability for each of {labels} labels")
 
 
-def _tensor(raw: dict[str, Any]) -> TensorSpec:
-    spec = _strict(TensorSpec, {**raw, "shape": tuple(int(side) for side in raw["shape"])})
-    if spec.dtype not in DTYPES:
-        raise ValueError(f"dtype {spec.dtype!r} of {spec.name} is none of {', '.join(DTYPES)}")
-    return spec
+def _parsed(kind: Any, raw: Any, where: str) -> Any:
+    """Build a dataclass from JSON by the types that it declares; `where` names the place in a fault.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another type.
+    """
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        held = _of_type(dict, raw, where)
+        if set(held) != set(hints):
+            raise ValueError(f"{where} lacks {sorted(set(hints) - set(held))} and has unknown {sorted(set(held) - set(hints))}")
+        return kind(**{name: _parsed(hint, held[name], f"{where}.{name}") for name, hint in hints.items()})  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(_parsed(get_args(kind)[0], item, f"{where}[{place}]") for place, item in enumerate(_of_type(list, raw, where)))
+    if get_origin(kind) is dict:
+        return {key: _parsed(get_args(kind)[1], value, f"{where}.{key}") for key, value in _of_type(dict, raw, where).items()}
+    if kind is Any:
+        return raw
+    return float(raw) if kind is float and type(raw) is int else _of_type(kind, raw, where)
 
 
-def _strict(kind: type[T], raw: dict[str, Any]) -> T:
-    wanted = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(raw) != wanted:
-        raise ValueError(f"{kind.__name__} lacks {sorted(wanted - set(raw))} and has unknown {sorted(set(raw) - wanted)}")
-    return kind(**raw)
-
-
-def _typed(raw: dict[str, Any], key: str, kind: type[T]) -> T:
-    value = raw[key]
-    if not isinstance(value, kind):
-        raise TypeError(f"{key} is {type(value).__name__}, not {kind.__name__}")
-    return value
-
-
-def _check_name(file: str) -> None:
-    if Path(file).name != file or file in ("", ".", ".."):
-        raise ValueError(f"file {file!r} is not a plain name inside the bundle")
+def _of_type(kind: type[T], raw: Any, where: str) -> T:
+    if type(raw) is not kind:  # isinstance would take true for 1
+        raise ValueError(f"{where} is {type(raw).__name__}, not {kind.__name__}")
+    return raw

@@ -1,0 +1,159 @@
+"""Name traffic signs in images, videos and the drawn flight.
+
+python -m edge run demo:// --video out/annotated.mp4 --events out/events.jsonl --json out/summary.json
+python -m edge run FOLDER --events out/events.jsonl
+python -m edge classify CROPS... --csv out/names.csv
+python -m edge check
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge import cli
+from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge.errors import EngineError
+from edge.manifest import SHIPPED
+
+if TYPE_CHECKING:
+    from edge.demo_source import PassSink
+    from edge.pipeline import Summary
+    from edge.sinks import Sink
+
+SPOTTERS = ("auto", "colour", "none", "learned")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from edge.classifier import Classifier
+    from edge.engine import open_engine
+    from edge.files import write_json
+    from edge.lineage import now, result
+    from edge.machine import peak_rss_mib
+    from edge.manifest import read_bundle
+    from edge.pipeline import choose_spotter, run
+    from edge.sinks import check_place
+    from edge.sources import open_source
+
+    if arguments.engine == "tensorrt":
+        raise EngineError("wanted engine tensorrt, this version runs onnxruntime and fake; TensorRT comes with a later release: use --engine onnxruntime")
+    started_at = now()
+    spotter = choose_spotter(arguments.spotter)
+    bundle = read_bundle(arguments.bundle)
+    if arguments.json is not None:
+        check_place(arguments.json)
+    engine = open_engine(bundle, "classifier", engine=arguments.engine, precision=arguments.precision, provider=arguments.provider)
+    with Classifier(engine, bundle.manifest.thresholds.confidence) as classifier, open_source(arguments.source) as source:
+        passes = _pass_sink(arguments.source)
+        sinks = [*_sinks(arguments, source.fps, bundle.manifest.labels), *([passes] if passes else [])]
+        summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
+    figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
+    figures |= {"passes": passes.score()} if passes else {}
+    if arguments.json is not None:
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
+        conditions |= {"bundle": bundle.manifest.name, "video": arguments.video is not None}
+        write_json(arguments.json, result("edge run", started_at, conditions, figures))
+    _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
+    if summary.interrupted:
+        raise KeyboardInterrupt
+
+
+def _pass_sink(source: str) -> PassSink | None:
+    if not source.startswith("demo://"):
+        return None
+    from edge.demo_source import PassSink
+
+    return PassSink(source)
+
+
+def _sinks(arguments: argparse.Namespace, fps: float | None, labels: Sequence[str]) -> list[Sink]:
+    from edge.sinks import ConsoleSink, EventSink
+
+    sinks: list[Sink] = [EventSink(arguments.events, labels)] if arguments.events else []
+    sinks.append(ConsoleSink(labels))
+    if arguments.video:
+        from edge.video_sink import VideoSink
+
+        sinks.append(VideoSink(arguments.video, fps, labels))
+    return sinks
+
+
+def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[Path]) -> None:
+    lost = "".join(f", {count} {what}" for count, what in ((summary.dropped, "dropped"), (summary.unreadable, "unreadable")) if count)
+    print(f"\n{'frames':<14}{summary.frames}{lost}")
+    print(f"{'speed':<14}{summary.fps:.1f} FPS")
+    print(f"{'age':<14}p50 {summary.age_ms['p50']:.1f} ms, p99 {summary.age_ms['p99']:.1f} ms")
+    print(f"{'peak memory':<14}{figures['peak_rss_mib']:.0f} MiB")
+    print(f"{'sightings':<14}{summary.sightings}")
+    if "passes" in figures:
+        print(f"{'passes right':<14}{figures['passes']['right']}/{figures['passes']['all']}")
+    for path in outputs:
+        print(f"{'written':<14}{path}")
+
+
+def _classify(arguments: argparse.Namespace) -> None:
+    from edge.classify import classify
+
+    classify(arguments.paths, arguments.bundle, arguments.csv)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from edge.check import check
+
+    check(arguments.bundle)
+
+
+def _frames(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a number of frames from 1 up, found {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.Parser(prog="python -m edge", description="Frames in, named traffic signs out.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
+    run.add_argument("source", metavar="SOURCE", help="folder of stills, image, video, or demo://?seed=0&frames=600 (?realtime=1 plays as a camera would)")
+    run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
+    run.add_argument("--engine", choices=(*ENGINES, "tensorrt"), default="auto", help="what runs the model; auto is onnxruntime")
+    run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
+    run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8-cpu")
+    run.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes; auto is colour, none takes the whole frame as one sign")
+    run.add_argument("--events", type=Path, metavar="F", help="write sightings here, as JSON lines")
+    run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv)")
+    run.add_argument("--max-frames", type=_frames, metavar="N", help="stop after so many frames")
+    run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
+    run.set_defaults(command=_run)
+    classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
+    classify.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="crops, or folders of crops")
+    classify.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
+    classify.add_argument("--csv", type=Path, metavar="F", help="write a table here instead of printing it")
+    classify.set_defaults(command=_classify)
+    check = commands.add_parser("check", help="prove a bundle", description="Compare a bundle's files and outputs with what they were when it was made.")
+    check.add_argument("bundle", type=Path, nargs="?", default=SHIPPED, metavar="BUNDLE", help="folder with manifest.json")
+    check.set_defaults(command=_check)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        code = cli.main(_parser(), argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads us has gone (as `head` does): nothing is left to say, also not by Python as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return cli.EXIT_REFUSED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The loop: frame, boxes, names, tracks, sinks; and what it took, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.classifier import Classifier, cut_crop
+from edge.errors import InputError, SourceError
+from edge.sinks import Result, Sink
+from edge.sources import Frame, Source
+from edge.spotter import Spotter, spot_by_colour, spot_whole
+from edge.tracking import Detection, Report, Tracker
+
+STAGES = ("source", "spot", "classify", "track", "sinks")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in figures.
+
+    Attributes:
+        frames: frames that were worked on.
+        dropped: frames that gave way to newer ones.
+        unreadable: frames that could not be decoded.
+        sightings: signs that were announced.
+        fps: frames a second, sinks included.
+        age_ms: p50, p90, p99 and max of the time from a frame's arrival to its result.
+        stage_ms: mean of each of `STAGES`.
+        interrupted: whether the user ended it.
+    """
+
+    frames: int
+    dropped: int
+    unreadable: int
+    sightings: int
+    fps: float
+    age_ms: dict[str, float]
+    stage_ms: dict[str, float]
+    interrupted: bool
+
+    def figures(self) -> dict[str, Any]:
+        """Return the keys that a `--json` result has of it."""
+        return {key: value for key, value in vars(self).items() if key != "interrupted"}
+
+
+def choose_spotter(name: str) -> Spotter:
+    """Return a spotter by its name: auto (which is colour), colour or none.
+
+    Raises:
+        InputError: a spotter that this version does not have.
+    """
+    if name == "learned":
+        raise InputError("wanted the learned spotter, this version brings colour and none; it comes with a later release: use --spotter colour")
+    return spot_whole if name == "none" else spot_by_colour
+
+
+def name_boxes(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], classifier: Classifier) -> list[Detection]:
+    """Classify what stands in boxes, (n, 4), of a frame, (height, width, 3) uint8 BGR; what the classifier rejects is left out."""
+    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in boxes_xyxy]
+    crops = np.array([cut_crop(image, box, classifier.size) for box in boxes], np.uint8).reshape(-1, classifier.size, classifier.size, 3)
+    named = zip(boxes, classifier.name(crops), strict=True)
+    return [Detection(box, naming.class_id, naming.confidence) for box, naming in named if classifier.accepts(naming)]
+
+
+def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:
+    """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
+
+    Raises:
+        SourceError: the source gives no frame at all.
+        OutputError: a sink cannot be opened or written.
+        EngineError: the engine fails.
+    """
+    loop = _Loop(spotter, classifier, None if source.stills else Tracker())
+    interrupted = False
+    with source, ExitStack() as stack:
+        frames = iter(source)
+        frame = next(frames, None)
+        if frame is None:
+            raise SourceError(f"wanted frames from {source.uri}, found none that can be read: choose another source")
+        for sink in sinks:
+            stack.enter_context(sink)
+        try:
+            while frame is not None:
+                loop.step(frame, sinks)
+                frame = next(frames, None) if loop.frames != max_frames else None
+        except KeyboardInterrupt:
+            interrupted = True
+        loop.finish(sinks)
+    return loop.summary(source, interrupted)
+
+
+class _Loop:
+    """What a run carries from frame to frame."""
+
+    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None) -> None:
+        self._spotter, self._classifier, self._tracker = spotter, classifier, tracker
+        self.frames = self._sightings = 0
+        self._ages_ms = array("d")
+        self._last: Frame | None = None
+        self._stages_ns = dict.fromkeys(STAGES, 0)
+        self._started_ns = self._lap_ns = time.perf_counter_ns()
+
+    def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
+        self._lap("source")
+        boxes_xyxy = self._spotter(frame.image).boxes_xyxy
+        self._lap("spot")
+        detections = name_boxes(frame.image, boxes_xyxy, self._classifier)
+        self._lap("classify")
+        reports = _as_stills(detections) if self._tracker is None else self._tracker.update(detections)
+        self._lap("track")
+        result = Result(frame, reports, detections, self._tracker.tracks if self._tracker else (), time.monotonic_ns())
+        for sink in sinks:
+            sink.write(result)
+        self._lap("sinks")
+        self.frames, self._last = self.frames + 1, frame
+        self._sightings += sum(report.event == "sighting" for report in reports)
+        self._ages_ms.append(result.age_ms)
+
+    def finish(self, sinks: Sequence[Sink]) -> None:
+        """Take leave of the tracks that still live."""
+        reports = self._tracker.finish() if self._tracker else []
+        if self._last is not None and reports:
+            for sink in sinks:
+                sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
+
+    def summary(self, source: Source, interrupted: bool) -> Summary:
+        frames = max(self.frames, 1)
+        seconds = (self._lap_ns - self._started_ns) / 1e9
+        ages = np.array(self._ages_ms or [0.0])
+        age_ms = {f"p{p}": round(float(np.percentile(ages, p)), 3) for p in (50, 90, 99)} | {"max": round(float(ages.max()), 3)}
+        stage_ms = {stage: round(ns / frames / 1e6, 3) for stage, ns in self._stages_ns.items()}
+        fps = round(self.frames / seconds, 2) if seconds else 0.0
+        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, age_ms, stage_ms, interrupted)
+
+    def _lap(self, stage: str) -> None:
+        now = time.perf_counter_ns()
+        self._stages_ns[stage] += now - self._lap_ns
+        self._lap_ns = now
+
+
+def _as_stills(detections: Sequence[Detection]) -> list[Report]:
+    """Announce every detection of a still; there is no other frame that could confirm it."""
+    return [Report("sighting", None, d.class_id, d.confidence, d.box_xyxy) for d in detections]

@@ -1,0 +1,265 @@
+"""Follows signs from frame to frame and decides when one is sure enough to be announced, once.
+
+A track predicts its box by constant, damped velocity of centre and log size, takes the detection that fits best, and lets its last detections vote. It is
+announced when enough votes agree, keeps its number through gaps, and ends when it has not been seen for long. Plain floats only: no clock, no images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Box = tuple[float, float, float, float]
+_State = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A sign in one frame: its box in pixels (x1, y1, x2, y2, end-exclusive), class and probability 0 to 1."""
+
+    box_xyxy: Box
+    class_id: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a tracker has to say: a sign is announced, known better, or gone.
+
+    Attributes:
+        event: "sighting" once for each track, "update" when its class changed or a much better view came, "gone" when it is over.
+        track: the track's number, from 1 up; None where nothing is tracked.
+        class_id: what the votes say.
+        confidence: mean confidence, 0 to 1, of the votes for it.
+        box_xyxy: where it was seen last.
+    """
+
+    event: Literal["sighting", "update", "gone"]
+    track: int | None
+    class_id: int
+    confidence: float
+    box_xyxy: Box
+
+
+@dataclass(frozen=True)
+class Track:
+    """An announced track that lives, for drawing: its number, class, confidence and last box, as in its reports."""
+
+    track: int
+    class_id: int
+    confidence: float
+    box_xyxy: Box
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How a tracker decides.
+
+    Attributes:
+        min_iou: least overlap of a predicted box with a detection of the same sign.
+        gate: where the overlap is less, the largest distance of centres, in mean sides of the two boxes: small signs move by more than their size.
+        entry_votes: votes (the k of k-of-n) that must agree before a sign is announced or changes its class.
+        entry_share: least share of that class in the weight of all votes.
+        window: how many of a track's last votes count (the n).
+        max_age: frames without a detection after which a track ends.
+        better_view: factor by which a box's side times confidence must grow for an update.
+    """
+
+    min_iou: float = 0.3
+    gate: float = 0.8
+    entry_votes: int = 4
+    entry_share: float = 0.75
+    window: int = 8
+    max_age: int = 15
+    better_view: float = 2.0
+
+
+_DAMPING = 0.9
+"""Share of its velocity that a track keeps from one frame to the next."""
+_SMOOTHING = 0.5
+"""Share of a newly measured velocity in a track's own."""
+_SAME_CLASS = 0.5
+"""What the same class is worth in matching, in units of IoU, so that signs which cross keep their tracks."""
+_SHOWN_AGE = 2
+"""Frames without a detection for which a track is still shown."""
+
+
+class Tracker:
+    """Turns the detections of successive frames into reports."""
+
+    def __init__(self, settings: TrackerSettings | None = None) -> None:
+        """Start without tracks; None is `TrackerSettings()`."""
+        self._settings = settings or TrackerSettings()
+        self._followers: list[_Follower] = []
+        self._announced = 0
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Announced tracks that were seen lately, oldest first."""
+        return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
+
+    def update(self, detections: Sequence[Detection]) -> list[Report]:
+        """Take one frame's detections, of which there may be none; call it for every frame.
+
+        Returns:
+            What is new: at most one report for each track.
+        """
+        for follower in self._followers:
+            follower.predict()
+        self._assign(distinct(detections))
+        reports = [report for follower in self._followers if (report := self._speak(follower)) is not None]
+        self._followers = [follower for follower in self._followers if follower.age <= self._settings.max_age]
+        return reports
+
+    def finish(self) -> list[Report]:
+        """Take leave of every announced track that is still alive, at the end of a source."""
+        followers, self._followers = self._followers, []
+        return [follower.report("gone") for follower in followers if follower.told is not None]
+
+    def _assign(self, detections: Sequence[Detection]) -> None:
+        """Give each detection to the track that it continues best, best pairs first; what remains opens tracks."""
+        fits = [(self._fit(follower, detection), i, j) for i, follower in enumerate(self._followers) for j, detection in enumerate(detections)]
+        waiting, free = dict(enumerate(self._followers)), dict(enumerate(detections))
+        for fit, i, j in sorted(fits, key=lambda entry: -entry[0]):
+            if fit > 0 and i in waiting and j in free:
+                waiting.pop(i).take(free.pop(j))
+        self._followers += [_Follower(detection, self._settings.window) for detection in free.values()]
+
+    def _fit(self, follower: _Follower, detection: Detection) -> float:
+        """Return how well a detection continues a track, 0 where it cannot; overlap beats mere nearness."""
+        overlap, nearness = _overlap(follower.box_xyxy, detection.box_xyxy), 1 - _distance(follower.box_xyxy, detection.box_xyxy) / self._settings.gate
+        if overlap < self._settings.min_iou and nearness <= 0:
+            return 0.0
+        return max(overlap, self._settings.min_iou * nearness) + _SAME_CLASS * (follower.votes[-1].class_id == detection.class_id)
+
+    def _speak(self, follower: _Follower) -> Report | None:
+        settings = self._settings
+        if follower.age > settings.max_age:
+            return follower.report("gone") if follower.told is not None else None
+        if follower.age > 0:
+            return None
+        class_id, confidence, count, share = follower.majority()
+        sure = count >= settings.entry_votes and share >= settings.entry_share
+        quality = follower.side * confidence
+        if follower.told is None and sure:
+            self._announced += 1
+            return follower.tell("sighting", _Told(self._announced, class_id, confidence, quality))
+        if follower.told is not None and sure and (class_id != follower.told.class_id or quality >= settings.better_view * follower.told.quality):
+            return follower.tell("update", _Told(follower.told.track, class_id, confidence, quality))
+        return None
+
+
+def distinct(detections: Sequence[Detection]) -> list[Detection]:
+    """Keep one detection of each sign, the surest first: of two boxes of which one holds the other's centre, the less sure one goes."""
+    kept: list[Detection] = []
+    for detection in sorted(detections, key=lambda entry: -entry.confidence):
+        if not any(_holds_centre(one.box_xyxy, detection.box_xyxy) or _holds_centre(detection.box_xyxy, one.box_xyxy) for one in kept):
+            kept.append(detection)
+    return kept
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What was said last about a track."""
+
+    track: int
+    class_id: int
+    confidence: float
+    quality: float
+
+
+class _Follower:
+    """One sign, announced or not."""
+
+    def __init__(self, detection: Detection, window: int) -> None:
+        self.votes: deque[Detection] = deque([detection], window)
+        self.age = 0
+        self.told: _Told | None = None
+        self._state = _state(detection.box_xyxy)
+        self._velocity: _State = (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def box_xyxy(self) -> Box:
+        """Where it should be in this frame."""
+        x, y, log_width, log_height = self._state
+        width, height = math.exp(log_width), math.exp(log_height)
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+    @property
+    def side(self) -> float:
+        """Mean side when it was seen last, pixels."""
+        _, _, log_width, log_height = _state(self.votes[-1].box_xyxy)
+        return math.exp((log_width + log_height) / 2)
+
+    def predict(self) -> None:
+        """Move on by one frame."""
+        self.age += 1
+        self._state = _combine(1.0, self._state, 1.0, self._velocity)
+        self._velocity = _combine(_DAMPING, self._velocity, 0.0, self._velocity)
+
+    def take(self, detection: Detection) -> None:
+        """Go to where it was seen."""
+        before, self._state = _state(self.votes[-1].box_xyxy), _state(detection.box_xyxy)
+        measured = _combine(1 / self.age, self._state, -1 / self.age, before)
+        self._velocity = _combine(1 - _SMOOTHING, self._velocity, _SMOOTHING, measured)
+        self.votes.append(detection)
+        self.age = 0
+
+    def majority(self) -> tuple[int, float, int, float]:
+        """Return the class with the most weight among the votes, its mean confidence, its count, and its share of all weight."""
+        weights: dict[int, float] = {}
+        for vote in self.votes:
+            weights[vote.class_id] = weights.get(vote.class_id, 0.0) + vote.confidence
+        class_id = max(weights, key=weights.__getitem__)
+        count = sum(vote.class_id == class_id for vote in self.votes)
+        return class_id, weights[class_id] / count, count, weights[class_id] / max(sum(weights.values()), 1e-9)
+
+    def tell(self, event: Literal["sighting", "update"], told: _Told) -> Report:
+        """Remember what is said, and say it."""
+        self.told = told
+        return self.report(event)
+
+    def report(self, event: Literal["sighting", "update", "gone"]) -> Report:
+        """Say what was told, at the place where it was seen last."""
+        assert self.told is not None
+        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self.votes[-1].box_xyxy)
+
+    def track(self) -> Track:
+        """Show what was told, at the place where it was seen last."""
+        assert self.told is not None
+        return Track(self.told.track, self.told.class_id, self.told.confidence, self.votes[-1].box_xyxy)
+
+
+def _state(box: Box) -> _State:
+    x1, y1, x2, y2 = box
+    return (x1 + x2) / 2, (y1 + y2) / 2, math.log(max(x2 - x1, 1.0)), math.log(max(y2 - y1, 1.0))
+
+
+def _combine(a: float, first: _State, b: float, second: _State) -> _State:
+    x, y, width, height = (a * one + b * other for one, other in zip(first, second, strict=True))
+    return x, y, width, height
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Return IoU, 0 to 1; plain floats, for there are few boxes and an array would cost more."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def _distance(a: Box, b: Box) -> float:
+    """Return the distance of two boxes' centres in mean sides of the two; infinite where one is more than twice as large."""
+    side_a, side_b = ((box[2] - box[0] + box[3] - box[1]) / 2 for box in (a, b))
+    if not 0 < max(side_a, side_b) <= 2 * min(side_a, side_b):
+        return math.inf
+    return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / (side_a + side_b)
+
+
+def _holds_centre(a: Box, b: Box) -> bool:
+    x, y = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
+    return a[0] <= x <= a[2] and a[1] <= y <= a[3]

@@ -1,0 +1,97 @@
+"""Takes a source's URI apart: scheme, path, and a query in which every key is known and every value is what it should be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from edge.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Uri:
+    """A source's URI in parts.
+
+    Attributes:
+        text: as the user gave it.
+        scheme: what stands before "://"; "" for a file or a folder.
+        path: what stands between scheme and query.
+        query: keys and values; a key without a value has "".
+    """
+
+    text: str
+    scheme: str
+    path: str
+    query: dict[str, str]
+
+    def check_keys(self, *known: str) -> None:
+        """Refuse a query with another key.
+
+        Raises:
+            SourceError: a key is not `known`.
+        """
+        for key in self.query:
+            if key not in known:
+                raise SourceError(f"wanted one of {', '.join(known) or 'no options'} in {self.text}, found {key!r}: leave it out")
+
+    def whole(self, key: str, default: int, *, least: int, most: int) -> int:
+        """Return a whole number of the query.
+
+        Raises:
+            SourceError: anything else than a number from `least` to `most`.
+        """
+        text = self.query.get(key, str(default))
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+            raise SourceError(f"wanted {key} as a whole number from {least} to {most} in {self.text}, found {text!r}")
+        return int(text)
+
+    def rate(self, key: str, default: float) -> float:
+        """Return a rate of the query, more than 0.
+
+        Raises:
+            SourceError: anything else than a number from more than 0 to 1000.
+        """
+        text = self.query.get(key, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= 1000:
+            raise SourceError(f"wanted {key} as a number from more than 0 to 1000 in {self.text}, found {text!r}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return a switch of the query, off where it is absent.
+
+        Raises:
+            SourceError: neither 0 nor 1.
+        """
+        return self.whole(key, 0, least=0, most=1) == 1
+
+
+def parse_uri(text: str) -> Uri:
+    """Take a URI apart; the whole text is a path where such a file exists, whatever characters its name has.
+
+    Raises:
+        SourceError: a key stands twice in the query.
+    """
+    if exists(text):
+        return Uri(text, "", text, {})
+    scheme, found, rest = text.partition("://")
+    scheme, rest = (scheme, rest) if found else ("", text)
+    path, found, query = rest.rpartition("?")
+    path, query = (path, query) if found else (rest, "")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if len(dict(pairs)) < len(pairs):
+        raise SourceError(f"wanted each option once in {text}, found one twice: leave one out")
+    return Uri(text, scheme, path, dict(pairs))
+
+
+def exists(path: str) -> bool:
+    """Tell whether a file or folder of this name exists, whatever the name holds."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name too long for the system, or with a null character
+        return False

@@ -1,0 +1,170 @@
+"""The loop: stills and videos, counts and figures, Ctrl-C, and errors on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns, sleep
+
+import numpy as np
+import pytest
+from media import picture
+
+from edge.classifier import Classifier
+from edge.engine_fake import FakeEngine
+from edge.errors import InputError, OutputError, SourceError
+from edge.gtsrb import CLASSES, LABELS
+from edge.manifest import ModelSpec, TensorSpec
+from edge.pipeline import STAGES, choose_spotter, name_boxes, run
+from edge.sinks import EventSink, Result
+from edge.sources import Frame
+from edge.spotter import Proposals, spot_by_colour, spot_whole
+
+SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
+
+
+@dataclass
+class Frames:
+    """A source of the same picture again and again, as a sign that stands still."""
+
+    count: int
+    stills: bool = False
+    pause_s: float = 0.0
+    uri: str = "frames"
+    fps: float | None = 25.0
+    dropped: int = 0
+    unreadable: int = 2
+    closed: bool = False
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.closed = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.count):
+            sleep(self.pause_s)
+            yield Frame(index, picture(5), monotonic_ns(), f"{index}.png" if self.stills else None)
+
+
+class Keeping:
+    """A sink that keeps results, and fails or interrupts at a frame if told to."""
+
+    def __init__(self, fail_at: int = -1, error: BaseException | None = None) -> None:
+        self.results: list[Result] = []
+        self.fail_at, self.error = fail_at, error
+        self.finished = False
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.finished = True
+
+    def write(self, result: Result) -> None:
+        self.results.append(result)
+        if result.frame.index == self.fail_at and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    def events(self) -> list[tuple[int, str, int | None]]:
+        return [(r.frame.index, report.event, report.track) for r in self.results for report in r.reports]
+
+
+@pytest.fixture
+def classifier() -> Iterator[Classifier]:
+    with Classifier(FakeEngine(SPEC, "fp16"), 0.0) as opened:
+        yield opened
+
+
+def two_boxes(image: np.ndarray) -> Proposals:
+    return Proposals(np.array([[5, 5, 30, 30], [50, 20, 80, 50]], np.float32), np.array([0.9, 0.4], np.float32))
+
+
+def no_boxes(image: np.ndarray) -> Proposals:
+    return Proposals(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+
+
+def test_every_detection_of_a_still_is_announced_without_a_track(classifier: Classifier) -> None:
+    sink = Keeping()
+    summary = run(Frames(3, stills=True), two_boxes, classifier, [sink])
+    assert sink.events() == [(index, "sighting", None) for index in (0, 0, 1, 1, 2, 2)]
+    assert [report.box_xyxy for report in sink.results[0].reports] == [(5, 5, 30, 30), (50, 20, 80, 50)]
+    assert (summary.frames, summary.sightings, summary.unreadable) == (3, 6, 2)
+
+
+def test_a_sign_in_a_video_is_announced_once_and_takes_its_leave(classifier: Classifier) -> None:
+    sink = Keeping()
+    summary = run(Frames(40), spot_whole, classifier, [sink])
+    events = sink.events()
+    assert [event for _, event, _ in events if event != "update"] == ["sighting", "gone"]
+    assert events[-1][0] == 39
+    assert [r.final for r in sink.results] == [False] * 40 + [True]
+    assert len({track for _, _, track in events}) == 1
+    assert (summary.frames, summary.sightings) == (40, 1)
+
+
+def test_the_figures_are_measured(classifier: Classifier) -> None:
+    sink = Keeping()
+    summary = run(Frames(10, pause_s=0.01), no_boxes, classifier, [sink])
+    assert sink.events() == []
+    assert tuple(summary.stage_ms) == STAGES
+    assert 10 <= summary.stage_ms["source"] < 200
+    assert summary.fps == pytest.approx(1000 / sum(summary.stage_ms.values()), rel=0.05)
+    ages = [r.age_ms for r in sink.results]
+    assert 0 < min(ages) <= summary.age_ms["p50"] <= summary.age_ms["p90"] <= summary.age_ms["p99"] <= summary.age_ms["max"] == round(max(ages), 3)
+    assert set(summary.figures()) == {"frames", "dropped", "unreadable", "sightings", "fps", "age_ms", "stage_ms"}
+    json.dumps(summary.figures(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("wanted", "done"), [(1, 1), (4, 4), (99, 6), (None, 6)])
+def test_max_frames_ends_a_run(classifier: Classifier, wanted: int | None, done: int) -> None:
+    source = Frames(6)
+    assert run(source, no_boxes, classifier, [], max_frames=wanted).frames == done
+    assert source.closed
+
+
+def test_an_interrupt_finishes_the_sinks(classifier: Classifier, tmp_path: Path) -> None:
+    source, sink = Frames(1000), Keeping(fail_at=30, error=KeyboardInterrupt())
+    summary = run(source, spot_whole, classifier, [sink, EventSink(tmp_path / "events.jsonl", LABELS)])
+    assert summary.interrupted
+    assert summary.frames == 30
+    assert source.closed
+    assert sink.finished
+    last = json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last["event"] == "gone"
+
+
+def test_a_failing_sink_ends_the_run_with_its_error(classifier: Classifier) -> None:
+    source, failing, other = Frames(10), Keeping(fail_at=3, error=OutputError("full")), Keeping()
+    with pytest.raises(OutputError, match="full"):
+        run(source, no_boxes, classifier, [failing, other])
+    assert source.closed
+    assert other.finished
+    assert len(other.results) == 3
+
+
+def test_a_source_without_frames_is_an_error_and_leaves_the_outputs_alone(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("old")
+    with pytest.raises(SourceError, match="found none"):
+        run(Frames(0), no_boxes, classifier, [EventSink(tmp_path / "events.jsonl", LABELS)])
+    assert (tmp_path / "events.jsonl").read_text() == "old"
+
+
+def test_rejected_boxes_are_no_detections() -> None:
+    boxes = two_boxes(picture(5)).boxes_xyxy
+    for threshold, found in ((0.0, 2), (1.0, 0)):
+        with Classifier(FakeEngine(SPEC, "fp16"), threshold) as classifier:
+            detections = name_boxes(picture(5), boxes, classifier)
+            assert len(detections) == found
+            assert name_boxes(picture(5), boxes[:0], classifier) == []
+
+
+def test_spotters_by_name() -> None:
+    assert choose_spotter("auto") is choose_spotter("colour") is spot_by_colour
+    assert choose_spotter("none") is spot_whole
+    with pytest.raises(InputError, match="later release"):
+        choose_spotter("learned")
