@@ -1,8 +1,8 @@
 """Train on the desk or in Colab.
 
-    python -m train fit --data ROOT --out RUN --weights none
-    python -m train evaluate RUN --data ROOT --split test
-    python -m train predict RUN PATH...
+python -m train fit --data ROOT --out RUN --weights none
+python -m train evaluate RUN --data ROOT --split test
+python -m train predict RUN PATH...
 """
 
 from __future__ import annotations
@@ -10,27 +10,41 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge import cli
+from edge.errors import MissingDependency
 from train.config import RECIPES, recipe
 
 
+@contextmanager
+def _train_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"wanted the packages of the train extra, found no module {error.name}: pip install '.[train]'") from error
+
+
 def _fit(arguments: argparse.Namespace) -> None:
-    from train.fit import fit
+    with _train_extra():
+        from train.fit import fit
 
     chosen = recipe(arguments.recipe, size=arguments.size, epochs=arguments.epochs, seed=arguments.seed)
     fit(arguments.data, arguments.out, chosen, weights=arguments.weights, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from train.evaluate import evaluate_run
+    with _train_extra():
+        from train.evaluate import evaluate_run
 
     evaluate_run(arguments.run, arguments.data, arguments.split, arguments.json)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from train.evaluate import predict_paths
+    with _train_extra():
+        from train.evaluate import predict_paths
 
     for path, class_id, label, confidence in predict_paths(arguments.run, arguments.paths):
         print(f"{path}: {class_id} {label} {confidence:.3f}")

@@ -1,4 +1,7 @@
-"""What a sign survives: shift, scale, rotation, light, blur, noise, distance. Never a mirror or a half turn: they make other signs."""
+"""What a sign survives: shift, scale, rotation, shear, light, blur, compression, noise, distance, a covered patch.
+
+Never a mirror or a half turn: they make other signs.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.images import decode_image
+
 ROTATION_DEGREES = 15.0
 SHIFT_SHARE = 0.08
-SCALE_RANGE = (0.85, 1.15)
-STRETCH_RANGE = (0.92, 1.08)
-CONTRAST_RANGE = (0.55, 1.5)
+SCALE_RANGE = (0.8, 1.2)
+SHEAR = 0.12
+GAMMA_RANGE = (0.6, 1.7)
+CONTRAST_RANGE = (0.5, 1.5)
 BRIGHTNESS = 45.0
+TINT_RANGE = (0.9, 1.1)
 NOISE_SHARE = 0.2
-SMALLEST_SEEN_PX = 14
+SMALLEST_SEEN_PX = 12
+JPEG_QUALITY = (15, 80)
+PATCH_SHARE = (0.12, 0.35)
 
 
 def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -36,7 +45,12 @@ def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDA
     if rng.random() < 0.4:
         strength = rng.uniform(0.5, 2.0 + NOISE_SHARE * float(lit.std()))
         lit = lit + rng.standard_normal(lit.shape, np.float32) * np.float32(strength)
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    seen = np.clip(lit, 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        seen = _compress(seen, rng)
+    if rng.random() < 0.25:
+        _cover(seen, rng)
+    return seen
 
 
 def _warp(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -45,10 +59,11 @@ def _warp(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArr
         crop = cv2.resize(crop, (limit, limit), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     height, width = crop.shape[:2]
     angle = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
-    scale, stretch = rng.uniform(*SCALE_RANGE), rng.uniform(*STRETCH_RANGE)
+    scale_x, scale_y = rng.uniform(*SCALE_RANGE, 2)
+    shear = np.array([[1.0, rng.uniform(-SHEAR, SHEAR)], [0.0, 1.0]])
     shift = rng.uniform(-SHIFT_SHARE, SHIFT_SHARE, 2) * size
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = scale * turn @ np.diag([size / width * stretch, size / height / stretch])
+    linear = turn @ shear @ np.diag([size / width * scale_x, size / height * scale_y])
     offset = np.full(2, (size - 1) / 2) + shift - linear @ np.array([(width - 1) / 2, (height - 1) / 2])
     matrix = np.column_stack([linear, offset])
     return cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)
@@ -74,8 +89,20 @@ def _blur(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def _light(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    lit = view.astype(np.float32)
+    gamma = np.exp(rng.uniform(*np.log(GAMMA_RANGE)))
+    lit = cv2.LUT(view, (255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.float32)).astype(np.float32, copy=False)
     mean = lit.mean()
     darker = min(BRIGHTNESS, 0.4 * float(mean))  # a photo taken at dusk has no more to lose
-    tint = rng.uniform(0.93, 1.07, 3).astype(np.float32)
+    tint = rng.uniform(*TINT_RANGE, 3).astype(np.float32)
     return ((lit - mean) * np.float32(rng.uniform(*CONTRAST_RANGE)) + mean) * tint + np.float32(rng.uniform(-darker, BRIGHTNESS))
+
+
+def _compress(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    _, blob = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))])
+    return decode_image(blob.astype(np.uint8, copy=False), "a compressed view")
+
+
+def _cover(view: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    height, width = (np.array(view.shape[:2]) * rng.uniform(*PATCH_SHARE, 2)).astype(int)
+    top, left = rng.integers(0, view.shape[0] - height + 1), rng.integers(0, view.shape[1] - width + 1)
+    view[top : top + height, left : left + width] = rng.integers(0, 256, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,9 +14,13 @@ from edge.images import decode_image, fit_crop, read_image
 from train.augment import augment
 
 
-def load_crops(photos: Sequence[Photo], size: int, progress: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read photos as the board would see them: ((n, size, size, 3) uint8 BGR, (n,) int64 class ids)."""
-    crops = [fit_crop(read_image(photo.path), size) for photo in tqdm(photos, "reading photos", disable=not progress)]
+def load_crops(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read photos as the board would see them: ((n, size, size, 3) uint8 BGR, (n,) int64 class ids).
+
+    Raises:
+        InputError: a photo is missing or broken; the message names it.
+    """
+    crops = [fit_crop(read_image(photo.path), size) for photo in tqdm(photos, "reading photos", disable=None)]
     return np.stack(crops), np.array([photo.class_id for photo in photos], np.int64)
 
 
@@ -46,12 +50,15 @@ def train_stream(photos: Sequence[Photo], *, size: int, batch: int, power: float
 
     The order and every view depend on (seed, epoch, place) alone, so a resumed run sees what an unbroken one would have seen.
     Each epoch has `len(photos) // batch` steps; the remainder is dropped.
+
+    Raises:
+        InputError: a photo is missing or broken; the message names it.
     """
-    blobs = [np.fromfile(photo.path, np.uint8) for photo in tqdm(photos, "reading photos")]
+    blobs = _read_blobs(photos)
     class_ids = np.array([photo.class_id for photo in photos], np.int64)
     steps = len(photos) // batch
 
-    def places() -> NDArray[np.int64]:
+    def places() -> Iterator[NDArray[np.int64]]:
         for epoch in range(first_epoch, epochs):
             for place, index in enumerate(sample_epoch(class_ids, power, seed, epoch)[: steps * batch]):
                 yield np.array([index, epoch, place], np.int64)
@@ -67,3 +74,12 @@ def train_stream(photos: Sequence[Photo], *, size: int, batch: int, power: float
 
     stream = tf.data.Dataset.from_generator(places, output_signature=tf.TensorSpec((3,), tf.int64))
     return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch, drop_remainder=True).prefetch(4)
+
+
+def _read_blobs(photos: Sequence[Photo]) -> list[NDArray[np.uint8]]:
+    """Read encoded photos, each decoded once as proof: within the stream a broken one would stop a long training with TensorFlow's traceback."""
+    blobs = []
+    for photo in tqdm(photos, "reading photos", disable=None):
+        read_image(photo.path)
+        blobs.append(np.fromfile(photo.path, np.uint8))
+    return blobs

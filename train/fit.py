@@ -1,103 +1,134 @@
-"""Fine-tune or train a classifier: data -> run folder.
-
-A run folder holds `run.json` (recipe, data, lineage, metrics), `checkpoint.keras` (the last whole epoch, with the optimizer), `history.csv`,
-`curves.png` and at the end `model.keras`: a plain VGG-16 in float32 whose weights are exact in float16.
-"""
+"""Fine-tune or train a classifier: data -> run folder (`train.runs` says what lies in it)."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from edge.errors import InputError
 from edge.files import write_json
-from edge.gtsrb import Photo, read_train, split_by_track
+from edge.gtsrb import CLASSES, read_train, split_by_track
 from edge.lineage import lineage
 from train import model as vgg
+from train import runs
 from train.config import Recipe
 from train.data import load_crops, train_stream
 from train.evaluate import evaluate_model
 from train.plots import draw_curves
 
-CHECKPOINT = "checkpoint.keras"
-MODEL = "model.keras"
-HISTORY = "history.csv"
-RUN = "run.json"
+WORTH_IT = 1.2
+"""How much faster bfloat16 must be before its rounding is worth it."""
+
+Crops = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool) -> dict[str, Any]:
-    """Train by a recipe and write the run folder; returns what `run.json` holds.
+    """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
+
+    Args:
+        data: folder in a layout that `edge.gtsrb` reads.
+        out: run folder.
+        recipe: how to train.
+        weights: "imagenet", "none" (from scratch), or a file of VGG-16's notop weights.
+        resume: go on after the last whole epoch in `out`.
 
     Raises:
-        InputError: `out` holds a run and `resume` is false, or it was started otherwise than now asked.
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos.
         DataError: no known data set at `data`.
+        OutputError: `out` cannot be written.
     """
     asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data)}
-    _prepare(out, asked, resume)
+    runs.check_start(out, asked, resume)
     photos, valid = split_by_track(read_train(data), recipe.valid_share, recipe.seed)
     steps = len(photos) // recipe.batch
     if steps == 0:
-        raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}")
+        raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(choose_precision(recipe.precision))
-    checkpoint = out / CHECKPOINT
-    network = keras.models.load_model(checkpoint) if checkpoint.exists() else _new_model(recipe, weights, steps)
-    first_epoch = int(network.optimizer.iterations.numpy()) // steps
+    checkpoint = out / runs.CHECKPOINT
+    network = _resumed_model(recipe, weights, steps, checkpoint) if checkpoint.exists() else _new_model(recipe, weights, steps)
+    print(f"precision {keras.config.dtype_policy().name}")
+    held = load_crops(valid, recipe.size)
+    # Rounded: float16 skips the steps whose gradients overflow, and does not count them.
+    first_epoch = round(int(network.optimizer.iterations.numpy()) / steps)
     if first_epoch < recipe.epochs:
-        _train(network, photos, valid, out, recipe, first_epoch)
+        stream = train_stream(
+            photos, size=recipe.size, batch=recipe.batch, power=recipe.sampling_power, seed=recipe.seed, first_epoch=first_epoch, epochs=recipe.epochs
+        )
+        write_json(out / runs.ASKED, asked)
+        _train(network, stream, held, out, recipe, first_epoch, steps)
     plain = vgg.fold(network)
     vgg.round_to_fp16(plain)
-    metrics = {"valid": evaluate_model(plain, *load_crops(valid, recipe.size))}
-    save_model(plain, out / MODEL)
-    run = {"schema": 1, **asked, "photos": {"train": len(photos), "valid": len(valid)}, "metrics": metrics, "lineage": lineage("tensorflow", "keras", "numpy")}
-    write_json(out / RUN, run)
+    metrics = {"valid": evaluate_model(plain, *held)}
+    runs.save_model(plain, out / runs.MODEL)
+    counts = {"train": len(photos), "valid": len(valid)}
+    run = {"schema": runs.SCHEMA, **asked, "photos": counts, "metrics": metrics, "lineage": lineage("tensorflow", "keras", "numpy")}
+    write_json(out / runs.RUN, run)
     print(f"valid top1 {metrics['valid']['top1']:.4f} on {len(valid)} photos of unseen signs; run in {out}")
     return run
 
 
 def choose_precision(precision: str) -> str:
-    """Name the Keras dtype policy that "auto" means on this machine."""
+    """Name the Keras dtype policy that "auto" means on this machine.
+
+    A GPU takes float16. A CPU takes bfloat16 only where a convolution is faster in it: processors that list the instruction can still be slower with it.
+    """
     if precision != "auto":
         return precision
     if tf.config.list_physical_devices("GPU"):
         return "mixed_float16"
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace") if Path("/proc/cpuinfo").exists() else ""
-    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    return "mixed_bfloat16" if _convolution_seconds(tf.bfloat16) * WORTH_IT < _convolution_seconds(tf.float32) else "float32"
 
 
-def save_model(model: keras.Model, path: Path) -> None:
-    """Save a model beside its final name, then rename: a kill leaves the old file or the new one, never half."""
-    beside = path.with_name(f".{path.stem}.partial.keras")
-    model.save(beside)
-    os.replace(beside, path)
+def _convolution_seconds(dtype: tf.DType) -> float:
+    """Time a convolution of VGG-16's middle (128 channels, 24 px, 16 images) and its gradients, best of five, in seconds."""
+    images, kernel = tf.ones((16, 24, 24, 128), dtype), tf.ones((3, 3, 128, 128), dtype)
 
+    @tf.function
+    def both() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([images, kernel])
+            out = tf.nn.conv2d(images, kernel, 1, "SAME")
+        return tape.gradient(out, [images, kernel])
 
-def _prepare(out: Path, asked: dict[str, Any], resume: bool) -> None:
-    state = out / "asked.json"
-    if state.exists():
-        if not resume:
-            raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
-        before = json.loads(state.read_text(encoding="utf-8"))
-        differing = [key for key in asked if asked[key] != before.get(key)]
-        if differing:
-            raise InputError(f"wanted to resume the run in {out} as it was started, found another {', '.join(differing)}: repeat its options, or give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(state, asked)
+    both()
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        both()[1].numpy()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _new_model(recipe: Recipe, weights: str, steps: int) -> keras.Model:
+    keras.config.set_dtype_policy(choose_precision(recipe.precision))
+    network = _compiled(recipe, weights, steps)
+    if weights != "none":
+        vgg.load_base(network, weights)
+    return network
+
+
+def _resumed_model(recipe: Recipe, weights: str, steps: int, checkpoint: Path) -> keras.Model:
+    # Built anew around the checkpoint's state: Keras saves an optimizer without its exclusions from weight decay.
+    # The precision is the checkpoint's own: what is fastest here may be another one than where the run began.
+    policy = runs.load_model(checkpoint).get_layer(vgg.convolution_names()[0]).dtype_policy
+    keras.config.set_dtype_policy(policy)
+    network = _compiled(recipe, weights, steps)
+    runs.load_checkpoint(network, checkpoint)
+    return network
+
+
+def _compiled(recipe: Recipe, weights: str, steps: int) -> keras.Model:
     scratch = weights == "none"
     network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch)
-    if not scratch:
-        vgg.load_base(network, weights)
     peak = recipe.scratch_rate if scratch else recipe.tuning_rate
     total = steps * recipe.epochs
     rising = int(total * recipe.warmup_share)
@@ -108,18 +139,15 @@ def _new_model(recipe: Recipe, weights: str, steps: int) -> keras.Model:
     return network
 
 
-def _train(network: keras.Model, photos: list[Photo], valid: list[Photo], out: Path, recipe: Recipe, first_epoch: int) -> None:
-    stream = train_stream(
-        photos, size=recipe.size, batch=recipe.batch, power=recipe.sampling_power, seed=recipe.seed, first_epoch=first_epoch, epochs=recipe.epochs
-    )
-    crops, class_ids = load_crops(valid, recipe.size)
-    held = tf.data.Dataset.from_tensor_slices((crops, tf.one_hot(class_ids, vgg.CLASSES))).batch(recipe.batch * 4)
+def _train(network: keras.Model, stream: tf.data.Dataset, held: Crops, out: Path, recipe: Recipe, first_epoch: int, steps: int) -> None:
+    crops, class_ids = held
     network.fit(
         stream,
         epochs=recipe.epochs,
         initial_epoch=first_epoch,
-        steps_per_epoch=len(photos) // recipe.batch,
-        validation_data=held,
+        steps_per_epoch=steps,
+        validation_data=tf.data.Dataset.from_tensor_slices((crops, tf.one_hot(class_ids, CLASSES))).batch(recipe.batch * 4),
+        shuffle=False,  # the stream has its own order
         callbacks=[_Keeper(out, first_epoch)],
         verbose=1 if os.isatty(1) else 2,
     )
@@ -131,23 +159,10 @@ class _Keeper(keras.callbacks.Callback):
     def __init__(self, out: Path, first_epoch: int) -> None:
         super().__init__()
         self.out = out
-        self.rows = read_history(out / HISTORY)[:first_epoch]
+        self.rows = runs.read_history(out / runs.HISTORY)[:first_epoch]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.rows.append({"epoch": float(epoch + 1), **{key: float(value) for key, value in (logs or {}).items()}})
-        beside = self.out / f".{HISTORY}.partial"
-        with beside.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, list(self.rows[0]))
-            table.writeheader()
-            table.writerows(self.rows)
-        os.replace(beside, self.out / HISTORY)
-        draw_curves(self.rows, self.out / "curves.png")
-        save_model(self.model, self.out / CHECKPOINT)
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read `history.csv`, one row an epoch; no file is no rows."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        runs.write_history(self.rows, self.out / runs.HISTORY)
+        draw_curves(self.rows, self.out / runs.CURVES)
+        runs.save_model(self.model, self.out / runs.CHECKPOINT)

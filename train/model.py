@@ -152,11 +152,12 @@ def round_to_fp16(model: keras.Model) -> None:
     """Round every weight to the nearest float16 in place, so that the fp16 artefact loses nothing and fp32 is derived from it exactly.
 
     Raises:
-        BundleError: a weight is beyond float16's range.
+        BundleError: a weight is beyond float16's range, or no number.
     """
     for layer in model.layers:
         weights = layer.get_weights()
-        rounded = [np.asarray(w, np.float16).astype(np.float32) for w in weights]
+        with np.errstate(over="ignore"):  # told below
+            rounded = [np.asarray(w, np.float16).astype(np.float32) for w in weights]
         if not all(np.isfinite(w).all() for w in rounded):
-            raise BundleError(f"wanted weights within float16's range, found larger ones in layer {layer.name}: train again with more weight decay")
+            raise BundleError(f"wanted weights within float16's range, found larger ones or NaN in layer {layer.name}: train again with a lower rate")
         layer.set_weights(rounded)

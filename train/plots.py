@@ -1,8 +1,7 @@
-"""Pictures of a run: loss, accuracy and rate by epoch."""
+"""Pictures of a run: loss and error by epoch."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import matplotlib
@@ -11,9 +10,15 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+from edge.files import written_beside
+
 
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw a run's history (one dict an epoch: epoch, loss, accuracy, val_loss, val_accuracy) as a PNG."""
+    """Draw a run's history (one dict an epoch: epoch, loss, accuracy, val_loss, val_accuracy) as a PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     epochs = [row["epoch"] for row in rows]
     figure, (loss, error) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, key, name in ((loss, "loss", "loss"), (error, "accuracy", "error (1 - top-1)")):
@@ -25,7 +30,6 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend()
     error.set_yscale("log")
-    beside = path.with_name(f".{path.name}.partial")
-    figure.savefig(beside, dpi=110, format="png")
+    with written_beside(path) as beside:
+        figure.savefig(beside, dpi=110, format="png")
     plt.close(figure)
-    os.replace(beside, path)

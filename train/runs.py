@@ -1,0 +1,141 @@
+"""The run folder: its files, and how they are written and read back.
+
+`asked.json` (how the run was started), `checkpoint.keras` (the last whole epoch, with the optimizer), `history.csv` and `curves.png`; at the end `model.keras`
+(a plain VGG-16 in float32 whose weights are exact in float16) and `run.json` (recipe, data, metrics, lineage).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from edge.errors import InputError
+from edge.files import written_beside
+
+ASKED = "asked.json"
+CHECKPOINT = "checkpoint.keras"
+HISTORY = "history.csv"
+CURVES = "curves.png"
+MODEL = "model.keras"
+RUN = "run.json"
+SCHEMA = 1
+
+
+def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
+    """Refuse to start in a folder that holds a run, or to resume one otherwise than it was started; writes nothing.
+
+    Raises:
+        InputError: `out` holds a run and `resume` is false, or `asked` differs from what the run was started with.
+    """
+    if not any((out / name).exists() for name in (ASKED, CHECKPOINT, MODEL)):
+        return
+    if not resume:
+        raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
+    now, before = _flat(asked), _flat(_read_json(out / ASKED))
+    differing = [f"{key} {before.get(key)} (now {now[key]})" for key in now if now[key] != before.get(key)]
+    if differing:
+        raise InputError(
+            f"wanted to resume the run in {out} as it was started, found that it had {', '.join(differing)}: repeat its options, or give another --out"
+        )
+
+
+def _flat(asked: dict[str, Any]) -> dict[str, Any]:
+    recipe = asked.get("recipe")
+    return {**asked, **recipe} | {"recipe": recipe.get("name")} if isinstance(recipe, dict) else asked
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model beside its final name, then rename: a kill leaves the old file or the new one, never half.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written_beside(path) as beside:
+        model.save(beside)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a model for inference.
+
+    Raises:
+        InputError: no such file, or one that Keras cannot read.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"wanted a finished run in {path.parent}, found no {path.name}: give the folder that `python -m train fit` wrote, or --resume that run"
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras, zipfile and h5py each raise their own for a damaged file
+        raise InputError(f"wanted a whole Keras model in {path}, found a damaged one ({_one_line(error)}): copy it again or train again") from error
+
+
+def load_checkpoint(network: keras.Model, path: Path) -> None:
+    """Load weights, optimizer state and random state of a checkpoint into a compiled model of the same layout.
+
+    Raises:
+        InputError: a file that Keras cannot read, or of another layout.
+    """
+    network.optimizer.build(network.trainable_variables)  # else its state would be passed over
+    try:
+        network.load_weights(path)
+    except Exception as error:  # as above
+        raise InputError(f"wanted the run's own checkpoint in {path}, Keras refused it ({_one_line(error)}): give another --out") from error
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """Read `run.json` of a finished run.
+
+    Raises:
+        InputError: missing, damaged, or of another schema.
+    """
+    document = _read_json(run / RUN)
+    if document.get("schema") != SCHEMA:
+        raise InputError(f"wanted schema {SCHEMA} in {run / RUN}, found {document.get('schema')}: evaluate with the version that trained it, or train again")
+    return document
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"wanted a run's {path.name} in {path.parent}, cannot read it ({_one_line(error)}): give the folder of a run") from error
+    if not isinstance(document, dict):
+        raise InputError(f"wanted a run's {path.name} in {path.parent}, found JSON that is no object: give the folder of a run")
+    return document
+
+
+def write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
+    """Write `history.csv`, one row an epoch.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with written_beside(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read `history.csv`, one row an epoch; no file is no rows.
+
+    Raises:
+        InputError: a cell that is no number.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"wanted one row of numbers an epoch in {path}, found other text ({_one_line(error)}): remove the file") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
