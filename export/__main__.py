@@ -1,0 +1,49 @@
+"""Turn a training run into a bundle on the desk, and prove bundles.
+
+python -m export bundle RUN --data ROOT --out BUNDLE
+python -m export verify BUNDLE --data ROOT
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from edge import cli
+
+
+def _bundle(arguments: argparse.Namespace) -> None:
+    from export.bundle import write_bundle
+
+    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from edge.manifest import read_bundle
+    from export.verify import as_table, verify_bundle
+
+    agreements = verify_bundle(read_bundle(arguments.bundle), arguments.data)
+    print(f"{as_table(agreements)}\n{arguments.bundle} holds: files, golden self-test and accuracy are what they were")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.Parser(prog="python -m export", description="A training run in, a verified bundle out.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    bundle = commands.add_parser("bundle", help="make a bundle", description="Convert, quantize and verify a classifier; writes nothing if it fails.")
+    bundle.add_argument("source", type=Path, metavar="SOURCE", help="run folder of train, or a bundle (its fp16 model is the source)")
+    bundle.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the run was trained on (Test.csv too for the model card)")
+    bundle.add_argument("--out", type=Path, required=True, help="bundle folder to write; a bundle there is replaced")
+    bundle.add_argument("--name", help="name of the bundle (without one: vgg16- and its input's side)")
+    bundle.set_defaults(command=_bundle)
+    verify = commands.add_parser("verify", help="prove a bundle", description="Check files, golden self-test and the accuracy of each precision.")
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
+    verify.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on")
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(cli.main(_parser()))

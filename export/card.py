@@ -1,0 +1,135 @@
+"""The model card: what a bundle is, how it was made, how well it does and where it ends. Written from the manifest, so that it cannot say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.manifest import Bundle, ModelSpec
+
+CARD = "MODEL_CARD.md"
+
+_TEMPLATE = """\
+# {name}
+
+A VGG-16 that names the German traffic sign in a crop: uint8 BGR in, {size} x {size} pixels, probabilities of {classes} classes out.
+The mean is subtracted inside the graph. It always names a sign, so it is meant to be fed by something that finds signs,
+and to be refused below a confidence of {confidence}.
+
+## Data
+
+The German Traffic Sign Recognition Benchmark (GTSRB): {train} photos to train and {valid} to validate, split by physical sign
+(seed {seed}), so that no sign stands on both sides.
+
+## Recipe
+
+Weights: {weights}. {recipe}.
+
+{origin} All weights are rounded to float16 before any figure was taken.
+
+## Artefacts
+
+| file | precision | for | MB | sha256 |
+|---|---|---|---|---|
+{files}
+
+fp32 is the fp16 file's weights computed in float32, exactly. Against it, on the {valid} validation photos, by ONNX Runtime on a CPU ({flags}):
+
+| artefact | top1 | drop | same class | max error | mean error |
+|---|---|---|---|---|---|
+{agreement}
+
+ONNX Runtime computes an fp16 file in float32 on such a CPU: its line proves the file, not a GPU's rounding.
+int8-cpu is calibrated on {calibration} training photos (up to {per_class} of each class);
+its weights keep to 7 bits, so that processors without VNNI do not saturate.
+
+## Accuracy
+
+{test}By class, int8-cpu on the validation photos (top1 {top1:.4f}):
+
+| id | sign | photos | top1 |
+|---|---|---|---|
+{by_class}
+
+Few tracks of a class means few physical signs: such a line is a hint, no measurement.
+
+## Thresholds
+
+Confidence {confidence}: the largest that {kept} of the validation photos reach, and at least 0.5.
+Training smooths the labels by {smoothing}, so confidences peak at about {peak:.2f}: read them as an order, not as odds.
+
+## Limits
+
+- German signs of GTSRB's {classes} classes only; anything else gets the name of one of them.
+- Photos were taken from a car, by day, of upright signs; night, snow cover, strong tilt and unusual angles from the air were not measured.
+- Crops with a margin of about a tenth on each side, as GTSRB's photos have; tighter or looser crops cost accuracy.
+- Not yet measured on a board.
+
+## Licence and citations
+
+The weights are under Apache-2.0, as the code. They were trained on GTSRB's photos, whose own terms are yours to check before use.
+
+- J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel: Man vs. computer:
+  Benchmarking machine learning algorithms for traffic sign recognition. Neural Networks 32, 2012.
+- K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
+"""
+
+
+def write_card(bundle: Bundle, by_class: dict[str, Any], kept: str) -> str:
+    """Write a bundle's model card, Markdown.
+
+    Args:
+        bundle: finished, with both stages' records.
+        by_class: int8-cpu on the validation photos, as `edge.gtsrb.score` gives it.
+        kept: share of the validation photos that the threshold was chosen to let pass, for people.
+    """
+    manifest = bundle.manifest
+    train, export = manifest.lineage["train"], manifest.lineage["export"]
+    recipe = train["recipe"]
+    return _TEMPLATE.format(
+        name=manifest.name,
+        size=manifest.models[0].input.shape[1],
+        classes=len(manifest.labels),
+        confidence=manifest.thresholds.confidence,
+        kept=kept,
+        train=train["photos"]["train"],
+        valid=train["photos"]["valid"],
+        seed=recipe["seed"],
+        weights={"none": "random at the start, batch norm folded away at the end", "imagenet": "ImageNet's, fine-tuned"}.get(
+            train["weights"], "the user's file, fine-tuned"
+        ),
+        recipe="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items() if key not in ("seed", "size")),
+        origin=_origin(train["lineage"], export),
+        files="\n".join(_file_row(bundle, model) for model in manifest.models),
+        flags=", ".join(export["cpu_flags"]) or "no vector instructions known",
+        agreement="\n".join(_agreement_row(name, figures) for name, figures in export["verification"].items()),
+        calibration=export["calibration"]["photos"],
+        per_class=export["calibration"]["per_class"],
+        test=_test_line(export["test"]),
+        top1=by_class["top1"],
+        by_class="\n".join(f"| {key} | {row['label']} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
+        smoothing=recipe["label_smoothing"],
+        peak=1 - recipe["label_smoothing"],
+    )
+
+
+def _origin(train: dict[str, Any], export: dict[str, Any]) -> str:
+    return " ".join(
+        f"{stage} {record['made_at'][:10]} at commit {record['commit'] or 'unknown'}, {', '.join(f'{k} {v}' for k, v in record['versions'].items() if v)}."
+        for stage, record in (("Trained", train), ("Exported", export))
+    )
+
+
+def _file_row(bundle: Bundle, model: ModelSpec) -> str:
+    megabytes = (bundle.folder / model.file).stat().st_size / 1e6
+    return f"| {model.file} | {model.precision} | {model.target} | {megabytes:.1f} | `{model.sha256[:16]}` |"
+
+
+def _agreement_row(name: str, figures: dict[str, float]) -> str:
+    label = "Keras, before conversion" if name == "keras" else name
+    return (
+        f"| {label} | {figures['top1']:.4f} | {figures['drop']:.4f} | {figures['agreement']:.4f} | {figures['max_error']:.2g} | {figures['mean_error']:.2g} |"
+    )
+
+
+def _test_line(test: dict[str, Any]) -> str:
+    return f"On {test['n']} of GTSRB's official test photos {test['precision']} reaches top1 {test['top1']:.4f}.\n\n" if test else ""

@@ -1,0 +1,324 @@
+"""A small real network (VGG-16 at 32 px, its head fitted to drawn signs) through the whole of export."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+keras = pytest.importorskip("keras", reason="needs the train and export extras")
+onnx = pytest.importorskip("onnx", reason="needs the export extra")
+pytest.importorskip("tf2onnx", reason="needs the export extra")
+
+from edge import cli  # noqa: E402
+from edge.engine import open_engine  # noqa: E402
+from edge.errors import BundleError, DataError, InputError, OutputError, VerificationError  # noqa: E402
+from edge.files import sha256_of, write_json  # noqa: E402
+from edge.gtsrb import CLASSES, LABELS, read_train, split_by_track  # noqa: E402
+from edge.images import fit_crop, read_image  # noqa: E402
+from edge.manifest import read_bundle, write_manifest  # noqa: E402
+from edge.signs import draw_sign  # noqa: E402
+from export.__main__ import _parser  # noqa: E402
+from export.bundle import write_bundle  # noqa: E402
+from export.to_onnx import to_onnx  # noqa: E402
+from export.verify import BUDGETS, Budget, verify_bundle  # noqa: E402
+from train import model as vgg  # noqa: E402
+
+SIZE = 32
+DRAWN = (1, 8, 12, 13, 14, 17, 35, 39)
+TRACKS, FRAMES = 4, 4
+PRECISIONS = ("fp32", "fp16", "int8-cpu")
+FILES = {"MODEL_CARD.md", "classifier.fp16.onnx", "classifier.int8-cpu.onnx", "golden.npz", "manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn signs in the Train/Test csv layout."""
+    root = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(0)
+    names = [f"Train/{c}/{c:05}_{t:05}_{f:05}.png" for c in DRAWN for t in range(TRACKS) for f in range(FRAMES)]
+    _write_photos(root, "Train.csv", names, rng)
+    _write_photos(root, "Test.csv", [f"Test/{c}/{c:05}.png" for c in DRAWN], rng)
+    return root
+
+
+def _write_photos(root: Path, table: str, names: list[str], rng: np.random.Generator) -> None:
+    rows = ["ClassId,Path"]
+    for name in names:
+        class_id = int(name.split("/")[1])
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), _photo(class_id, rng))
+        rows.append(f"{class_id},{name}")
+    (root / table).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _photo(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    picture = 110 + rng.normal(0, 6, (1, 1, 3)) + rng.normal(0, 8, (48, 48, 3))
+    face = draw_sign(class_id, 38).astype(np.float64)
+    alpha = face[:, :, 3:] / 255
+    picture[5:43, 5:43] = picture[5:43, 5:43] * (1 - alpha) + face[:, :, :3] * alpha
+    return np.clip(picture * rng.uniform(0.93, 1.05), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network(data: Path) -> Any:
+    """A plain VGG-16 that tells the drawn signs apart: random convolutions, kept in range by batch norm and folded, and a last layer by least squares."""
+    keras.utils.set_random_seed(0)
+    photos, _ = split_by_track(read_train(data), 0.1, 0)
+    crops = np.stack([fit_crop(read_image(photo.path), SIZE) for photo in photos])
+    normed = vgg.build(SIZE, dense=128, dropout=0.5, batch_norm=True)
+    for layer in normed.layers:
+        if isinstance(layer, vgg.FusedBatchNorm):
+            layer.momentum = 0.0
+    normed(crops, training=True)
+    plain = vgg.fold(normed)
+    features = np.asarray(keras.Model(plain.input, plain.get_layer("dense").output)(crops))
+    features = np.concatenate([features, np.ones((len(crops), 1))], axis=1)
+    wanted = np.eye(CLASSES)[[photo.class_id for photo in photos]] * 8
+    solved = np.linalg.solve(features.T @ features + 3 * np.eye(features.shape[1]), features.T @ wanted)
+    plain.get_layer("logits").set_weights([solved[:-1], solved[-1]])
+    vgg.round_to_fp16(plain)
+    return plain
+
+
+@pytest.fixture(scope="module")
+def run(network: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder as train leaves it."""
+    return _write_run(network, data, tmp_path_factory.mktemp("run"))
+
+
+def _write_run(network: Any, data: Path, folder: Path) -> Path:
+    photos, valid = split_by_track(read_train(data), 0.1, 0)
+    network.save(folder / "model.keras")
+    metrics = {"valid": {"n": len(valid), "top1": 1.0, "per_class": {}}}
+    recipe = {"name": "tiny", "size": SIZE, "valid_share": 0.1, "seed": 0, "label_smoothing": 0.05}
+    lineage = {"made_at": "2026-01-01T00:00:00+00:00", "commit": None, "python": "3", "versions": {}}
+    counts = {"train": len(photos), "valid": len(valid)}
+    record = {"schema": 1, "recipe": recipe, "weights": "none", "data": str(data), "photos": counts, "metrics": metrics, "lineage": lineage}
+    write_json(folder / "run.json", record)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `run`, made by the command; not to be written to."""
+    out = tmp_path_factory.mktemp("made") / "bundle"
+    assert cli.main(_parser(), ["bundle", str(run), "--data", str(data), "--out", str(out), "--name", "drawn"]) == 0
+    return out
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    """The same bundle, to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+@pytest.fixture
+def crops() -> NDArray[np.uint8]:
+    rng = np.random.default_rng(1)
+    return np.stack([fit_crop(_photo(class_id, rng), SIZE) for class_id in (*DRAWN, 13)])
+
+
+def test_bundle_is_whole_and_tells_its_origin(made: Path, data: Path) -> None:
+    manifest = read_bundle(made).manifest
+    assert {path.name for path in made.iterdir()} == FILES
+    assert list(made.parent.iterdir()) == [made]
+    assert (manifest.name, manifest.labels) == ("drawn", LABELS)
+    assert 0.5 <= manifest.thresholds.confidence <= 1
+    figures = manifest.lineage["export"]["verification"]
+    assert set(figures) == {"fp16", "int8-cpu", "keras"}
+    assert figures["keras"]["max_error"] < 1e-4
+    assert figures["int8-cpu"]["top1"] >= 0.9
+    assert manifest.lineage["export"]["test"]["n"] == len(DRAWN)
+    assert str(data) not in (made / "manifest.json").read_text(encoding="utf-8")
+
+
+def test_card_says_what_was_measured(made: Path) -> None:
+    card = (made / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for wanted in ("| 14 | Stop | 4 |", "classifier.int8-cpu.onnx", "Stallkamp", "Simonyan", "Apache-2.0", "Not yet measured on a board"):
+        assert wanted in card
+
+
+@pytest.mark.parametrize("file", ["classifier.fp16.onnx", "classifier.int8-cpu.onnx"])
+def test_graph_is_clean(made: Path, file: str) -> None:
+    model = onnx.load(made / file)
+    operators = [node.op_type for node in model.graph.node if node.op_type not in ("QuantizeLinear", "DequantizeLinear")]
+    assert operators.count("Transpose") == 1
+    assert operators[:3] == ["Cast", "Add", "Transpose"]
+    assert operators[-1] == "Softmax"
+    assert "Shape" not in operators
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
+    for tensor, name, sides in ((model.graph.input[0], "images", [SIZE, SIZE, 3]), (model.graph.output[0], "probabilities", [CLASSES])):
+        dims = tensor.type.tensor_type.shape.dim
+        assert tensor.name == name
+        assert dims[0].dim_param == "batch"
+        assert [dim.dim_value for dim in dims[1:]] == sides
+
+
+def test_fp16_file_holds_the_weights_exactly(made: Path, network: Any) -> None:
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(made / "classifier.fp16.onnx").graph.initializer}
+    for layer in vgg.convolution_names():
+        kernel, bias = network.get_layer(layer).get_weights()
+        assert tensors[f"{layer}/Conv/constant_1"].dtype == np.float16
+        np.testing.assert_array_equal(tensors[f"{layer}/Conv/constant_1"].astype(np.float32), kernel.transpose(3, 2, 0, 1))
+        np.testing.assert_array_equal(tensors[f"{layer}/Conv/constant_2"].astype(np.float32), bias)
+    np.testing.assert_array_equal(tensors["mean_subtraction/Add/constant_1"], -np.array(vgg.MEAN_BGR, np.float32))
+
+
+def test_int8_keeps_to_seven_bits(made: Path) -> None:
+    kernels = [onnx.numpy_helper.to_array(t) for t in onnx.load(made / "classifier.int8-cpu.onnx").graph.initializer if len(t.dims) == 4]
+    assert len(kernels) == 13
+    assert all(kernel.dtype == np.int8 and np.abs(kernel.astype(int)).max() <= 64 for kernel in kernels)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_do_not_depend_on_the_batch(made: Path, crops: NDArray[np.uint8], precision: str) -> None:
+    with open_engine(read_bundle(made), "classifier", precision=precision) as engine:
+        together = engine.infer(crops)
+        alone = np.concatenate([engine.infer(crop[None]) for crop in crops])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert (together.argmax(axis=1) == [*DRAWN, 13]).mean() >= 0.8
+
+
+def test_golden_holds_drawn_signs_and_their_outputs(made: Path) -> None:
+    with np.load(made / "golden.npz") as file:
+        images, probabilities = file["images"], file["probabilities"]
+    with open_engine(read_bundle(made), "classifier", precision="fp32") as engine:
+        np.testing.assert_allclose(engine.infer(images), probabilities, atol=1e-4)
+    assert set(read_bundle(made).manifest.golden.tolerance) == set(PRECISIONS)
+
+
+def test_bundle_of_a_bundle_has_the_same_bytes(made: Path, data: Path, tmp_path: Path) -> None:
+    again = write_bundle(made, data, tmp_path / "again", "drawn")
+    assert {model.sha256 for model in again.manifest.models} == {model.sha256 for model in read_bundle(made).manifest.models}
+    assert "keras" not in again.manifest.lineage["export"]["verification"]
+
+
+def test_verify_passes_a_sound_bundle(made: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(_parser(), ["verify", str(made), "--data", str(data)]) == 0
+    assert "int8-cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-cpu"])
+def test_verify_refuses_spoiled_weights(copy: Path, data: Path, precision: str) -> None:
+    bundle = read_bundle(copy)
+    path = copy / bundle.model("classifier", precision).file
+    model = onnx.load(path)
+    kernel = next(t for t in model.graph.initializer if len(t.dims) == 4)
+    kernel.raw_data = kernel.raw_data[::-1]
+    onnx.save(model, path)
+    with pytest.raises(BundleError, match="sha256"):
+        verify_bundle(bundle, data)
+    models = tuple(dataclasses.replace(m, sha256=sha256_of(copy / m.file)) for m in bundle.manifest.models)
+    write_manifest(copy, dataclasses.replace(bundle.manifest, models=models))
+    with pytest.raises(VerificationError, match="wanted the outputs that"):
+        verify_bundle(read_bundle(copy), data)
+
+
+def test_verify_refuses_a_drop_that_golden_does_not_see(copy: Path, data: Path) -> None:
+    bundle = read_bundle(copy)
+    golden = dataclasses.replace(bundle.manifest.golden, tolerance=dict.fromkeys(PRECISIONS, 1.0))
+    path = copy / "classifier.int8-cpu.onnx"
+    model = onnx.load(path)
+    last = next(t for t in model.graph.initializer if list(t.dims) == [CLASSES])
+    last.raw_data = (np.arange(CLASSES, dtype=np.float32) * 10).tobytes()
+    onnx.save(model, path)
+    models = tuple(dataclasses.replace(m, sha256=sha256_of(copy / m.file)) for m in bundle.manifest.models)
+    write_manifest(copy, dataclasses.replace(bundle.manifest, models=models, golden=golden))
+    with pytest.raises(VerificationError, match="wanted int8-cpu within"):
+        verify_bundle(read_bundle(copy), data)
+
+
+def test_failed_verification_leaves_what_was_there(copy: Path, data: Path) -> None:
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(VerificationError, match="int8-cpu"):
+        write_bundle(copy, data, copy, budgets={**BUDGETS, "int8-cpu": Budget(drop=-1.0)})
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_weights_that_fp16_would_change_are_refused(network: Any, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    network = keras.models.clone_model(network)
+    with pytest.raises(VerificationError, match="exact in float16"):
+        write_bundle(_write_run(network, data, tmp_path / "run"), data, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "classes"), [((SIZE, SIZE, 3), "float32", CLASSES), ((SIZE, 16, 3), "uint8", CLASSES), ((SIZE, SIZE, 3), "uint8", 10)]
+)
+def test_another_network_is_refused(data: Path, tmp_path: Path, shape: tuple[int, ...], dtype: str, classes: int) -> None:
+    images = keras.Input(shape, dtype=dtype)
+    flat = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1.0)(images))
+    (tmp_path / "run").mkdir()
+    _write_run(keras.Model(images, keras.layers.Dense(classes)(flat)), data, tmp_path / "run")
+    with pytest.raises(InputError, match=r"wanted a model from uint8 .* found"):
+        write_bundle(tmp_path / "run", data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("missing", ["model.keras", "run.json"])
+def test_unfinished_run_is_refused(run: Path, data: Path, tmp_path: Path, missing: str) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / missing).unlink()
+    with pytest.raises(InputError, match=f"found no {missing}.*--resume"):
+        write_bundle(tmp_path / "run", data, tmp_path / "out")
+
+
+def test_damaged_records_are_refused(run: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    del record["recipe"]["seed"]
+    write_json(tmp_path / "run" / "run.json", record)
+    with pytest.raises(InputError, match="seed"):
+        write_bundle(tmp_path / "run", data, tmp_path / "out")
+    (tmp_path / "run" / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="JSON"):
+        write_bundle(tmp_path / "run", data, tmp_path / "out")
+
+
+def test_missing_data_and_source_are_one_line(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"Train\.csv"):
+        write_bundle(run, tmp_path, tmp_path / "out")
+    assert cli.main(_parser(), ["bundle", str(tmp_path), "--data", str(data), "--out", str(tmp_path / "out")]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_folder_is_not_replaced(run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        write_bundle(run, data, tmp_path)
+    with pytest.raises(OutputError, match="a file at"):
+        write_bundle(run, data, tmp_path / "thesis.txt")
+    with pytest.raises(OutputError, match="the system refused"):
+        write_bundle(run, data, tmp_path / "thesis.txt" / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_large_input_has_no_transpose_before_its_dense_layer() -> None:
+    keras.utils.set_random_seed(0)
+    network = vgg.build(64, dense=16, dropout=0.5, batch_norm=False)
+    model = to_onnx(network)
+    assert [node.op_type for node in model.graph.node].count("Transpose") == 1
+    reference = onnx.reference.ReferenceEvaluator(_tail(model))
+    features = np.random.default_rng(0).normal(0, 1, (2, 512, 2, 2)).astype(np.float32)
+    head = keras.Sequential([network.get_layer(name) for name in ("flatten", "dense", "logits", "probabilities")])
+    found = reference.run(None, {"block5_pool/MaxPool": features})[0]
+    np.testing.assert_allclose(found, np.asarray(head(features.transpose(0, 2, 3, 1))), atol=1e-5)
+
+
+def _tail(model: Any) -> Any:
+    """The graph from the last pool on."""
+    nodes = list(model.graph.node)
+    start = next(place for place, node in enumerate(nodes) if node.op_type == "Reshape")
+    features = onnx.helper.make_tensor_value_info("block5_pool/MaxPool", onnx.TensorProto.FLOAT, ["batch", 512, 2, 2])
+    graph = onnx.helper.make_graph(nodes[start:], "tail", [features], list(model.graph.output), list(model.graph.initializer))
+    return onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
