@@ -1,0 +1,85 @@
+"""Measure a bundle on this machine; nothing about the machine is changed.
+
+python -m benchmarks accuracy --data ROOT --split test
+python -m benchmarks latency --batch 1 8
+python -m benchmarks memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.setting import Setting
+from edge import cli
+from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge.manifest import SHIPPED
+
+
+def _accuracy(arguments: argparse.Namespace) -> None:
+    from benchmarks.accuracy import accuracy
+
+    accuracy(_setting(arguments), arguments.data, arguments.split, arguments.json)
+
+
+def _latency(arguments: argparse.Namespace) -> None:
+    from benchmarks.latency import latency
+
+    latency(_setting(arguments), arguments.batch, arguments.runs, arguments.json)
+
+
+def _memory(arguments: argparse.Namespace) -> None:
+    from benchmarks.memory import memory
+
+    memory(_setting(arguments), arguments.batch, arguments.runs, arguments.json)
+
+
+def _setting(arguments: argparse.Namespace) -> Setting:
+    if arguments.json is not None:
+        from edge.sinks import check_place
+
+        check_place(arguments.json)
+    return Setting(arguments.bundle, arguments.engine, arguments.precision, arguments.provider)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.Parser(prog="python -m benchmarks", description="Measure a bundle on this machine; every figure comes with its conditions.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    accuracy = _add(commands, "accuracy", _accuracy, "top-1 on GTSRB's photos")
+    accuracy.add_argument("--data", type=Path, required=True, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/")
+    accuracy.add_argument("--split", choices=("valid", "test"), required=True, help="the tracks that training held out, or the test photos")
+    latency = _add(commands, "latency", _latency, "how long a call takes")
+    latency.add_argument("--batch", type=_count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
+    latency.add_argument("--runs", type=_count, default=200, metavar="N", help="timed calls for each size")
+    memory = _add(commands, "memory", _memory, "resident memory of a process that runs it")
+    memory.add_argument("--batch", type=_count, default=16, metavar="N", help="crops per call")
+    memory.add_argument("--runs", type=_count, default=20, metavar="N", help="calls")
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction[cli.Parser], name: str, command: Callable[[argparse.Namespace], None], says: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=says, description=f"Measure: {says}.")
+    parser.add_argument("--bundle", type=Path, default=SHIPPED, metavar="DIR", help="folder with manifest.json")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; auto is onnxruntime")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8-cpu")
+    parser.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the result here")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return cli.main(_parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

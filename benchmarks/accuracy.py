@@ -1,0 +1,100 @@
+"""Top-1 accuracy of a bundle on GTSRB's photos, through the engine that the board would use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.setting import Setting, print_conditions, write_result
+from edge.engine import Engine
+from edge.errors import BundleError, DataError
+from edge.gtsrb import Photo, read_test, read_train, score, split_by_track
+from edge.images import fit_crop, read_image
+from edge.lineage import now
+from edge.manifest import Bundle, read_bundle
+
+BATCH = 16
+VALID_SHARE, SEED = 0.1, 0
+WORST_SHOWN = 5
+
+
+def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -> dict[str, Any]:
+    """Score a bundle on photos, print top-1 and the worst classes, and return the figures: `n`, `top1`, `per_class`, `precision`, `engine`.
+
+    Args:
+        setting: what runs.
+        data: a GTSRB folder, or one that holds `gtsrb/`.
+        split: "test", or "valid" (the tracks that the bundle's training run held out).
+        json_path: where the result goes, or None.
+
+    Raises:
+        DataError: no known data set at `data`, or for "valid" another one than the bundle was trained on.
+        InputError: a photo cannot be read.
+        BundleError: no bundle, or a damaged one.
+        EngineError: the engine fails.
+        OutputError: `json_path` cannot be written.
+    """
+    started_at, conditions = now(), setting.conditions(data=str(data), split=split, batch=BATCH)
+    photos = read_test(data) if split == "test" else held_out(read_bundle(setting.bundle), data)
+    with setting.open() as engine:
+        print_conditions(engine.name, engine.precision, setting)
+        predicted = predict(engine, photos)
+        size = engine.spec.input.shape[1]
+    figures = {**score(predicted, np.array([photo.class_id for photo in photos])), "precision": engine.precision, "engine": engine.name}
+    _print(figures, split)
+    write_result(json_path, "accuracy", started_at, conditions | {"size": size}, figures)
+    return figures
+
+
+def held_out(bundle: Bundle, data: Path) -> list[Photo]:
+    """Return the training photos that a bundle's training run did not see: its split is in the manifest's lineage, else it is the default one.
+
+    Raises:
+        BundleError: the lineage is not of the form that training writes.
+        DataError: no known data set at `data`, or another one than the bundle was trained on.
+    """
+    try:
+        trained = bundle.manifest.lineage.get("train", {})
+        recipe = trained.get("recipe", {})
+        share, seed = float(recipe.get("valid_share", VALID_SHARE)), int(recipe.get("seed", SEED))
+        wanted = trained.get("photos")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BundleError(f"wanted the split of the training run in the lineage of {bundle.folder}, found none ({error}): export the bundle again") from error
+    seen, valid = split_by_track(read_train(data), share, seed)
+    found = {"train": len(seen), "valid": len(valid)}
+    if wanted not in (None, found):  # another set is split elsewhere, and photos that the run has seen would be scored
+        raise DataError(f"wanted the photos that the bundle {bundle.folder} was trained on, {wanted}, found {found} in {data}: give the same --data")
+    return valid
+
+
+def predict(engine: Engine, photos: Sequence[Photo]) -> NDArray[np.int64]:
+    """Return the most likely class of each photo, (n,) int64; only one batch of photos is in memory at a time.
+
+    Raises:
+        InputError: a photo cannot be read.
+        EngineError: the engine fails.
+    """
+    size = engine.spec.input.shape[1]
+    predicted = np.empty(len(photos), np.int64)
+    for start in range(0, len(photos), BATCH):
+        crops = np.stack([fit_crop(read_image(photo.path), size) for photo in photos[start : start + BATCH]])
+        predicted[start : start + len(crops)] = engine.infer(crops).argmax(axis=1)
+        _show_progress(start + len(crops), len(photos))
+    return predicted
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} photos", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _print(figures: dict[str, Any], split: str) -> None:
+    print(f"{split} top1 {figures['top1']:.4f} on {figures['n']} photos")
+    imperfect = sorted((entry["top1"], int(class_id), entry) for class_id, entry in figures["per_class"].items() if entry["top1"] < 1)
+    for top1, class_id, entry in imperfect[:WORST_SHOWN]:
+        print(f"  {top1:.4f} on {entry['n']:4} photos of class {class_id:2} ({entry['label']})")

@@ -1,0 +1,70 @@
+"""Latency: the calls that are timed, and the figures made of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.latency import WARM_UP, drawn_crops, latency, time_calls
+from benchmarks.setting import Setting, busy
+from edge.engine_fake import FakeEngine
+from edge.manifest import ModelSpec
+
+KEYS = ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms", "batch", "runs")
+
+
+class SlowEngine(FakeEngine):
+    """Takes 20 ms the first time, 5 ms the tenth time after the warm-up, else next to nothing; counts."""
+
+    calls = 0
+    shapes: set[tuple[int, ...]] = set()  # noqa: RUF012 - of one instance
+
+    def infer(self, images: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        self.shapes = self.shapes | {images.shape}
+        time.sleep({1: 0.02, WARM_UP + 11: 0.005}.get(self.calls, 0))
+        return np.zeros((len(images), 43), np.float32)
+
+
+def test_the_first_call_and_the_warm_up_stay_out_of_the_percentiles(tiny_spec: ModelSpec) -> None:
+    engine = SlowEngine(tiny_spec, "fp16")
+    figures = time_calls(engine, 3, 40)
+    assert tuple(figures) == KEYS
+    assert engine.calls == 1 + WARM_UP + 40
+    assert engine.shapes == {(3, 24, 24, 3)}
+    assert figures["first_ms"] >= 20
+    assert figures["max_ms"] >= 5
+    assert figures["p50_ms"] <= figures["p90_ms"] <= figures["p99_ms"] <= figures["max_ms"]
+    assert figures["p50_ms"] < 5
+    assert (figures["batch"], figures["runs"]) == (3, 40)
+
+
+def test_crops_are_drawn_and_differ() -> None:
+    crops = drawn_crops(30, 24)
+    assert (crops.shape, crops.dtype) == ((30, 24, 24, 3), np.uint8)
+    assert len(np.unique(crops.reshape(30, -1), axis=0)) > 15
+
+
+def test_each_batch_size_gets_its_figures_and_the_first_stands_on_top(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    figures = latency(Setting(tiny_bundle), [1, 8], 5, tmp_path / "latency.json")
+    document = json.loads((tmp_path / "latency.json").read_text())
+    assert {key: document[key] for key in figures} == figures
+    assert [row["batch"] for row in document["batches"]] == [1, 8]
+    assert {key: document[key] for key in KEYS} == document["batches"][0]
+    assert (document["engine"], document["precision"], document["command"]) == ("onnxruntime", "int8-cpu", "benchmarks latency")
+    assert document["conditions"] | {"input": "drawn signs", "size": 24, "provider": "cpu", "warm_up": WARM_UP} == document["conditions"]
+    printed = capsys.readouterr().out
+    assert "onnxruntime on cpu, int8-cpu" in printed
+    assert "cores, load" in printed
+
+
+@pytest.mark.parametrize(("load", "cores", "warns"), [(1.4, 2, False), (1.5, 2, True), (0.0, 1, False), (0.71, 1, True), (None, 2, False)])
+def test_a_busy_machine_is_told(load: float | None, cores: int, warns: bool) -> None:
+    warning = busy(load, cores)
+    assert (warning is not None) == warns
+    assert warning is None or (str(load) in warning and "\n" not in warning)
