@@ -38,7 +38,7 @@ def _memory(arguments: argparse.Namespace) -> None:
 
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
-        from edge.sinks import check_place
+        from edge.files import check_place
 
         check_place(arguments.json)
     return Setting(arguments.bundle, arguments.engine, arguments.precision, arguments.provider)

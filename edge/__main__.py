@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
-from edge.errors import EngineError
 from edge.manifest import SHIPPED
 
 if TYPE_CHECKING:
@@ -32,16 +31,13 @@ SPOTTERS = ("auto", "colour", "none", "learned")
 def _run(arguments: argparse.Namespace) -> None:
     from edge.classifier import Classifier
     from edge.engine import open_engine
-    from edge.files import write_json
+    from edge.files import check_place, write_json
     from edge.lineage import now, result
     from edge.machine import peak_rss_mib
     from edge.manifest import read_bundle
     from edge.pipeline import choose_spotter, run
-    from edge.sinks import check_place
     from edge.sources import open_source
 
-    if arguments.engine == "tensorrt":
-        raise EngineError("wanted engine tensorrt, this version runs onnxruntime and fake; TensorRT comes with a later release: use --engine onnxruntime")
     started_at = now()
     spotter = choose_spotter(arguments.spotter)
     bundle = read_bundle(arguments.bundle)
@@ -120,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
     run.add_argument("source", metavar="SOURCE", help="folder of stills, image, video, or demo://?seed=0&frames=600 (?realtime=1 plays as a camera would)")
     run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    run.add_argument("--engine", choices=(*ENGINES, "tensorrt"), default="auto", help="what runs the model; auto is onnxruntime")
+    run.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; auto is onnxruntime")
     run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
     run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8-cpu")
     run.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes; auto is colour, none takes the whole frame as one sign")

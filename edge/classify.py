@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier, Naming
 from edge.engine import open_engine
 from edge.errors import InputError
-from edge.files import written_beside
+from edge.files import check_place, written_beside
 from edge.images import fit_crop, read_image
 from edge.manifest import read_bundle
-from edge.sinks import check_place
 from edge.sources import find_images
 
 HEADER = ("path", "class_id", "label", "confidence")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,10 +31,31 @@ def written_beside(path: Path) -> Iterator[Path]:
     except SignwingError:  # some are OSErrors too, and say better what is wrong
         raise
     except OSError as error:
-        raise OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it") from error
+        raise refused(path, error) from error
     finally:
         with suppress(OSError):  # renamed by now, or never made
             beside.unlink()
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that cannot be written, before any work is done for it.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or a folder stands there already.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise refused(path, error) from error
+    if path.is_dir():
+        raise OutputError(f"wanted to write {path}, found a folder of that name: choose another name")
+
+
+def refused(path: Path, error: OSError) -> OutputError:
+    """Return the error that tells of a file that the system does not let us write."""
+    return OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -50,24 +49,6 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 def _lacks_its_end(blob: bytes) -> bool:
     """Tell a JPEG that is cut off, whose rest OpenCV 4 would paint grey: its end marker follows the last start of scan; those before are a thumbnail's."""
     return blob.startswith(_JPEG_START) and blob.rfind(_JPEG_END) < max(blob.rfind(_JPEG_SCAN), 1)
-
-
-def to_bgr(image: NDArray[Any], name: str = "image") -> NDArray[np.uint8]:
-    """Bring an array to (height, width, 3) uint8 BGR: grey is spread, alpha dropped, 16 bit scaled down.
-
-    Raises:
-        InputError: not uint8 or uint16, an empty side, or neither 1, 3 nor 4 channels.
-    """
-    if image.ndim not in (2, 3) or 0 in image.shape[:2] or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise InputError(f"wanted {name} of (height, width) with 1, 3 or 4 channels, found an array of shape {image.shape}")
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise InputError(f"wanted {name} as 8 or 16 bit unsigned integers, found {image.dtype}")
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels == 1:
-        return cv2.cvtColor(image.reshape(image.shape[:2]), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    return np.ascontiguousarray(image[:, :, :3], np.uint8)
 
 
 def fit_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

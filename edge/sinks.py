@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from edge.errors import OutputError
+from edge.files import check_place, refused
 from edge.sources import Frame
 from edge.tracking import Detection, Report, Track
 
@@ -66,27 +65,6 @@ class Sink(Protocol):
             OutputError: it cannot be written.
         """
         ...
-
-
-def check_place(path: Path) -> None:
-    """Refuse a file that cannot be written, before any work is done for it.
-
-    Raises:
-        OutputError: the folder cannot be made or written, or a folder stands there already.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise refused(path, error) from error
-    if path.is_dir():
-        raise OutputError(f"wanted to write {path}, found a folder of that name: choose another name")
-
-
-def refused(path: Path, error: OSError) -> OutputError:
-    """Return the error that tells of a file that the system does not let us write."""
-    return OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it")
 
 
 class EventSink:

@@ -44,7 +44,9 @@ MIN_SIDE_PX = 10
 
 _MIN_COLOUR_PX = 6
 _MIN_CONTOUR = 20
-_MAX_ASPECT = 1.6
+# A sign that turns away gets narrower, but never wider: height by width, and width by height.
+_MAX_TALL, _MAX_WIDE = 1.6, 1.25
+_ASPECT_POWER = 0.3
 _MIN_SCORE = 0.72
 _SAME_SIGN_IOU = 0.45
 _SURROUNDINGS_PX, _STRIDE = 164, 4
@@ -139,26 +141,28 @@ def _surroundings(plane: Image) -> Image:
 def _parts(contour: Contour) -> list[Contour]:
     """Part what is long enough to be two signs on one pole."""
     x, y, width, height = cv2.boundingRect(contour)
-    short, long = sorted((width, height))
-    if short < _MIN_COLOUR_PX or long > 2 * _MAX_ASPECT * short:
-        return []
-    if long <= _MAX_ASPECT * short:
+    if _is_squarish(width, height):
         return [contour]
+    if max(width, height) > 2 * _MAX_TALL * min(width, height):
+        return []
     axis, middle = (1, y + height / 2) if height > width else (0, x + width / 2)
     before = contour[:, 0, axis] < middle
     return [half for half in (contour[before], contour[~before]) if len(half) >= _MIN_CONTOUR // 2]
 
 
+def _is_squarish(width: int, height: int) -> bool:
+    return min(width, height) >= _MIN_COLOUR_PX and height <= _MAX_TALL * width and width <= _MAX_WIDE * height
+
+
 def _judge(contour: Contour, look: _Look) -> Iterator[tuple[tuple[float, float, float, float], float]]:
     """Yield the box and the score of a contour if it may be a sign's."""
     x, y, width, height = cv2.boundingRect(contour)
-    short, long = sorted((width, height))
-    if short < _MIN_COLOUR_PX or long > _MAX_ASPECT * short:
+    if not _is_squarish(width, height):
         return
     hull = cv2.convexHull(contour)
     # A rim that is broken has little area of its own but a good hull: lightly punished.
     solid = cv2.contourArea(contour) / max(cv2.contourArea(hull), 1.0)
-    score = (0.75 + 0.25 * solid) * (short / long) ** 0.3
+    score = (0.75 + 0.25 * solid) * (min(width, height) / max(width, height)) ** _ASPECT_POWER
     if score >= _MIN_SCORE:
         score *= _shape(hull, (x, y, width, height), look.outlines)
         if score >= _MIN_SCORE:

@@ -63,15 +63,17 @@ class TrackerSettings:
         gate: where the overlap is less, the largest distance of centres, in mean sides of the two boxes: small signs move by more than their size.
         entry_votes: votes (the k of k-of-n) that must agree before a sign is announced or changes its class.
         entry_share: least share of that class in the weight of all votes.
+        entry_side_px: least mean side for that; no sign in GTSRB is smaller than 15 px, so no classifier trained on it is to be trusted below.
         window: how many of a track's last votes count (the n).
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
     """
 
     min_iou: float = 0.3
-    gate: float = 0.8
-    entry_votes: int = 4
+    gate: float = 1.0
+    entry_votes: int = 5
     entry_share: float = 0.75
+    entry_side_px: float = 15.0
     window: int = 8
     max_age: int = 15
     better_view: float = 2.0
@@ -142,7 +144,7 @@ class Tracker:
         if follower.age > 0:
             return None
         class_id, confidence, count, share = follower.majority()
-        sure = count >= settings.entry_votes and share >= settings.entry_share
+        sure = count >= settings.entry_votes and share >= settings.entry_share and follower.side >= settings.entry_side_px
         quality = follower.side * confidence
         if follower.told is None and sure:
             self._announced += 1

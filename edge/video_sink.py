@@ -10,7 +10,8 @@ import cv2
 
 from edge.annotate import annotate
 from edge.errors import OutputError
-from edge.sinks import Result, check_place, refused
+from edge.files import check_place, refused
+from edge.sinks import Result
 from edge.sources import count_frames
 
 # A player may like H.264 better, but the wheels bring no encoder for it.

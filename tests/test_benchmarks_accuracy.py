@@ -25,7 +25,7 @@ TRACKS, FRAMES = 4, 2
 
 @pytest.fixture
 def drawn_data(tmp_path: Path, draw_crops: Callable[..., Any]) -> Path:
-    """A data set of drawn photos in GTSRB's layout: 2 classes, `TRACKS` tracks of `FRAMES` each; 20 test photos, labelled by the tiny network itself or not."""
+    """A data set of drawn photos in GTSRB's layout: 2 classes, `TRACKS` tracks of `FRAMES` each; 20 test photos."""
     root = tmp_path / "data" / "gtsrb"
     crops, _ = draw_crops(2 * TRACKS * FRAMES + 20, 30)
     train = [(c, f"Train/{c}/{c:05}_{track:05}_{frame:05}.png") for c in (1, 14) for track in range(TRACKS) for frame in range(FRAMES)]
@@ -35,14 +35,14 @@ def drawn_data(tmp_path: Path, draw_crops: Callable[..., Any]) -> Path:
 
 
 def write_photos(root: Path, name: str, entries: list[tuple[int, str]], crops: np.ndarray) -> None:
-    with_paths = [(class_id, path) for class_id, path in entries]
-    for (_, path), crop in zip(with_paths, crops, strict=False):
+    """Write as many photos as there are crops, and the whole table."""
+    for (_, path), crop in zip(entries, crops, strict=False):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / path), crop)
     with (root / name).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["ClassId", "Path"])
-        table.writerows(with_paths)
+        table.writerows(entries)
 
 
 def change_lineage(bundle: Path, lineage: Any) -> None:
@@ -93,7 +93,7 @@ def test_without_lineage_the_split_is_the_default_one(tiny_bundle: Path, drawn_d
 
 def test_photos_that_the_run_may_have_seen_are_not_scored(tiny_bundle: Path, drawn_data: Path) -> None:
     change_lineage(tiny_bundle, {"train": {"recipe": {"valid_share": 0.5, "seed": 3}, "photos": {"train": 11740, "valid": 1330}}})
-    with pytest.raises(DataError, match="11740.*found .*8"):
+    with pytest.raises(DataError, match=r"11740.*found .*8"):
         held_out(read_bundle(tiny_bundle), drawn_data)
 
 

@@ -20,18 +20,20 @@ KEYS = ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms", "batch", "runs")
 class SlowEngine(FakeEngine):
     """Takes 20 ms the first time, 5 ms the tenth time after the warm-up, else next to nothing; counts."""
 
-    calls = 0
-    shapes: set[tuple[int, ...]] = set()  # noqa: RUF012 - of one instance
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec, "fp16")
+        self.calls = 0
+        self.shapes: set[tuple[int, ...]] = set()
 
     def infer(self, images: np.ndarray) -> np.ndarray:
         self.calls += 1
-        self.shapes = self.shapes | {images.shape}
+        self.shapes.add(images.shape)
         time.sleep({1: 0.02, WARM_UP + 11: 0.005}.get(self.calls, 0))
         return np.zeros((len(images), 43), np.float32)
 
 
 def test_the_first_call_and_the_warm_up_stay_out_of_the_percentiles(tiny_spec: ModelSpec) -> None:
-    engine = SlowEngine(tiny_spec, "fp16")
+    engine = SlowEngine(tiny_spec)
     figures = time_calls(engine, 3, 40)
     assert tuple(figures) == KEYS
     assert engine.calls == 1 + WARM_UP + 40

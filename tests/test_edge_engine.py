@@ -16,7 +16,7 @@ from edge.errors import BundleError, EngineError
 from edge.files import sha256_of
 from edge.manifest import MANIFEST, ModelSpec, read_bundle
 
-CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "fp32"), ("shipped_bundle", "int8-cpu")]
+CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "int8-cpu")]
 NEAR = 1e-5
 
 

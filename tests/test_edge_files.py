@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import OutputError, SourceError
-from edge.files import sha256_of, write_json, write_text, written_beside
+from edge.files import check_place, sha256_of, write_json, write_text, written_beside
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -80,3 +80,11 @@ def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"a" * 500_000)
     assert sha256_of(tmp_path / "a") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"  # FIPS 180-2, B.3
     assert sha256_of(tmp_path / "b") != sha256_of(tmp_path / "a")
+
+
+def test_checking_a_place_leaves_what_stands_there(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("old")
+    check_place(tmp_path / "x.json")
+    check_place(tmp_path / "new" / "y.json")
+    assert (tmp_path / "x.json").read_text() == "old"
+    assert not list((tmp_path / "new").iterdir())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.errors import InputError
-from edge.images import decode_image, fit_crop, read_image, to_bgr
+from edge.images import decode_image, fit_crop, read_image
 
 LOSSLESS = (".png", ".bmp", ".ppm")
 LOSSY = (".jpg", ".webp")
@@ -97,36 +97,6 @@ def test_a_jpeg_is_whole_with_something_behind_it_and_cut_off_with_a_whole_thumb
     assert decode_image(np.frombuffer(both + b"\0" * 30, np.uint8), "name").shape == picture.shape
     with pytest.raises(InputError, match="JPEG without its end"):
         decode_image(np.frombuffer(both[:-40], np.uint8), "name")
-
-
-def test_arrays_of_every_kind_become_bgr(picture: np.ndarray) -> None:
-    grey = np.repeat(picture[:, :, :1], 3, axis=2)
-    np.testing.assert_array_equal(to_bgr(picture), picture)
-    np.testing.assert_array_equal(to_bgr(picture[:, :, 0]), grey)
-    np.testing.assert_array_equal(to_bgr(picture[:, :, :1]), grey)
-    np.testing.assert_array_equal(to_bgr(np.dstack([picture, picture[:, :, 0]])), picture)
-    np.testing.assert_array_equal(to_bgr(picture.astype(np.uint16) * 257), picture)
-    assert to_bgr(picture[:, ::-1]).flags.c_contiguous
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((0, 0, 3), np.uint8),
-        np.zeros((4, 0), np.uint8),
-        np.zeros((4, 4, 2), np.uint8),
-        np.zeros((4, 4, 0), np.uint8),
-        np.zeros(4, np.uint8),
-        np.zeros((1, 4, 4, 3), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 3), np.int16),
-        np.zeros((4, 4), bool),
-    ],
-    ids=lambda image: f"{image.shape} {image.dtype}",
-)
-def test_arrays_that_are_no_images_are_refused(image: np.ndarray) -> None:
-    with pytest.raises(InputError, match="wanted frame 3"):
-        to_bgr(image, "frame 3")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (48, 48), (200, 30)])

@@ -13,7 +13,7 @@ from media import picture, small_disk
 from edge.annotate import annotate
 from edge.errors import OutputError
 from edge.gtsrb import LABELS
-from edge.sinks import ConsoleSink, EventSink, Result, Sink, check_place
+from edge.sinks import ConsoleSink, EventSink, Result, Sink
 from edge.sources import Frame, count_frames, open_source
 from edge.tracking import Detection, Report
 from edge.video_sink import CODECS, VideoSink
@@ -135,14 +135,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_first_frame(tmp_pa
 def test_a_video_without_a_known_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"\*\.mp4"):
         VideoSink(tmp_path / "x.gif", 25.0, LABELS)
-
-
-def test_checking_a_place_leaves_what_stands_there(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("old")
-    check_place(tmp_path / "x.json")
-    check_place(tmp_path / "new" / "y.json")
-    assert (tmp_path / "x.json").read_text() == "old"
-    assert not list((tmp_path / "new").iterdir())
 
 
 def test_the_console_tells_sightings_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

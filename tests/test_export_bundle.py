@@ -27,7 +27,6 @@ from edge.manifest import read_bundle, write_manifest  # noqa: E402
 from edge.signs import draw_sign  # noqa: E402
 from export.__main__ import _parser  # noqa: E402
 from export.bundle import write_bundle  # noqa: E402
-from export.to_onnx import to_onnx  # noqa: E402
 from export.verify import BUDGETS, Budget, verify_bundle  # noqa: E402
 from train import model as vgg  # noqa: E402
 
@@ -209,8 +208,7 @@ def test_verify_passes_a_sound_bundle(made: Path, data: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("precision", ["fp16", "int8-cpu"])
 def test_verify_refuses_spoiled_weights(copy: Path, data: Path, precision: str) -> None:
     bundle = read_bundle(copy)
-    path = copy / bundle.model("classifier", precision).file
-    model = onnx.load(path)
+    model = onnx.load(path := copy / bundle.model("classifier", precision).file)
     kernel = next(t for t in model.graph.initializer if len(t.dims) == 4)
     kernel.raw_data = kernel.raw_data[::-1]
     onnx.save(model, path)
@@ -225,8 +223,7 @@ def test_verify_refuses_spoiled_weights(copy: Path, data: Path, precision: str) 
 def test_verify_refuses_a_drop_that_golden_does_not_see(copy: Path, data: Path) -> None:
     bundle = read_bundle(copy)
     golden = dataclasses.replace(bundle.manifest.golden, tolerance=dict.fromkeys(PRECISIONS, 1.0))
-    path = copy / "classifier.int8-cpu.onnx"
-    model = onnx.load(path)
+    model = onnx.load(path := copy / "classifier.int8-cpu.onnx")
     last = next(t for t in model.graph.initializer if list(t.dims) == [CLASSES])
     last.raw_data = (np.arange(CLASSES, dtype=np.float32) * 10).tobytes()
     onnx.save(model, path)
@@ -246,9 +243,9 @@ def test_failed_verification_leaves_what_was_there(copy: Path, data: Path) -> No
 
 def test_weights_that_fp16_would_change_are_refused(network: Any, data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    network = keras.models.clone_model(network)
+    run = _write_run(keras.models.clone_model(network), data, tmp_path / "run")
     with pytest.raises(VerificationError, match="exact in float16"):
-        write_bundle(_write_run(network, data, tmp_path / "run"), data, tmp_path / "out")
+        write_bundle(run, data, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -301,24 +298,3 @@ def test_foreign_folder_is_not_replaced(run: Path, data: Path, tmp_path: Path) -
     with pytest.raises(OutputError, match="the system refused"):
         write_bundle(run, data, tmp_path / "thesis.txt" / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_large_input_has_no_transpose_before_its_dense_layer() -> None:
-    keras.utils.set_random_seed(0)
-    network = vgg.build(64, dense=16, dropout=0.5, batch_norm=False)
-    model = to_onnx(network)
-    assert [node.op_type for node in model.graph.node].count("Transpose") == 1
-    reference = onnx.reference.ReferenceEvaluator(_tail(model))
-    features = np.random.default_rng(0).normal(0, 1, (2, 512, 2, 2)).astype(np.float32)
-    head = keras.Sequential([network.get_layer(name) for name in ("flatten", "dense", "logits", "probabilities")])
-    found = reference.run(None, {"block5_pool/MaxPool": features})[0]
-    np.testing.assert_allclose(found, np.asarray(head(features.transpose(0, 2, 3, 1))), atol=1e-5)
-
-
-def _tail(model: Any) -> Any:
-    """The graph from the last pool on."""
-    nodes = list(model.graph.node)
-    start = next(place for place, node in enumerate(nodes) if node.op_type == "Reshape")
-    features = onnx.helper.make_tensor_value_info("block5_pool/MaxPool", onnx.TensorProto.FLOAT, ["batch", 512, 2, 2])
-    graph = onnx.helper.make_graph(nodes[start:], "tail", [features], list(model.graph.output), list(model.graph.initializer))
-    return onnx.helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)

@@ -125,12 +125,12 @@ def test_rounding_to_fp16_is_exact_and_refuses_what_does_not_fit():
     kernel, bias = network.get_layer("logits").get_weights()
     for wrong in (70_000.0, np.nan):
         network.get_layer("logits").set_weights([kernel, np.full_like(bias, wrong)])
-        with pytest.raises(BundleError, match="float16's range.*logits"):
+        with pytest.raises(BundleError, match=r"float16's range.*logits"):
             vgg.round_to_fp16(network)
 
 
 def test_an_input_too_small_for_five_pools_is_refused():
-    with pytest.raises(InputError, match="at least 32 px.*found 31"):
+    with pytest.raises(InputError, match=r"at least 32 px.*found 31"):
         vgg.build(31, dense=8, dropout=0.5, batch_norm=False)
 
 
@@ -138,6 +138,6 @@ def test_imagenet_without_a_network_is_one_clear_line(monkeypatch, capsys):
     if list(Path(keras_home()).glob("models/vgg16*notop*")):
         pytest.skip("Keras has the weights in its cache")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="VGG-16's weights from imagenet.*check the network, or give --weights a file or none") as caught:
+    with pytest.raises(InputError, match=r"VGG-16's weights from imagenet.*check the network, or give --weights a file or none") as caught:
         vgg.load_base(small(), "imagenet")
     assert "\n" not in str(caught.value)
