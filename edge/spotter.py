@@ -47,7 +47,7 @@ _MIN_CONTOUR = 20
 # A sign that turns away gets narrower, but never wider: height by width, and width by height.
 _MAX_TALL, _MAX_WIDE = 1.6, 1.25
 _ASPECT_POWER = 0.3
-_MIN_SCORE = 0.72
+_MIN_SCORE = 0.78
 _SAME_SIGN_IOU = 0.45
 _SURROUNDINGS_PX, _STRIDE = 164, 4
 _GRID = 24

@@ -63,7 +63,7 @@ class TrackerSettings:
         gate: where the overlap is less, the largest distance of centres, in mean sides of the two boxes: small signs move by more than their size.
         entry_votes: votes (the k of k-of-n) that must agree before a sign is announced or changes its class.
         entry_share: least share of that class in the weight of all votes.
-        entry_side_px: least mean side for that; no sign in GTSRB is smaller than 15 px, so no classifier trained on it is to be trusted below.
+        entry_side_px: least mean side for that: digits cannot be told apart below, and GTSRB's smallest signs have 15 px.
         window: how many of a track's last votes count (the n).
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
@@ -73,7 +73,7 @@ class TrackerSettings:
     gate: float = 1.0
     entry_votes: int = 5
     entry_share: float = 0.75
-    entry_side_px: float = 15.0
+    entry_side_px: float = 20.0
     window: int = 8
     max_age: int = 15
     better_view: float = 2.0
@@ -155,11 +155,15 @@ class Tracker:
 
 
 def distinct(detections: Sequence[Detection]) -> list[Detection]:
-    """Keep one detection of each sign, the surest first: of two boxes of which one holds the other's centre, the less sure one goes."""
+    """Keep one detection of each sign: of two boxes of which one holds the other's centre the surer, but of two with the same class the larger.
+
+    The core of a sign (the yellow of a priority road) is often named as surely as the whole of it.
+    """
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda entry: -entry.confidence):
-        if not any(_holds_centre(one.box_xyxy, detection.box_xyxy) or _holds_centre(detection.box_xyxy, one.box_xyxy) for one in kept):
-            kept.append(detection)
+        rivals = [one for one in kept if _holds_centre(one.box_xyxy, detection.box_xyxy) or _holds_centre(detection.box_xyxy, one.box_xyxy)]
+        if all(one.class_id == detection.class_id and _area(one.box_xyxy) < _area(detection.box_xyxy) for one in rivals):
+            kept = [one for one in kept if one not in rivals] + [detection]
     return kept
 
 
@@ -251,7 +255,7 @@ def _overlap(a: Box, b: Box) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     shared = width * height
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+    return shared / (_area(a) + _area(b) - shared)
 
 
 def _distance(a: Box, b: Box) -> float:
@@ -260,6 +264,10 @@ def _distance(a: Box, b: Box) -> float:
     if not 0 < max(side_a, side_b) <= 2 * min(side_a, side_b):
         return math.inf
     return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / (side_a + side_b)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _holds_centre(a: Box, b: Box) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from edge.tracking import Detection, Tracker, TrackerSettings, distinct
 
-SETTINGS = TrackerSettings(entry_votes=3, entry_share=0.7, window=6, max_age=10)
+SETTINGS = TrackerSettings(entry_votes=3, entry_share=0.7, entry_side_px=10, window=6, max_age=10)
 K = SETTINGS.entry_votes
 
 
@@ -151,6 +151,19 @@ def test_tracks_are_the_announced_ones_that_are_in_sight(tracker):
     for _ in range(SETTINGS.max_age):
         tracker.update([])
     assert tracker.tracks == ()
+
+
+def test_a_sign_too_small_to_be_read_waits_until_it_is_large_enough():
+    tracker = Tracker(TrackerSettings(entry_votes=3, entry_side_px=19.5))
+    frames = [[sign(100 - side / 2, 100 - side / 2, side)] for side in range(12, 30)]
+    assert feed(tracker, frames) == [(8, "sighting", 1, 1)]
+
+
+def test_the_core_of_a_sign_gives_way_to_the_whole_of_it():
+    whole, core = sign(100, 100, 40, confidence=0.8), sign(110, 110, 20, confidence=0.95)
+    assert distinct([core, whole]) == [whole]
+    other = sign(110, 110, 20, class_id=2, confidence=0.95)
+    assert distinct([other, whole]) == [other]
 
 
 @pytest.mark.parametrize("detections", [[], [sign()], [sign(), sign(200)]])
