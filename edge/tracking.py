@@ -46,7 +46,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Track:
-    """An announced track that lives, for drawing: its number, class, confidence and last box, as in its reports."""
+    """An announced track that lives, for drawing: its number, class and confidence, and its box in this frame (predicted where it was not seen)."""
 
     track: int
     class_id: int
@@ -234,9 +234,9 @@ class _Follower:
         return Report(event, self.told.track, self.told.class_id, self.told.confidence, self.votes[-1].box_xyxy)
 
     def track(self) -> Track:
-        """Show what was told, at the place where it was seen last."""
+        """Show what was told, at the place where it should be in this frame."""
         assert self.told is not None
-        return Track(self.told.track, self.told.class_id, self.told.confidence, self.votes[-1].box_xyxy)
+        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self.votes[-1].box_xyxy)
 
 
 def _state(box: Box) -> _State:

@@ -55,7 +55,7 @@ Few tracks of a class means few physical signs: such a line is a hint, no measur
 ## Thresholds
 
 Confidence {confidence}: the largest that {kept} of the validation photos reach, and at least 0.5.
-Training smooths the labels by {smoothing}, so confidences peak at about {peak:.2f}: read them as an order, not as odds.
+Training smooths the labels by {smoothing} and nothing is calibrated afterwards: read confidences as an order, not as odds.
 
 ## Limits
 
@@ -108,7 +108,6 @@ def write_card(bundle: Bundle, by_class: dict[str, Any], kept: str) -> str:
         top1=by_class["top1"],
         by_class="\n".join(f"| {key} | {row['label']} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
         smoothing=recipe["label_smoothing"],
-        peak=1 - recipe["label_smoothing"],
     )
 
 

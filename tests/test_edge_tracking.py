@@ -113,9 +113,14 @@ def test_a_growing_sign_is_updated_a_few_times_only(tracker):
 
 
 def test_a_small_fast_sign_is_one_track():
-    """Twelve pixels that move by ten a frame hardly overlap with themselves."""
+    """Sixteen pixels that move by fourteen a frame hardly overlap with themselves."""
     tracker = Tracker(SETTINGS)
-    assert feed(tracker, [[sign(50 + 10 * i, 80, 12)] for i in range(30)]) == [(K - 1, "sighting", 1, 1)]
+    assert feed(tracker, [[sign(50 + 14 * i, 80, 16)] for i in range(30)]) == [(K - 1, "sighting", 1, 1)]
+
+
+def test_what_is_too_small_to_be_named_waits_until_it_is_larger(tracker):
+    assert feed(tracker, [[sign(side=SETTINGS.entry_side_px - 1)]] * 20) == []
+    assert feed(tracker, [[sign(side=SETTINGS.entry_side_px + 1)]]) == [(0, "sighting", 1, 1)]
 
 
 def test_signs_that_cross_keep_their_tracks(tracker):
