@@ -17,7 +17,7 @@ from edge.errors import InputError, SourceError
 from edge.sinks import Result, Sink
 from edge.sources import Frame, Source
 from edge.spotter import Spotter, spot_by_colour, spot_whole
-from edge.tracking import Detection, Report, Tracker
+from edge.tracking import Detection, Report, Tracker, distinct
 
 STAGES = ("source", "spot", "classify", "track", "sinks")
 
@@ -114,7 +114,7 @@ class _Loop:
         self._lap("spot")
         detections = name_boxes(frame.image, boxes_xyxy, self._classifier)
         self._lap("classify")
-        reports = _as_stills(detections) if self._tracker is None else self._tracker.update(detections)
+        reports = _as_stills(distinct(detections)) if self._tracker is None else self._tracker.update(detections)
         self._lap("track")
         result = Result(frame, reports, detections, self._tracker.tracks if self._tracker else (), time.monotonic_ns())
         for sink in sinks:

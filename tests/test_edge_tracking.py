@@ -118,11 +118,6 @@ def test_a_small_fast_sign_is_one_track():
     assert feed(tracker, [[sign(50 + 14 * i, 80, 16)] for i in range(30)]) == [(K - 1, "sighting", 1, 1)]
 
 
-def test_what_is_too_small_to_be_named_waits_until_it_is_larger(tracker):
-    assert feed(tracker, [[sign(side=SETTINGS.entry_side_px - 1)]] * 20) == []
-    assert feed(tracker, [[sign(side=SETTINGS.entry_side_px + 1)]]) == [(0, "sighting", 1, 1)]
-
-
 def test_signs_that_cross_keep_their_tracks(tracker):
     frames = [[sign(100 + 6 * i, 100, class_id=1), sign(400 - 6 * i, 112, class_id=2)] for i in range(50)]
     reports = feed(tracker, frames)
