@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,11 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 def command(*argv: object) -> list[str]:
     """The same for a process of its own."""
     return [sys.executable, "-m", "edge", *(str(part) for part in argv)]
+
+
+def heed_interrupts() -> None:
+    """For `preexec_fn`: a test run that was itself started in the background would hand its ignored SIGINT down."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

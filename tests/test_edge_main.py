@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command, done, lines, refused, rehash, rewrite
+from commands import command, done, heed_interrupts, lines, refused, rehash, rewrite
 from media import damage, picture, write_image, write_video
 
 from edge.__main__ import main
@@ -212,9 +211,7 @@ def test_ctrl_c_finishes_the_files(bundle: Path, tmp_path: Path) -> None:
     for number in range(1, 3000):
         os.link(tmp_path / "in" / "0.png", tmp_path / "in" / f"{number}.png")
     argv = command("run", tmp_path / "in", "--bundle", bundle, "--spotter", "none", "--events", events, "--video", video, "--json", summary)
-    # A test run that was itself started in the background would hand its ignored SIGINT down.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    running = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    running = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     deadline = time.monotonic() + 30
     while not (events.exists() and events.stat().st_size > 2000) and time.monotonic() < deadline:
         time.sleep(0.005)

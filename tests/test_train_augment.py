@@ -28,7 +28,7 @@ def test_a_seed_repeats_the_view_and_leaves_the_photo_alone():
     assert np.array_equal(crop, before)
 
 
-@pytest.mark.parametrize("class_id", [33, 38])
+@pytest.mark.parametrize("class_id", [33, 34])
 def test_a_view_is_never_the_mirrored_sign_nor_upside_down(class_id):
     face = draw_sign(class_id, 48)[:, :, :3]
     likeness = {"itself": face, "mirrored": face[:, ::-1], "turned": face[::-1, ::-1]}
