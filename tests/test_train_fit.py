@@ -1,6 +1,5 @@
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -156,9 +155,11 @@ def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
 
 
 def started(*argv):
-    argv = [sys.executable, "-m", "train", *argv]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.Popen(argv, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a shell runs in the background inherits an ignored one
+    try:
+        return subprocess.Popen([sys.executable, "-m", "train", *argv], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stop_after(process, out, rows, how):
