@@ -155,11 +155,8 @@ def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
 
 
 def started(*argv):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a shell runs in the background inherits an ignored one
-    try:
-        return subprocess.Popen([sys.executable, "-m", "train", *argv], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    argv = [sys.executable, "-m", "train", *argv]
+    return subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
 
 
 def stop_after(process, out, rows, how):
