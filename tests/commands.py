@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +35,13 @@ def command(*argv: object) -> list[str]:
     return [sys.executable, "-m", "edge", *(str(part) for part in argv)]
 
 
-def heed_interrupts() -> None:
-    """For `preexec_fn`: a test run that was itself started in the background would hand its ignored SIGINT down."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def started(argv: list[str], cwd: Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start a process that heeds SIGINT, also where the test run itself was started in the background and ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(argv, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command, done, heed_interrupts, lines, refused, rehash, rewrite
+from commands import command, done, lines, refused, rehash, rewrite, started
 from media import damage, picture, write_image, write_video
 
 from edge.__main__ import main
@@ -211,7 +211,7 @@ def test_ctrl_c_finishes_the_files(bundle: Path, tmp_path: Path) -> None:
     for number in range(1, 3000):
         os.link(tmp_path / "in" / "0.png", tmp_path / "in" / f"{number}.png")
     argv = command("run", tmp_path / "in", "--bundle", bundle, "--spotter", "none", "--events", events, "--video", video, "--json", summary)
-    running = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    running = started(argv, ROOT, subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not (events.exists() and events.stat().st_size > 2000) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -11,7 +11,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from commands import heed_interrupts
+from commands import started
 
 from edge import cli
 from edge.errors import DataError, InputError
@@ -154,9 +154,8 @@ def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
         assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(wanted, found, strict=True))
 
 
-def started(*argv):
-    argv = [sys.executable, "-m", "train", *argv]
-    return subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+def start(*argv):
+    return started([sys.executable, "-m", "train", *argv], REPOSITORY)
 
 
 def stop_after(process, out, rows, how):
@@ -172,13 +171,13 @@ def stop_after(process, out, rows, how):
 
 def test_an_interrupted_and_a_killed_run_go_on_after_their_last_whole_epoch(drawn, tmp_path, capsys):
     out = tmp_path / "run"
-    process = started(*options(drawn, out))
+    process = start(*options(drawn, out))
     told = stop_after(process, out, 1, signal.SIGINT)
     assert process.returncode == 130
     assert told.splitlines()[-1] == "python -m train: interrupted"
     assert "Traceback" not in told
     kept = runs.read_history(out / runs.HISTORY)
-    process = started(*options(drawn, out, "--resume"))
+    process = start(*options(drawn, out, "--resume"))
     stop_after(process, out, len(kept) + 1, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     (out / ".checkpoint.partial.keras").write_bytes(b"half")
