@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.engine import Engine
-from edge.errors import BundleError, DataError
-from edge.gtsrb import Photo, read_test, read_train, score, split_by_track
-from edge.images import fit_crop, read_image
+from edge.gtsrb import Photo, held_out, read_photo, read_test, score
+from edge.images import fit_crop
 from edge.lineage import now
-from edge.manifest import Bundle, read_bundle
+from edge.manifest import read_bundle
 
 BATCH = 16
-VALID_SHARE, SEED = 0.1, 0
 WORST_SHOWN = 5
 
 
@@ -34,13 +32,13 @@ def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -
 
     Raises:
         DataError: no known data set at `data`, or for "valid" another one than the bundle was trained on.
-        InputError: a photo cannot be read.
+        InputError: a photo cannot be read, or for "valid" no record of the training in the bundle.
         BundleError: no bundle, or a damaged one.
         EngineError: the engine fails.
         OutputError: `json_path` cannot be written.
     """
     started_at, conditions = now(), setting.conditions(data=str(data), split=split, batch=BATCH)
-    photos = read_test(data) if split == "test" else held_out(read_bundle(setting.bundle), data)
+    photos = read_test(data) if split == "test" else held_out(data, read_bundle(setting.bundle).manifest.lineage.get("train", {}))[1]
     with setting.open() as engine:
         print_conditions(engine.name, engine.precision, setting)
         predicted = predict(engine, photos)
@@ -51,38 +49,18 @@ def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -
     return figures
 
 
-def held_out(bundle: Bundle, data: Path) -> list[Photo]:
-    """Return the training photos that a bundle's training run did not see: its split is in the manifest's lineage, else it is the default one.
-
-    Raises:
-        BundleError: the lineage is not of the form that training writes.
-        DataError: no known data set at `data`, or another one than the bundle was trained on.
-    """
-    try:
-        trained = bundle.manifest.lineage.get("train", {})
-        recipe = trained.get("recipe", {})
-        share, seed = float(recipe.get("valid_share", VALID_SHARE)), int(recipe.get("seed", SEED))
-        wanted = trained.get("photos")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BundleError(f"wanted the split of the training run in the lineage of {bundle.folder}, found none ({error}): export the bundle again") from error
-    seen, valid = split_by_track(read_train(data), share, seed)
-    found = {"train": len(seen), "valid": len(valid)}
-    if wanted not in (None, found):  # another set is split elsewhere, and photos that the run has seen would be scored
-        raise DataError(f"wanted the photos that the bundle {bundle.folder} was trained on, {wanted}, found {found} in {data}: give the same --data")
-    return valid
-
-
 def predict(engine: Engine, photos: Sequence[Photo]) -> NDArray[np.int64]:
     """Return the most likely class of each photo, (n,) int64; only one batch of photos is in memory at a time.
 
     Raises:
         InputError: a photo cannot be read.
+        DataError: a sign's box is not inside its photo.
         EngineError: the engine fails.
     """
     size = engine.spec.input.shape[1]
     predicted = np.empty(len(photos), np.int64)
     for start in range(0, len(photos), BATCH):
-        crops = np.stack([fit_crop(read_image(photo.path), size) for photo in photos[start : start + BATCH]])
+        crops = np.stack([fit_crop(read_photo(photo), size) for photo in photos[start : start + BATCH]])
         predicted[start : start + len(crops)] = engine.infer(crops).argmax(axis=1)
         _show_progress(start + len(crops), len(photos))
     return predicted

@@ -37,9 +37,14 @@ def cut_crop(image: NDArray[np.uint8], box_xyxy: Sequence[float], size: int) -> 
     Returns:
         (size, size, 3) uint8 BGR, both axes stretched to fit, as the training photos are.
     """
+    return fit_crop(cut_out(image, box_xyxy), size)
+
+
+def cut_out(image: NDArray[np.uint8], box_xyxy: Sequence[float]) -> NDArray[np.uint8]:
+    """Cut a box out with its margin, (height, width, 3) uint8, as `cut_crop` does, at the frame's own resolution."""
     x1, y1, x2, y2 = box_xyxy
     rows, columns = _span(y1, y2), _span(x1, x2)
-    return fit_crop(image.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip"), size)
+    return image.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
 
 
 def _span(start: float, end: float) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.gtsrb import Photo
-from edge.images import fit_crop, read_image
+from edge.gtsrb import Photo, read_photo
+from edge.images import fit_crop
 
 BATCH = 16
 """Photos that are read and run at a time: at 224 px each takes 13 MB in every layer of VGG-16's first block."""
@@ -18,7 +18,7 @@ BATCH = 16
 def read_batches(photos: Sequence[Photo], size: int, name: str) -> Iterator[NDArray[np.uint8]]:
     """Read photos as crops, (up to `BATCH`, size, size, 3) uint8 BGR at a time, so that memory does not grow with their number; `name` is of the bar."""
     for start in tqdm(range(0, len(photos), BATCH), name, unit="batch"):
-        yield np.stack([fit_crop(read_image(photo.path), size) for photo in photos[start : start + BATCH]])
+        yield np.stack([fit_crop(read_photo(photo), size) for photo in photos[start : start + BATCH]])
 
 
 def class_ids_of(photos: Sequence[Photo]) -> NDArray[np.int64]:

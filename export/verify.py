@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge import check as edge_check
 from edge.engine import open_engine
 from edge.errors import BundleError, VerificationError
-from edge.gtsrb import Photo, read_train, split_by_track
+from edge.gtsrb import Photo, held_out, split_by_track
 from edge.manifest import Bundle
 from export.crops import class_ids_of, read_batches
 
@@ -109,13 +109,14 @@ def verify_bundle(bundle: Bundle, data: Path) -> dict[str, Agreement]:
     """Prove a finished bundle: every file's hash, the golden self-test, and each precision against fp32 on the validation photos.
 
     Raises:
-        BundleError: a damaged file, or no record of the training.
-        DataError: no known data set at `data`.
+        BundleError: a damaged file.
+        InputError: no record of the training, or a broken photo.
+        DataError: no known data set at `data`, or another one than the bundle was trained on.
         VerificationError: an artefact is beyond its budget or its golden tolerance.
     """
     edge_check.check(bundle.folder)
     precisions = [model.precision for model in bundle.manifest.models if model.role == ROLE]
-    _, photos = split(bundle.manifest.lineage.get("train", {}), read_train(data))
+    _, photos = held_out(data, bundle.manifest.lineage.get("train", {}))
     found = run_on_photos(bundle, [REFERENCE, *precisions], photos)
     agreements = {precision: compare(found[precision], found[REFERENCE], class_ids_of(photos)) for precision in precisions}
     check(agreements, BUDGETS)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxslim", reason="needs the export extra")
 
-from edge.errors import BundleError, OutputError, VerificationError
-from edge.gtsrb import Photo
+from edge.errors import DataError, OutputError, VerificationError
+from edge.gtsrb import CLASSES, Photo
+from edge.manifest import Bundle, read_bundle, write_manifest
 from export.bundle import choose_threshold
 from export.folder import replacing
 from export.golden import draw_crops
 from export.to_int8 import PER_CLASS, calibration_photos
-from export.verify import Agreement, Budget, check, compare, split
+from export.verify import Agreement, Budget, check, compare, verify_bundle
 
 SURE, TORN, WRONG = [0.9, 0.1], [0.55, 0.45], [0.2, 0.8]
 
@@ -76,15 +79,37 @@ def test_golden_crops_are_the_same_each_time(size: int) -> None:
     np.testing.assert_array_equal(crops, draw_crops(size))
 
 
-def test_split_needs_the_record_and_says_when_photos_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    photos = [Photo(Path(f"{t}.png"), 0, f"0_{t}") for t in range(4)]
-    recipe = {"valid_share": 0.25, "seed": 0}
-    trained, valid = split({"recipe": recipe, "photos": {"train": 3, "valid": 1}}, photos)
-    assert (len(trained), len(valid), capsys.readouterr().out) == (3, 1, "")
-    split({"recipe": recipe, "photos": {"train": 30, "valid": 10}}, photos)
-    assert "note: these photos split into 3 and 1, the training had 30 and 10" in capsys.readouterr().out
-    with pytest.raises(BundleError, match="photos"):
-        split({"recipe": recipe}, photos)
+@pytest.fixture
+def plain_data(tmp_path: Path) -> Path:
+    """The same plain photo for each of the 43 classes, 3 tracks of 2."""
+    rows = [f"{c},{c:05}_{track:05}_{frame:05}.png" for c in range(CLASSES) for track in range(3) for frame in range(2)]
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "Train.csv").write_text("\n".join(["ClassId,Path", *rows]) + "\n", encoding="utf-8")
+    photo = cv2.imencode(".png", np.full((12, 12, 3), 90, np.uint8))[1].tobytes()
+    for row in rows:
+        (root / row.split(",")[1]).write_bytes(photo)
+    return root
+
+
+def _trained(bundle: Path, recipe: dict[str, float], train: int, valid: int) -> Bundle:
+    """Give a bundle another record of its training."""
+    record = {"recipe": {"valid_share": 0.1, "seed": 0, **recipe}, "photos": {"train": train, "valid": valid}}
+    write_manifest(bundle, dataclasses.replace(read_bundle(bundle).manifest, lineage={"train": record}))
+    return read_bundle(bundle)
+
+
+@pytest.mark.parametrize(("recipe", "train", "valid"), [({}, 4, 2), ({"train_per_class": 3, "valid_per_class": 1}, 3, 1)])
+def test_a_bundle_is_verified_on_the_photos_that_its_training_held_out(
+    tiny_bundle: Path, plain_data: Path, recipe: dict[str, float], train: int, valid: int
+) -> None:
+    found = verify_bundle(_trained(tiny_bundle, recipe, train * CLASSES, valid * CLASSES), plain_data)
+    assert {agreement.n for agreement in found.values()} == {valid * CLASSES}
+
+
+def test_a_bundle_is_not_verified_on_photos_that_its_training_may_have_seen(tiny_bundle: Path, plain_data: Path) -> None:
+    with pytest.raises(DataError, match=r"11740.*found .*172"):
+        verify_bundle(_trained(tiny_bundle, {}, 11740, 1330), plain_data)
 
 
 def _bundle(folder: Path, text: str) -> Path:

@@ -10,9 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import DataError
 from edge.files import write_json
-from edge.gtsrb import LABELS, Photo, read_test, read_train, score, split_by_track
+from edge.gtsrb import LABELS, held_out, read_test, score
 from edge.images import fit_crop, read_image
 from edge.lineage import lineage, now, result
 from train import runs
@@ -36,7 +35,7 @@ def evaluate_run(run: Path, data: Path, split: str, json_path: Path | None) -> d
         OutputError: `json_path` cannot be written.
     """
     started_at = now()
-    photos = read_test(data) if split == "test" else _held_out(run, data)
+    photos = read_test(data) if split == "test" else held_out(data, runs.read_run(run))[1]
     model = runs.load_model(run / runs.MODEL)
     size = model.input_shape[1]
     figures = evaluate_model(model, *load_crops(photos, size))
@@ -68,15 +67,6 @@ def predict_probabilities(model: keras.Model, crops: NDArray[np.uint8], batch: i
 def evaluate_model(model: keras.Model, crops: NDArray[np.uint8], class_ids: NDArray[np.int64]) -> dict[str, Any]:
     """Score a model on crops; keys `n`, `top1` and `per_class` as `edge.gtsrb.score` gives them."""
     return score(predict_probabilities(model, crops).argmax(axis=1), class_ids)
-
-
-def _held_out(run: Path, data: Path) -> list[Photo]:
-    kept = runs.read_run(run)
-    photos, valid = split_by_track(read_train(data), kept["recipe"]["valid_share"], kept["recipe"]["seed"])
-    found = {"train": len(photos), "valid": len(valid)}
-    if found != kept["photos"]:  # another set would be split elsewhere, and photos that the run has seen would be scored
-        raise DataError(f"wanted the photos that the run in {run} was trained on, {kept['photos']}, found {found} in {data}: give --data {kept['data']}")
-    return valid
 
 
 def _print_score(figures: dict[str, Any], split: str) -> None:
