@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
 from edge.scenery import ROAD, pole
-from edge.signs import DRAWN_CLASSES, draw_sign, outline
+from edge.signs import FLIGHT_CLASSES, draw_sign, outline
 
 Box = tuple[float, float, float, float]
 
@@ -28,7 +28,7 @@ class Signpost:
 
     Attributes:
         number: its place in the row of signs.
-        class_id: one of `DRAWN_CLASSES`.
+        class_id: one of `FLIGHT_CLASSES`.
         x: metres to the right.
         y: metres from the ground to the face's middle.
         z: metres along the road.
@@ -73,7 +73,7 @@ def line_up(seed: int, end_m: float) -> tuple[Signpost, ...]:
     classes: list[int] = []
     z = FIRST_M
     while z <= end_m:
-        classes = classes or rng.permutation(DRAWN_CLASSES).tolist()
+        classes = classes or rng.permutation(FLIGHT_CLASSES).tolist()
         right = rng.random() < 0.8
         x = ROAD[1] + rng.uniform(0.75, 1.3) if right else ROAD[0] - rng.uniform(0.7, 1.1)
         y, side, yaw = rng.uniform(2.1, 3.0), rng.uniform(0.72, 0.92), rng.uniform(-0.1, 0.3) * (1 if right else -1)
@@ -89,13 +89,13 @@ def stand_anywhere(rng: np.random.Generator, camera: Camera, number: int) -> Sig
     scale = side / side_px
     across, up = (rng.uniform(0.06, 0.94) - 0.5) * camera.size_wh[0], camera.horizon - rng.uniform(0.15, 0.6) * camera.size_wh[1]
     x, y, z = camera.x + across * scale, float(np.clip(camera.y + up * scale, 1.2, 6.0)), camera.z + camera.focal * scale
-    return Signpost(number, int(rng.choice(DRAWN_CLASSES)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
+    return Signpost(number, int(rng.choice(FLIGHT_CLASSES)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
 
 
-_outline = functools.lru_cache(maxsize=len(DRAWN_CLASSES))(outline)
+_outline = functools.lru_cache(maxsize=len(FLIGHT_CLASSES))(outline)
 
 
-@functools.lru_cache(maxsize=len(DRAWN_CLASSES) * len(_SHADES))
+@functools.lru_cache(maxsize=len(FLIGHT_CLASSES) * len(_SHADES))
 def _face(class_id: int, shade: int) -> Pyramid:
     """A face of which a part may lie in the shade: light changes softly from the upper left to the lower right."""
     start, end = _SHADES[shade]

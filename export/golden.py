@@ -13,7 +13,7 @@ from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
 from edge.manifest import Bundle, Golden
-from edge.signs import DRAWN_CLASSES, draw_sign
+from edge.signs import FLIGHT_CLASSES, draw_sign
 
 FILE = "golden.npz"
 SEED = 7
@@ -25,9 +25,9 @@ MOST = 0.5
 
 
 def draw_crops(size: int) -> NDArray[np.uint8]:
-    """Draw every sign that can be drawn over plain, shaded and mottled grounds, (n, size, size, 3) uint8 BGR; the same each time."""
+    """Draw every sign of a flight over plain, shaded and mottled grounds, (n, size, size, 3) uint8 BGR; the same each time."""
     rng = np.random.default_rng(SEED)
-    return np.stack([_crop(class_id, size, place, rng) for place, class_id in enumerate(DRAWN_CLASSES)])
+    return np.stack([_crop(class_id, size, place, rng) for place, class_id in enumerate(FLIGHT_CLASSES)])
 
 
 def _crop(class_id: int, size: int, place: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from edge.errors import InputError
 from edge.perspective import Camera, draw, pyramid
 from edge.scenes import MIN_SIDE_PX, Flight, scene, score_passes
 from edge.signposts import line_up, stand_anywhere
-from edge.signs import DRAWN_CLASSES
+from edge.signs import FLIGHT_CLASSES
 
 SMALL = (320, 180)
 PLAIN = Light(gain=1, gamma=1, tint=(1, 1, 1), defocus_px=0, motion_px=(1, 1), noise=0, sky=0)
@@ -119,8 +119,8 @@ def test_signs_grow_from_12_to_120_px(seed):
     assert sum(min(grown) < 13 for grown in sides.values()) >= len(passes) - 2
     assert min(max(grown) for grown in sides.values()) > 50
     assert 100 <= max(max(grown) for grown in sides.values()) < 140
-    assert {p.class_id for p in passes} <= set(DRAWN_CLASSES)
-    assert len({p.class_id for p in passes}) == min(len(passes), len(DRAWN_CLASSES))
+    assert {p.class_id for p in passes} <= set(FLIGHT_CLASSES)
+    assert len({p.class_id for p in passes}) == min(len(passes), len(FLIGHT_CLASSES))
     assert min(p.last_frame - p.first_frame for p in passes) >= 20
 
 
@@ -173,7 +173,7 @@ def middle_of(flight, number):
 
 
 def other(class_id):
-    return next(c for c in DRAWN_CLASSES if c != class_id)
+    return next(c for c in FLIGHT_CLASSES if c != class_id)
 
 
 def told(flight, number, track, class_id=None, shift=0.0):

@@ -12,7 +12,7 @@ import pytest
 
 from edge.images import read_image
 from edge.scenes import Flight
-from edge.signs import DRAWN_CLASSES, draw_sign
+from edge.signs import FLIGHT_CLASSES, draw_sign
 from edge.spotter import MIN_SIDE_PX, MOST, Proposals, iou_matrix, spot_by_colour, spot_whole
 
 SIZE_WH = (320, 240)
@@ -90,7 +90,7 @@ def test_coloured_noise_keeps_the_rules(shape):
 
 
 @pytest.mark.parametrize("side_px", [16, 24, 60, 150])
-@pytest.mark.parametrize("class_id", DRAWN_CLASSES)
+@pytest.mark.parametrize("class_id", FLIGHT_CLASSES)
 def test_each_drawn_sign_is_found(class_id, side_px):
     image = plain()
     box = paste(image, class_id, (90, 50), side_px)
