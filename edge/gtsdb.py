@@ -97,7 +97,7 @@ def sign_free_boxes(image: NDArray[np.uint8], signs_xyxy: NDArray[np.float64], w
     height, width = image.shape[:2]
     around = signs_xyxy + np.array([-_AWAY_PX, -_AWAY_PX, _AWAY_PX, _AWAY_PX])
     seeming = spot_by_colour(image).boxes_xyxy.astype(np.float64)[: wanted // 2]
-    sides = np.exp(rng.uniform(*np.log(_SIDE_PX), wanted * _TRIES))[:, None] * rng.uniform(0.85, 1.15, (wanted * _TRIES, 2))
+    sides = np.exp(rng.uniform(np.log(_SIDE_PX[0]), np.log(_SIDE_PX[1]), wanted * _TRIES))[:, None] * rng.uniform(0.85, 1.15, (wanted * _TRIES, 2))
     corners = rng.uniform(0, 1, sides.shape) * (np.array([width, height]) - sides)
     boxes = np.vstack([seeming, np.hstack([corners, corners + sides])])
     return boxes[~(iou_matrix(boxes, around) > 0).any(axis=1)][:wanted]

@@ -118,12 +118,8 @@ def lorry(canvas: Canvas) -> None:
 def bonneted_lorry(canvas: Canvas) -> None:
     """Paint the lorry of older signs, whose bonnet stands out to the left."""
     canvas.fill(_box(0.4, 0.38, 0.76, 0.545), BLACK)
-    canvas.fill(
-        path_of(
-            (0.22, 0.625), (0.24, 0.6), (0.245, 0.54), (0.335, 0.53), (0.35, 0.46), (0.385, 0.455), (0.385, 0.565), (0.775, 0.565), (0.745, 0.6), (0.4, 0.61)
-        ),
-        BLACK,
-    )
+    front = path_of((0.22, 0.625), (0.24, 0.6), (0.245, 0.54), (0.335, 0.53), (0.35, 0.46), (0.385, 0.455))
+    canvas.fill(np.vstack([front, path_of((0.385, 0.565), (0.775, 0.565), (0.745, 0.6), (0.4, 0.61))]), BLACK)
     for x in (0.33, 0.65):
         canvas.disc(x, 0.605, 0.048, BLACK)
 
@@ -146,7 +142,7 @@ def _line(canvas: Canvas, width: float, *points: tuple[float, float], round_ends
 
 
 def _disc(canvas: Canvas, x: float, y: float, radius: float, colour: Colour = BLACK) -> None:
-    ((x, y),) = _on_triangle((x, y)).tolist()
+    x, y = _on_triangle((x, y))[0]
     canvas.disc(x, y, radius, colour)
 
 
@@ -167,7 +163,7 @@ def exclamation(canvas: Canvas) -> None:
 def bend(*, mirror: bool) -> Layer:
     """Return the road that bends to the left (or mirrored, to the right)."""
     stem = np.concatenate([path_of((0.6, 0.79)), ellipse(0.48, 0.665, 0.12, 0.1, 0, -90), path_of((0.415, 0.565))])
-    return _road(np.array([[1.0, 0.0]]) + stem * np.array([-1.0, 1.0]) if mirror else stem)
+    return _road(_mirrored(stem, mirror))
 
 
 def _road(path: Points) -> Layer:
@@ -270,8 +266,7 @@ def children(canvas: Canvas) -> None:
 def bicycle(canvas: Canvas) -> None:
     """Paint a bicycle that drives to the left."""
     for x in (0.362, 0.64):
-        ((middle_x, middle_y),) = _on_triangle((x, 0.735)).tolist()
-        canvas.stroke(ellipse(middle_x, middle_y, 0.079, 0.079, 0, 360, steps=40), 0.016, BLACK, round_ends=True)
+        canvas.stroke(_on_triangle((x, 0.735)) + ellipse(0, 0, 0.079, 0.079, 0, 360, steps=40), 0.016, BLACK, round_ends=True)
     _line(canvas, 0.016, (0.452, 0.518), (0.42, 0.522), (0.403, 0.545), (0.383, 0.64), (0.36, 0.74))
     _line(canvas, 0.015, (0.398, 0.588), (0.575, 0.58))
     _line(canvas, 0.018, (0.393, 0.605), (0.508, 0.743), (0.64, 0.738))
@@ -282,10 +277,10 @@ def bicycle(canvas: Canvas) -> None:
 
 def snowflake(canvas: Canvas) -> None:
     """Paint a snowflake."""
-    ((x, y),) = _on_triangle((0.5, 0.64)).tolist()
+    middle = _on_triangle((0.5, 0.64))[0]
     for angle in np.deg2rad(np.arange(30, 390, 60)):
         out = np.array([np.cos(angle), np.sin(angle)])
-        middle, fork = np.array([x, y]), np.array([x, y]) + 0.088 * out
+        fork = middle + 0.088 * out
         canvas.stroke(np.stack([middle, middle + 0.148 * out]), 0.034, BLACK, round_ends=True)
         for aside in (-0.8, 0.8):
             canvas.stroke(np.stack([fork, fork + 0.058 * np.array([np.cos(angle + aside), np.sin(angle + aside)])]), 0.034, BLACK, round_ends=True)

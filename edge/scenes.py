@@ -18,6 +18,7 @@ from edge.backdrop import SECTION, light, render
 from edge.errors import InputError
 from edge.perspective import Camera, Image
 from edge.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
+from edge.signs import FLIGHT_CLASSES
 from edge.spotter import iou_matrix
 
 MIN_SIDE_PX = 12.0
@@ -134,15 +135,16 @@ class Flight:
         return Camera(0.25 * sway[0], 2.45 + 0.15 * sway[1], index * _STEP_M, pan, pitch, 1.4 * sway[4] + 0.8 * sway[5], self.size_wh)
 
 
-def scene(seed: int, size_wh: tuple[int, int] = (960, 540)) -> SceneFrame:
+def scene(seed: int, size_wh: tuple[int, int] = (960, 540), classes: Sequence[int] = FLIGHT_CLASSES) -> SceneFrame:
     """Draw one still of its own, with one to four signs of any visible size.
 
     Args:
-        seed: 0 and more; the same seed and size give the same bytes.
+        seed: 0 and more; the same seed, size and classes give the same bytes.
         size_wh: width and height in pixels, 64 and more each.
+        classes: of `edge.signs.DRAWN_CLASSES`, 1 or more: the signs are drawn at random from these.
 
     Raises:
-        InputError: the seed or the size is out of its range.
+        InputError: the seed or the size is out of its range, or no such class.
     """
     _check(seed, size_wh)
     rng = np.random.default_rng((seed, 21))
@@ -152,7 +154,7 @@ def scene(seed: int, size_wh: tuple[int, int] = (960, 540)) -> SceneFrame:
     signs: list[Signpost] = []
     boxes = np.zeros((0, 4))
     for _ in range(_TRIES):
-        sign = stand_anywhere(rng, camera, len(signs))
+        sign = stand_anywhere(rng, camera, len(signs), classes)
         box = np.array(sign.box_xyxy(camera))
         if _visible(_truth(camera, sign), size_wh) and not iou_matrix(box + np.array([-8, -8, 8, 8]), boxes).any():
             signs.append(sign)

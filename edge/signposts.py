@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 
 from edge.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
 from edge.scenery import ROAD, pole
-from edge.signs import FLIGHT_CLASSES, draw_sign, outline
+from edge.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
 
 Box = tuple[float, float, float, float]
 
@@ -28,7 +29,7 @@ class Signpost:
 
     Attributes:
         number: its place in the row of signs.
-        class_id: one of `FLIGHT_CLASSES`.
+        class_id: one of `DRAWN_CLASSES`.
         x: metres to the right.
         y: metres from the ground to the face's middle.
         z: metres along the road.
@@ -82,20 +83,20 @@ def line_up(seed: int, end_m: float) -> tuple[Signpost, ...]:
     return tuple(signs)
 
 
-def stand_anywhere(rng: np.random.Generator, camera: Camera, number: int) -> Signpost:
-    """Stand one sign of any visible size somewhere before a camera, high enough above the ground; it may reach beyond the picture."""
+def stand_anywhere(rng: np.random.Generator, camera: Camera, number: int, classes: Sequence[int] = FLIGHT_CLASSES) -> Signpost:
+    """Stand one sign of `classes`, of any visible size, somewhere before a camera, high enough above the ground; it may reach beyond the picture."""
     side, yaw = rng.uniform(0.55, 0.9), rng.uniform(-0.55, 0.55)
     side_px = (12.5 * (camera.size_wh[0] / 960 * 12) ** rng.random() + 1) / np.cos(yaw)
     scale = side / side_px
     across, up = (rng.uniform(0.06, 0.94) - 0.5) * camera.size_wh[0], camera.horizon - rng.uniform(0.15, 0.6) * camera.size_wh[1]
     x, y, z = camera.x + across * scale, float(np.clip(camera.y + up * scale, 1.2, 6.0)), camera.z + camera.focal * scale
-    return Signpost(number, int(rng.choice(FLIGHT_CLASSES)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
+    return Signpost(number, int(rng.choice(classes)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
 
 
-_outline = functools.lru_cache(maxsize=len(FLIGHT_CLASSES))(outline)
+_outline = functools.lru_cache(maxsize=len(DRAWN_CLASSES))(outline)
 
 
-@functools.lru_cache(maxsize=len(FLIGHT_CLASSES) * len(_SHADES))
+@functools.lru_cache(maxsize=len(DRAWN_CLASSES) * len(_SHADES))
 def _face(class_id: int, shade: int) -> Pyramid:
     """A face of which a part may lie in the shade: light changes softly from the upper left to the lower right."""
     start, end = _SHADES[shade]

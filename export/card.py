@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edge.manifest import Bundle, ModelSpec
+from export.threshold import Rejection
 
 CARD = "MODEL_CARD.md"
+PICTURE = "robustness.png"
 
 _TEMPLATE = """\
 # {name}
@@ -52,10 +54,23 @@ its weights keep to 7 bits, so that processors without VNNI do not saturate.
 
 Few tracks of a class means few physical signs: such a line is a hint, no measurement.
 
-## Thresholds
+## Robustness
 
-Confidence {confidence}: the largest that {kept} of the validation photos reach, and at least 0.5.
-Training smooths the labels by {smoothing} and nothing is calibrated afterwards: read confidences as an order, not as odds.
+int8-cpu on {photos} of the validation photos, up to {per_class} of each class. Each is corrupted at its own resolution, in the same way each time;
+as they are, top1 is {clean:.3f}.
+
+| corruption | strength: mild, middle, strong | mild | middle | strong |
+|---|---|---|---|---|
+{corruptions}
+
+![Accuracy over the strength of seven corruptions]({picture})
+
+## Confidence
+
+What stays below the confidence threshold is refused, as no sign. Measured in int8-cpu:
+{rejection}.
+
+{reliability}
 
 ## Limits
 
@@ -73,14 +88,19 @@ The weights are under Apache-2.0, as the code. They were trained on GTSRB's phot
 - K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
 """
 
+_WEIGHTS = {
+    "none": "random at the start, batch norm folded away at the end",
+    "drawn": "random at the start, trained on drawn photos and then on real ones, batch norm folded away at the end",
+    "imagenet": "ImageNet's, fine-tuned",
+}
 
-def write_card(bundle: Bundle, by_class: dict[str, Any], kept: str) -> str:
+
+def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
     """Write a bundle's model card, Markdown.
 
     Args:
         bundle: finished, with both stages' records.
         by_class: int8-cpu on the validation photos, as `edge.gtsrb.score` gives it.
-        kept: share of the validation photos that the threshold was chosen to let pass, for people.
     """
     manifest = bundle.manifest
     train, export = manifest.lineage["train"], manifest.lineage["export"]
@@ -90,14 +110,11 @@ def write_card(bundle: Bundle, by_class: dict[str, Any], kept: str) -> str:
         size=manifest.models[0].input.shape[1],
         classes=len(manifest.labels),
         confidence=manifest.thresholds.confidence,
-        kept=kept,
         train=train["photos"]["train"],
         valid=train["photos"]["valid"],
         seed=recipe["seed"],
-        weights={"none": "random at the start, batch norm folded away at the end", "imagenet": "ImageNet's, fine-tuned"}.get(
-            train["weights"], "the user's file, fine-tuned"
-        ),
-        recipe="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items() if key not in ("seed", "size")),
+        weights=_WEIGHTS.get(train["weights"], "the user's file, fine-tuned"),
+        recipe="; ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items() if key not in ("seed", "size") and value is not None),
         origin=_origin(train["lineage"], export),
         files="\n".join(_file_row(bundle, model) for model in manifest.models),
         flags=", ".join(export["cpu_flags"]) or "no vector instructions known",
@@ -107,7 +124,12 @@ def write_card(bundle: Bundle, by_class: dict[str, Any], kept: str) -> str:
         test=_test_line(export["test"]),
         top1=by_class["top1"],
         by_class="\n".join(f"| {key} | {row['label']} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
-        smoothing=recipe["label_smoothing"],
+        photos=export["robustness"]["n"],
+        clean=export["robustness"]["clean"],
+        corruptions="\n".join(_corruption_row(name, figures) for name, figures in export["robustness"]["corruptions"].items()),
+        picture=PICTURE,
+        rejection=Rejection(**export["rejection"]),
+        reliability=_reliability(train["metrics"]["valid"].get("calibration"), recipe["label_smoothing"]),
     )
 
 
@@ -132,3 +154,20 @@ def _agreement_row(name: str, figures: dict[str, float]) -> str:
 
 def _test_line(test: dict[str, Any]) -> str:
     return f"On {test['n']} of GTSRB's official test photos {test['precision']} reaches top1 {test['top1']:.4f}.\n\n" if test else ""
+
+
+def _corruption_row(name: str, figures: dict[str, Any]) -> str:
+    strengths = ", ".join(f"{strength:g}" for strength in figures["strengths"])
+    return f"| {name.replace('_', ' ')} | {figures['means']}: {strengths} | {' | '.join(f'{top1:.3f}' for top1 in figures['top1'])} |"
+
+
+def _reliability(figures: dict[str, Any] | None, smoothing: float) -> str:
+    if figures is None:
+        return f"Training smooths the labels by {smoothing} and nothing is calibrated afterwards: read confidences as an order, not as odds."
+    before, after = figures["before"], figures["after"]
+    return (
+        f"The logits are divided by a temperature of {figures['temperature']:.3f} inside the last layer's weights, fitted on the validation photos\n"
+        f"after training with labels smoothed by {smoothing}. On the same photos, before and after: mean confidence {before['confidence']:.4f} and\n"
+        f"{after['confidence']:.4f}, expected calibration error (15 bins) {before['ece']:.4f} and {after['ece']:.4f}, negative log-likelihood "
+        f"{before['nll']:.4f} and {after['nll']:.4f}."
+    )

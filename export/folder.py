@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edge.errors import OutputError, SignwingError
 from edge.manifest import MANIFEST
-from export.card import CARD
+from export.card import CARD, PICTURE
 from export.golden import FILE as GOLDEN
 
-BELONGS = frozenset({MANIFEST, CARD, GOLDEN, "engines"})
+BELONGS = frozenset({MANIFEST, CARD, PICTURE, GOLDEN, "engines"})
 
 
 @contextmanager

@@ -94,10 +94,15 @@ def _training(record: Any, where: Path) -> dict[str, Any]:
         if lacking:
             raise KeyError(*lacking)
         kept["weights"] = Path(record["weights"]).name
-        kept["metrics"] = {split: {"n": figures["n"], "top1": figures["top1"]} for split, figures in record["metrics"].items()}
+        kept["metrics"] = {split: _kept_figures(figures) for split, figures in record["metrics"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"wanted the record of a training in {where}, found a fault ({error!r}): train again, or give another source") from error
     return kept
+
+
+def _kept_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    known = {"n": figures["n"], "top1": figures["top1"]}
+    return {**known, "calibration": figures["calibration"]} if "calibration" in figures else known
 
 
 def _check(network: Any, path: Path) -> None:

@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge import check as edge_check
 from edge.engine import open_engine
-from edge.errors import BundleError, VerificationError
-from edge.gtsrb import Photo, held_out, split_by_track
+from edge.errors import VerificationError
+from edge.gtsrb import Photo, held_out
 from edge.manifest import Bundle
 from export.crops import class_ids_of, read_batches
 
@@ -121,26 +120,6 @@ def verify_bundle(bundle: Bundle, data: Path) -> dict[str, Agreement]:
     agreements = {precision: compare(found[precision], found[REFERENCE], class_ids_of(photos)) for precision in precisions}
     check(agreements, BUDGETS)
     return agreements
-
-
-def split(train: Mapping[str, Any], photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Split photos as the training did: (train, valid). Says so where they are not those that were trained on.
-
-    Raises:
-        BundleError: the training's record lacks the recipe or the counts.
-        DataError: a class that cannot be split.
-    """
-    try:
-        valid_share, seed, counts = train["recipe"]["valid_share"], train["recipe"]["seed"], (train["photos"]["train"], train["photos"]["valid"])
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"wanted recipe and photos in the training's record, found a fault ({error!r}): export from the run again") from error
-    trained, valid = split_by_track(photos, valid_share, seed)
-    if (len(trained), len(valid)) != counts:
-        print(
-            f"note: these photos split into {len(trained)} and {len(valid)}, the training had {counts[0]} and {counts[1]}: "
-            "some that are held out here may have been trained on"
-        )
-    return trained, valid
 
 
 def as_table(agreements: Mapping[str, Agreement]) -> str:

@@ -27,6 +27,7 @@ from edge.manifest import read_bundle, write_manifest  # noqa: E402
 from edge.signs import draw_sign  # noqa: E402
 from export.__main__ import _parser  # noqa: E402
 from export.bundle import write_bundle  # noqa: E402
+from export.card import write_card  # noqa: E402
 from export.verify import BUDGETS, Budget, verify_bundle  # noqa: E402
 from train import model as vgg  # noqa: E402
 
@@ -34,17 +35,21 @@ SIZE = 32
 DRAWN = (1, 8, 12, 13, 14, 17, 35, 39)
 TRACKS, FRAMES = 4, 4
 PRECISIONS = ("fp32", "fp16", "int8-cpu")
-FILES = {"MODEL_CARD.md", "classifier.fp16.onnx", "classifier.int8-cpu.onnx", "golden.npz", "manifest.json"}
+FILES = {"MODEL_CARD.md", "classifier.fp16.onnx", "classifier.int8-cpu.onnx", "golden.npz", "manifest.json", "robustness.png"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn signs in the Train/Test csv layout."""
+    """Drawn signs in the Train/Test csv layout, and frames in GTSDB's beside them."""
     root = tmp_path_factory.mktemp("drawn")
     rng = np.random.default_rng(0)
     names = [f"Train/{c}/{c:05}_{t:05}_{f:05}.png" for c in DRAWN for t in range(TRACKS) for f in range(FRAMES)]
     _write_photos(root, "Train.csv", names, rng)
     _write_photos(root, "Test.csv", [f"Test/{c}/{c:05}.png" for c in DRAWN], rng)
+    (root / "gtsdb").mkdir()
+    (root / "gtsdb" / "gt.txt").write_text("00031.png;30;30;60;60;14\n", encoding="utf-8")
+    for number in range(30, 33):
+        cv2.imwrite(str(root / "gtsdb" / f"{number:05}.png"), cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (240, 180)))
     return root
 
 
@@ -130,12 +135,16 @@ def test_bundle_is_whole_and_tells_its_origin(made: Path, data: Path) -> None:
     assert {path.name for path in made.iterdir()} == FILES
     assert list(made.parent.iterdir()) == [made]
     assert (manifest.name, manifest.labels) == ("drawn", LABELS)
-    assert 0.5 <= manifest.thresholds.confidence <= 1
-    figures = manifest.lineage["export"]["verification"]
+    export = manifest.lineage["export"]
+    assert 0.5 <= manifest.thresholds.confidence == export["rejection"]["threshold"] <= 1
+    assert 0 < export["rejection"]["sign_free_crops"] <= 48
+    assert export["robustness"]["n"] == len(DRAWN) * FRAMES
+    assert export["robustness"]["clean"] >= 0.9
+    figures = export["verification"]
     assert set(figures) == {"fp16", "int8-cpu", "keras"}
     assert figures["keras"]["max_error"] < 1e-4
     assert figures["int8-cpu"]["top1"] >= 0.9
-    assert manifest.lineage["export"]["test"]["n"] == len(DRAWN)
+    assert export["test"]["n"] == len(DRAWN)
     assert str(data) not in (made / "manifest.json").read_text(encoding="utf-8")
 
 
@@ -143,6 +152,25 @@ def test_card_says_what_was_measured(made: Path) -> None:
     card = (made / "MODEL_CARD.md").read_text(encoding="utf-8")
     for wanted in ("| 14 | Stop | 4 |", "classifier.int8-cpu.onnx", "Stallkamp", "Simonyan", "Apache-2.0", "Not yet measured on a board"):
         assert wanted in card
+    export = read_bundle(made).manifest.lineage["export"]
+    assert f"accepts {export['rejection']['sign_free_accepted']:.2%} of {export['rejection']['sign_free_crops']} sign-free crops" in card
+    assert f"| low resolution | side, px: 24, 16, 12 | {export['robustness']['corruptions']['low_resolution']['top1'][0]:.3f} |" in card
+    assert "(robustness.png)" in card
+    assert "nothing is calibrated afterwards" in card
+
+
+def test_card_tells_what_else_the_records_hold(copy: Path) -> None:
+    bundle = read_bundle(copy)
+    train, export = bundle.manifest.lineage["train"], bundle.manifest.lineage["export"]
+    figures = {"ece": 0.0263, "nll": 0.031, "confidence": 0.9732}
+    train["metrics"]["valid"]["calibration"] = {"temperature": 0.5221, "before": figures, "after": {**figures, "ece": 0.0017}}
+    export["rejection"] |= {"sign_free_accepted": None, "sign_free_crops": 0, "source": "validation photos alone"}
+    train["recipe"]["last_layers"] = None
+    card = write_card(bundle, {"top1": 1.0, "per_class": {}})
+    for wanted in ("temperature of 0.522 ", "(15 bins) 0.0263 and 0.0017", "chosen on validation photos alone"):
+        assert wanted in card
+    assert "nothing is calibrated" not in card
+    assert "None" not in card
 
 
 @pytest.mark.parametrize("file", ["classifier.fp16.onnx", "classifier.int8-cpu.onnx"])

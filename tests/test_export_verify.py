@@ -1,4 +1,4 @@
-"""What export decides by: figures, budgets, the threshold, the calibration photos, and the folder that is replaced."""
+"""What export decides by: figures, budgets, the calibration photos, and the folder that is replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ pytest.importorskip("onnxslim", reason="needs the export extra")
 from edge.errors import DataError, OutputError, VerificationError
 from edge.gtsrb import CLASSES, Photo
 from edge.manifest import Bundle, read_bundle, write_manifest
-from export.bundle import choose_threshold
 from export.folder import replacing
 from export.golden import draw_crops
 from export.to_int8 import PER_CLASS, calibration_photos
@@ -44,23 +43,6 @@ def test_check_holds_both_sides_of_a_budget(drop: float, error: float, passes: b
     else:
         with pytest.raises(VerificationError, match="wanted int8-cpu within"):
             check(found, {"int8-cpu": Budget(0.01, 0.1)})
-
-
-def _confidences(values: np.ndarray) -> np.ndarray:
-    return np.stack([values, 1 - values], axis=1).astype(np.float32)
-
-
-@pytest.mark.parametrize("refused", [0, 1, 2])
-def test_threshold_keeps_99_percent(refused: int) -> None:
-    values = np.full(200, 0.9567)
-    values[:refused] = 0.6
-    assert choose_threshold(_confidences(values)) == pytest.approx(0.956)
-
-
-def test_threshold_stays_above_one_half_and_keeps_all_of_a_few() -> None:
-    assert choose_threshold(_confidences(np.full(50, 0.5001))) == 0.5
-    assert choose_threshold(np.full((50, 4), 0.25, np.float32)) == 0.5
-    assert choose_threshold(_confidences(np.array([0.75, 0.9, 0.9]))) == 0.75
 
 
 def test_calibration_is_balanced_and_independent_of_order() -> None:

@@ -37,7 +37,7 @@ def test_a_view_is_never_the_mirrored_sign_nor_upside_down(class_id):
         view = augment(face, 48, rng_of(seed)).ravel().astype(float)
         scores = {name: np.corrcoef(view, other.ravel().astype(float))[0, 1] for name, other in likeness.items()}
         wins[max(scores, key=lambda name: scores[name])] += 1
-    assert wins["itself"] >= 195, wins
+    assert wins["itself"] >= 190, wins
 
 
 def test_views_differ_in_light_and_place_but_stay_in_the_frame():

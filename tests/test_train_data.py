@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -6,7 +7,8 @@ import pytest
 
 from edge.errors import InputError
 from edge.gtsrb import Photo, read_test, read_train
-from train.data import load_crops, sample_epoch, train_stream
+from train.config import Recipe
+from train.data import DRAWN, REAL, SIGN_FREE, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, steps_an_epoch, train_stream
 
 CLASS_IDS = np.repeat([0, 7, 14, 42], [100, 25, 4, 1])
 
@@ -52,19 +54,93 @@ def photos(tmp_path) -> list[Photo]:
     return found
 
 
-def batches(photos, first_epoch, epochs=3):
-    stream = train_stream(photos, size=32, batch=4, power=0.5, seed=5, first_epoch=first_epoch, epochs=epochs)
-    return [(images.numpy(), one_hot.numpy()) for images, one_hot in stream]
+PLAIN = Recipe("plain", size=32, epochs=3, batch=4, seed=5, drawn_share=0.0, sign_free_share=0.0)
+MIXED = replace(PLAIN, drawn_share=0.25, sign_free_share=0.25)
 
 
-def test_a_resumed_stream_gives_what_an_unbroken_one_would(photos):
-    whole, resumed = batches(photos, 0), batches(photos, 1)
-    assert len(whole) == 3 * (len(photos) // 4)
-    assert len(resumed) == 2 * (len(photos) // 4)
-    for (images, one_hot), (images_again, one_hot_again) in zip(whole[2:], resumed, strict=True):
+def batches(photos, first_epoch, recipe=PLAIN):
+    stream = train_stream(photos, [], recipe, steps_an_epoch(recipe, len(photos)), first_epoch)
+    return [(images.numpy(), targets.numpy()) for images, targets in stream]
+
+
+@pytest.mark.parametrize(("recipe", "steps"), [(PLAIN, 2), (MIXED, 5)])
+def test_a_resumed_stream_gives_what_an_unbroken_one_would(photos, recipe, steps):
+    whole, resumed = batches(photos, 0, recipe), batches(photos, 1, recipe)
+    assert len(whole) == 3 * steps
+    assert len(resumed) == 2 * steps
+    for (images, targets), (images_again, targets_again) in zip(whole[steps:], resumed, strict=True):
         assert np.array_equal(images, images_again)
-        assert np.array_equal(one_hot, one_hot_again)
-    assert not np.array_equal(whole[0][0], whole[2][0])
+        assert np.array_equal(targets, targets_again)
+    assert not np.array_equal(whole[0][0], whole[steps][0])
+
+
+def test_an_epoch_mixes_real_drawn_and_sign_free_views_by_their_shares():
+    recipe = replace(MIXED, batch=10, drawn_share=0.1, sign_free_share=0.06)
+    class_ids = np.arange(421) % 43
+    steps = steps_an_epoch(recipe, len(class_ids))
+    plan = plan_epoch(class_ids, recipe, steps, 0)
+    assert len(plan) == steps * 10 == 500
+    assert np.bincount(plan[:, 0]).tolist() == [420, 50, 30]
+    assert len(set(plan[plan[:, 0] == REAL, 1])) == 420
+    assert set(plan[plan[:, 0] == DRAWN, 1]) == set(range(43))
+    assert len(set(plan[:200, 0])) == 3
+    assert not np.array_equal(plan, plan_epoch(class_ids, recipe, steps, 1))
+
+
+def test_a_view_without_a_sign_wants_all_classes_alike(photos):
+    targets = np.concatenate([targets for _, targets in batches(photos, 0, MIXED)])
+    free = np.isclose(targets.max(axis=1), 1 / 43)
+    assert free.sum() == 3 * round(20 * 0.25)
+    assert np.allclose(targets.sum(axis=1), 1)
+    assert np.array_equal(np.unique(targets[~free]), [0, 1])
+    assert SIGN_FREE in plan_epoch(np.zeros(11, np.int64), MIXED, 5, 0)[:, 0]
+
+
+def test_mirrored_views_carry_the_class_that_the_mirror_makes(tmp_path):
+    left = np.zeros((40, 40, 3), np.uint8)
+    left[:, :20] = 255
+    cv2.imwrite(str(tmp_path / "00038_00000_00000.png"), left)
+    photos = [Photo(tmp_path / "00038_00000_00000.png", 38, "00038_00000")] * 64
+    seen = set()
+    for images, targets in batches(photos, 0, replace(PLAIN, epochs=1, batch=32)):
+        for image, class_id in zip(images.astype(float), targets.argmax(axis=1), strict=True):
+            bright_left = image[:, :16].mean() > image[:, 16:].mean()
+            assert class_id == (38 if bright_left else 39)
+            seen.add(class_id)
+    assert seen == {38, 39}
+
+
+def test_without_augmentation_a_view_is_the_photo_as_the_board_would_see_it(photos):
+    recipe = replace(PLAIN, augmented=False, sampling_power=1.0)
+    crops, class_ids = load_crops(photos, 32)
+    plan = plan_epoch(class_ids, recipe, 2, 0)
+    for (images, targets), numbers in zip(batches(photos, 0, recipe), plan[:, 1].reshape(2, 4), strict=False):
+        assert np.array_equal(images, crops[numbers])
+        assert np.array_equal(targets.argmax(axis=1), class_ids[numbers])
+
+
+def test_features_come_in_the_order_of_their_photos(photos):
+    recipe = replace(PLAIN, augmented=False)
+    crops, class_ids = load_crops(photos, 32)
+    by_photo = batches(photos, 1, recipe)
+    by_feature = list(feature_stream(crops.astype(np.float32), class_ids, recipe, 2, 1))
+    for (images, targets), (features, targets_again) in zip(by_photo, by_feature, strict=True):
+        assert np.array_equal(images, features.numpy())
+        assert np.array_equal(targets, targets_again.numpy())
+
+
+def test_drawn_photos_to_validate_on_show_every_class_and_repeat():
+    crops, class_ids = drawn_crops(32, 2, seed=0)
+    assert crops.shape == (86, 32, 32, 3)
+    assert np.bincount(class_ids).tolist() == [2] * 43
+    assert np.array_equal(crops, drawn_crops(32, 2, seed=0)[0])
+
+
+def test_places_without_a_sign_are_cut_from_frames_beside_the_photos(tmp_path, data_root):
+    assert load_sign_free(tmp_path, 0) == []
+    crops = load_sign_free(data_root / "gtsrb", 0)
+    assert len(crops) > 3000
+    assert all(crop.dtype == np.uint8 and crop.ndim == 3 for crop in crops)
 
 
 def test_the_stream_has_the_shapes_that_the_network_takes(photos):
@@ -82,7 +158,7 @@ def test_a_broken_photo_stops_before_the_stream_starts_and_is_named(photos, dama
     broken = photos[6].path
     broken.unlink() if damage == "missing" else broken.write_text("" if damage == "empty" else "no image")
     with pytest.raises(InputError, match=broken.name):
-        train_stream(photos, size=32, batch=4, power=0.5, seed=0, first_epoch=0, epochs=1)
+        train_stream(photos, [], PLAIN, 2, 0)
     with pytest.raises(InputError, match=broken.name):
         load_crops(photos, 32)
 

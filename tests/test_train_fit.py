@@ -1,10 +1,14 @@
 import csv
 import json
+import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -14,21 +18,24 @@ import pytest
 from commands import started
 
 from edge import cli
-from edge.errors import DataError, InputError
+from edge.errors import DataError, InputError, OutputError
 from edge.gtsrb import read_train, split_by_track
 from edge.signs import draw_sign
 from train import model as vgg
 from train import runs
 from train.__main__ import _parser
-from train.config import Recipe, recipe
+from train.config import FEWSHOT, TUTORIAL, Recipe, recipe
+from train.data import plan_epoch, steps_an_epoch
 from train.evaluate import evaluate_run, predict_paths
-from train.fit import _new_model, _resumed_model, choose_precision, fit
+from train.fit import _compiled, _network, fit
+from train.page import REPORT
+from train.precision import in_policy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_IDS = (1, 12, 14, 38)
 FRAMES = 8
-TINY = Recipe("full", size=32, epochs=3, batch=8, dense=64, scratch_rate=0.02, dropout=0.2, precision="float32")
 EPOCHS = 3
+TINY = recipe("full", size=32, epochs=EPOCHS, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,15 @@ def drawn(tmp_path_factory):
     train = [(class_id, track, frame) for class_id in CLASS_IDS for track in range(3) for frame in range(FRAMES)]
     table(root, "Train.csv", [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in train])
     table(root, "Test.csv", [(class_id, f"Test/{class_id}{number}.png") for class_id in CLASS_IDS for number in range(3)])
+    return root
+
+
+@pytest.fixture(scope="module")
+def all_classes(tmp_path_factory):
+    """A data set of all 43 classes, 2 tracks of 2 photos each."""
+    root = tmp_path_factory.mktemp("all")
+    photos = [(class_id, track, frame) for class_id in range(43) for track in range(2) for frame in range(2)]
+    table(root, "Train.csv", [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in photos])
     return root
 
 
@@ -56,31 +72,38 @@ def table(root, name, rows):
         cv2.imwrite(str(root / path), photo.astype(np.uint8))
 
 
-@pytest.fixture(scope="module")
-def run(drawn, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    fit(drawn, out, TINY, weights="none", resume=False)
-    return out
-
-
 def options(data, out, *more):
-    return ["fit", "--data", str(data), "--out", str(out), "--weights", "none", "--size", "32", "--epochs", str(EPOCHS), *more]
+    return ["fit", "--data", data, "--out", out, "--weights", "none", "--size", "32", "--epochs", EPOCHS, "--precision", "float32", *more]
 
 
 def main(*argv):
     return cli.main(_parser(), [str(word) for word in argv])
 
 
+@pytest.fixture(scope="module")
+def run(drawn, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(*options(drawn, out)) == 0
+    return out
+
+
 def test_a_run_learns_and_keeps_all_that_export_needs(run):
     rows = runs.read_history(run / runs.HISTORY)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     kept = runs.read_run(run)
     assert kept["photos"] == {"train": 64, "valid": 32}
-    assert kept["recipe"]["size"] == 32
-    assert set(kept["metrics"]["valid"]["per_class"]) == {str(class_id) for class_id in CLASS_IDS}
+    assert kept["recipe"] == asdict(TINY)
+    valid = kept["metrics"]["valid"]
+    assert set(valid["per_class"]) == {str(class_id) for class_id in CLASS_IDS}
+    assert set(valid["calibration"]["after"]) == set(valid["calibration"]["before"]) == {"ece", "nll", "confidence"}
+    assert kept["environment"]["precision"] == "float32"
+    assert kept["peak_memory"]["host_peak_mib"] > 300
+    assert kept["seconds"] == round(sum(row["seconds"] for row in rows))
     assert cv2.imread(str(run / runs.CURVES)).shape[1] > 500
-    assert {path.name for path in run.iterdir()} == {runs.ASKED, runs.CHECKPOINT, runs.HISTORY, runs.CURVES, runs.MODEL, runs.RUN}
+    files = {path.name for path in run.iterdir()}
+    assert {runs.ASKED, runs.CHECKPOINT, runs.BEST, runs.HISTORY, runs.CURVES, runs.MODEL, runs.RUN, REPORT} <= files
+    assert not [name for name in files if "partial" in name]
     model = keras.models.load_model(run / runs.MODEL)
     assert not any(isinstance(layer, vgg.FusedBatchNorm) for layer in model.layers)
     assert all(np.array_equal(w, w.astype(np.float16).astype(np.float32)) for w in model.get_weights())
@@ -90,7 +113,9 @@ def test_evaluation_of_the_held_out_tracks_repeats_the_runs_own(run, drawn, tmp_
     document = evaluate_run(run, drawn, "valid", tmp_path / "valid.json")
     assert json.loads((tmp_path / "valid.json").read_text()) == document
     assert {"schema", "command", "machine", "conditions", "started_at", "n", "top1", "per_class"} <= set(document)
-    assert {key: document[key] for key in ("n", "top1", "per_class")} == runs.read_run(run)["metrics"]["valid"]
+    assert {key: document[key] for key in ("n", "top1", "per_class")} == {
+        key: runs.read_run(run)["metrics"]["valid"][key] for key in ("n", "top1", "per_class")
+    }
     assert f"top1 {document['top1']:.4f} on 32 photos" in capsys.readouterr().out
 
 
@@ -138,15 +163,15 @@ def test_predict_tells_of_an_unreadable_photo_in_one_line(run, tmp_path, capsys,
 def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
     rng = np.random.default_rng(0)
     images, targets = rng.integers(0, 256, (8, 32, 32, 3)).astype(np.uint8), np.eye(43, dtype=np.float32)[:8]
-    still = Recipe("full", size=32, epochs=3, batch=8, dense=16, dropout=0.0, precision="float32")
-    network = _new_model(still, "none", steps=2)
+    still = Recipe("full", size=32, epochs=3, batch=8, dense=16, dropout=0.5)
+    network = _compiled(still, "none", 2)
     network.run_eagerly = True  # three steps are not worth a graph
     network.train_on_batch(images, targets)
     network.train_on_batch(images, targets)
-    runs.save_model(network, tmp_path / runs.CHECKPOINT)
-    resumed = _resumed_model(still, "none", 2, tmp_path / runs.CHECKPOINT)
+    runs.save_checkpoint(network, tmp_path / runs.CHECKPOINT, 1)
+    resumed = _network(still, "none", 2, tmp_path)
     resumed.run_eagerly = True
-    assert float(resumed.optimizer.learning_rate) == float(network.optimizer.learning_rate)
+    assert float(resumed.optimizer.learning_rate) == float(network.optimizer.learning_rate) > 0
     for each in (network, resumed):
         each.train_on_batch(images, targets)
     for layer in ("block5_conv3_bn", "dense"):  # the norm's scale is near 1, so that weight decay on it would show
@@ -154,60 +179,93 @@ def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
         assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(wanted, found, strict=True))
 
 
-def start(*argv):
-    return started([sys.executable, "-m", "train", *argv], REPOSITORY)
+def test_float16_trains_with_its_loss_scaled():
+    with in_policy("mixed_float16"):
+        optimizer = _compiled(TINY, "none", 2).optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    assert float(optimizer.learning_rate) > 0
 
 
-def stop_after(process, out, rows, how):
-    deadline = time.monotonic() + 180
+def stop_after(process, out, rows):
+    """Kill a process that trains once its history has so many rows and their checkpoint is there."""
+    deadline = time.monotonic() + 300
     while len(runs.read_history(out / runs.HISTORY)) < rows or not (out / runs.CHECKPOINT).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(how)
-    _, told = process.communicate(timeout=60)
-    return told
+    process.kill()
+    process.communicate(timeout=60)
 
 
-def test_an_interrupted_and_a_killed_run_go_on_after_their_last_whole_epoch(drawn, tmp_path, capsys):
+def interrupt_after(out, rows, ended):
+    """Press Ctrl-C here once the history has so many rows."""
+    while len(runs.read_history(out / runs.HISTORY)) < rows:
+        if ended.wait(0.05):
+            return
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_killed_and_an_interrupted_run_go_on_after_their_last_whole_epoch_as_if_unbroken(run, drawn, tmp_path, capsys):
     out = tmp_path / "run"
-    process = start(*options(drawn, out))
-    told = stop_after(process, out, 1, signal.SIGINT)
-    assert process.returncode == 130
-    assert told.splitlines()[-1] == "python -m train: interrupted"
-    assert "Traceback" not in told
-    kept = runs.read_history(out / runs.HISTORY)
-    process = start(*options(drawn, out, "--resume"))
-    stop_after(process, out, len(kept) + 1, signal.SIGKILL)
+    process = started([sys.executable, "-m", "train", *map(str, options(drawn, out))], REPOSITORY)
+    stop_after(process, out, 1)
     assert process.returncode == -signal.SIGKILL
+    kept = runs.read_progress(out).epochs
+    assert 1 <= kept < EPOCHS
     (out / ".checkpoint.partial.keras").write_bytes(b"half")
     assert main(*options(drawn, out)) == 1
     assert "--resume" in capsys.readouterr().err
-    fit(drawn, out, recipe("full", size=32, epochs=EPOCHS), weights="none", resume=True)
-    rows = runs.read_history(out / runs.HISTORY)
-    assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
-    assert rows[0] == kept[0]
-    assert runs.read_run(out)["recipe"]["epochs"] == EPOCHS
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    ended = threading.Event()
+    ctrl_c = threading.Thread(target=interrupt_after, args=(out, kept + 1, ended))
+    ctrl_c.start()
+    try:
+        assert main(*options(drawn, out, "--resume")) == 130
+    finally:
+        ended.set()
+        ctrl_c.join()
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.endswith("python -m train: interrupted\n")
+    assert not (out / runs.RUN).exists()
+
+    assert main(*options(drawn, out, "--resume")) == 0
+    wanted, found = runs.read_history(run / runs.HISTORY), runs.read_history(out / runs.HISTORY)
+    assert [row["epoch"] for row in found] == list(range(1, EPOCHS + 1))
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        assert [row[key] for row in found] == pytest.approx([row[key] for row in wanted], rel=1e-3)
 
 
-def test_a_finished_run_resumes_to_the_same_model(run, drawn):
-    before = runs.load_model(run / runs.MODEL).get_weights()
-    fit(drawn, run, TINY, weights="none", resume=True)
-    after = runs.load_model(run / runs.MODEL).get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-    assert len(runs.read_history(run / runs.HISTORY)) == TINY.epochs
-
-
-@pytest.mark.parametrize("damage", ["cut", "text"])
-def test_a_damaged_checkpoint_is_one_clear_line(run, drawn, tmp_path, damage):
-    out = tmp_path / "run"
+def test_a_run_that_nothing_betters_only_finishes_and_a_full_disk_leaves_nothing_half_written(run, drawn, tmp_path):
+    patient, out = replace(TINY, epochs=9, patience=1), tmp_path / "run"
     out.mkdir()
-    shutil.copy(run / runs.ASKED, out)
-    blob = (run / runs.CHECKPOINT).read_bytes()
-    (out / runs.CHECKPOINT).write_bytes(blob[: len(blob) // 2] if damage == "cut" else b"no model")
-    with pytest.raises(InputError, match=r"checkpoint\.keras.*damaged") as caught:
-        fit(drawn, out, TINY, weights="none", resume=True)
-    assert "\n" not in str(caught.value)
+    for name in (runs.CHECKPOINT, runs.BEST):
+        shutil.copy(run / name, out)
+    (out / runs.ASKED).write_text(json.dumps({"recipe": asdict(patient), "weights": "none", "data": str(drawn)}))
+    rows = [{**row, "val_loss": loss} for row, loss in zip(runs.read_history(run / runs.HISTORY), (3.0, 1.0, 2.0), strict=True)]
+    runs.write_history(rows, out / runs.HISTORY)
+    files = {path.name for path in out.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 20, hard))  # the model has 59 MB
+    try:
+        with pytest.raises(OutputError, match=r"wanted to write .*model\.keras"):
+            fit(drawn, out, patient, weights="none", resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name for path in out.iterdir()} == files
+    fit(drawn, out, patient, weights="none", resume=True)
+    assert runs.read_history(out / runs.HISTORY) == rows
+    best = runs.load_model(out / runs.BEST).get_layer("block1_conv1_bn").get_weights()
+    assert not np.array_equal(best[2], runs.load_model(out / runs.CHECKPOINT).get_layer("block1_conv1_bn").get_weights()[2])
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(run, drawn, tmp_path, capsys):
+    shutil.copy(run / runs.ASKED, tmp_path)
+    (tmp_path / runs.CHECKPOINT).write_bytes((run / runs.CHECKPOINT).read_bytes()[:1_000_000])
+    assert main(*options(drawn, tmp_path, "--resume")) == 1
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("python -m train: wanted a whole checkpoint in")
+    assert "remove it to begin anew" in told
 
 
 @pytest.mark.parametrize(
@@ -220,6 +278,8 @@ def test_a_damaged_checkpoint_is_one_clear_line(run, drawn, tmp_path, damage):
         (["--data", "/nowhere"], "found no Train.csv in /nowhere"),
         (["--out", "/proc/run"], "wanted to write /proc/run"),
         (["--weights", "/nowhere/vgg.h5"], "found no file /nowhere/vgg.h5"),
+        (["--weights", "drawn", "--out", "/proc/run"], "wanted to write /proc/run"),
+        (["--features", "cached"], "give --features computed"),
     ],
 )
 def test_what_cannot_run_is_one_line_and_leaves_nothing(drawn, tmp_path, capsys, more, told):
@@ -232,20 +292,22 @@ def test_what_cannot_run_is_one_line_and_leaves_nothing(drawn, tmp_path, capsys,
 
 
 @pytest.mark.parametrize("which", ["train", "valid"])
-def test_a_missing_photo_is_named_before_training_starts(run, drawn, tmp_path, capsys, which):
+def test_a_broken_photo_in_the_middle_is_named_before_training_starts(drawn, tmp_path, capsys, which):
     root = tmp_path / "data"
     shutil.copytree(drawn, root)
     sides = dict(zip(("train", "valid"), split_by_track(read_train(root), 0.1, 0), strict=True))
-    lost = sides[which][5].path
-    lost.unlink()
+    broken = sides[which][5].path
+    broken.write_bytes(broken.read_bytes()[:100])
     assert main(*options(root, tmp_path / "run")) == 1
-    assert lost.name in capsys.readouterr().err
+    told = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert told.startswith("python -m train: wanted")
+    assert broken.name in told
     assert not (tmp_path / "run").exists()
 
 
 def test_fewer_photos_than_a_batch_are_refused(drawn, tmp_path):
-    with pytest.raises(InputError, match="at least one batch of 65"):
-        fit(drawn, tmp_path / "run", Recipe("full", size=32, batch=65), weights="none", resume=False)
+    with pytest.raises(InputError, match="at least one batch of 77"):
+        fit(drawn, tmp_path / "run", Recipe("full", size=32, batch=77), weights="none", resume=False)
 
 
 def test_an_unfinished_run_is_neither_scored_nor_asked(drawn, tmp_path, capsys):
@@ -272,6 +334,65 @@ def test_without_the_train_extra_the_cure_is_named(tmp_path):
     assert bare.stderr.count("\n") == 1
 
 
-def test_a_named_precision_is_kept_and_auto_is_one_that_keras_knows():
-    assert choose_precision("mixed_float16") == "mixed_float16"
-    assert choose_precision("auto") in {"float32", "mixed_bfloat16", "mixed_float16"}
+FEW = {"size": 32, "batch": 32, "dense": 16, "train_per_class": 2, "valid_per_class": 1, "precision": "float32"}
+
+
+def test_fewshot_from_drawn_photos_trains_on_them_once(all_classes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    few = replace(FEWSHOT, epochs=1, drawn_steps=4, **FEW)
+    fit(all_classes, tmp_path / "run", few, weights="drawn", resume=False)
+    assert runs.read_run(tmp_path / "run")["photos"] == {"train": 86, "valid": 43}
+    assert "training on drawn photos first, in 1 epochs of 4 steps" in capsys.readouterr().out
+    (kept,) = (tmp_path / "cache" / "signwing").glob("drawn-*")
+    begun = _network(few, "drawn", 2, tmp_path / "other")
+    assert "drawn photos first" not in capsys.readouterr().out
+    pretrained = runs.load_model(kept / runs.CHECKPOINT)
+    assert all(np.array_equal(a, b) for a, b in zip(begun.get_weights(), pretrained.get_weights(), strict=True))
+    assert not np.array_equal(begun.get_weights()[0], runs.load_model(tmp_path / "run" / runs.CHECKPOINT).get_weights()[0])
+
+
+def test_a_frozen_prefix_computed_once_gives_the_same_run(all_classes, tmp_path):
+    keras.utils.set_random_seed(1)
+    notop = tmp_path / "vgg16_notop.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(notop)
+    tutorial = replace(TUTORIAL, epochs=2, **FEW)
+    for features in ("cached", "computed"):
+        fit(all_classes, tmp_path / features, tutorial, weights=str(notop), resume=False, features=features)
+    histories = [runs.read_history(tmp_path / features / runs.HISTORY) for features in ("cached", "computed")]
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert [row[key] for row in histories[0]] == pytest.approx([row[key] for row in histories[1]], rel=1e-5)
+    cached, computed = (runs.load_model(tmp_path / features / runs.CHECKPOINT) for features in ("cached", "computed"))
+    assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(cached.get_weights(), computed.get_weights(), strict=True))
+    published = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    published.load_weights(notop)
+    for name, trained in (("block3_conv3", False), ("block4_conv1", True)):
+        begun, ended = published.get_layer(name).get_weights()[0], cached.get_layer(name).get_weights()[0]
+        assert np.array_equal(begun, ended) != trained
+
+
+def test_from_nothing_no_layer_is_frozen(drawn, tmp_path):
+    with pytest.raises(InputError, match="trains every layer"):
+        fit(drawn, tmp_path / "run", replace(TUTORIAL, **FEW), weights="none", resume=False, features="cached")
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.06), (0.25, 0.25), (0.0, 0.06), (0.33, 0.11)])
+def test_an_epoch_fills_its_batches_whatever_the_number_of_photos(shares):
+    for photos in range(1, 60):
+        mixed = replace(TINY, batch=7, drawn_share=shares[0], sign_free_share=shares[1])
+        steps = steps_an_epoch(mixed, photos)
+        assert len(plan_epoch(np.arange(photos) % 43, mixed, steps, 0)) == steps * 7
+
+
+def test_jax_trains_a_model_that_tensorflow_loads(drawn, tmp_path):
+    pytest.importorskip("jax", reason="needs JAX: pip install 'jax[cpu]'")
+    out = tmp_path / "run"
+    # Compiled in haste: it is run for two steps.
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    argv = [sys.executable, "-m", "train", *map(str, options(drawn, out, "--epochs", 1))]
+    ended = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert runs.read_run(out)["environment"]["backend"]["name"] == "jax"
+    (row,) = runs.read_history(out / runs.HISTORY)
+    assert 0 < row["loss"] < 10
+    document = evaluate_run(out, drawn, "valid", None)
+    assert document["top1"] == runs.read_run(out)["metrics"]["valid"]["top1"]

@@ -1,11 +1,12 @@
+import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
-from keras.src.backend.config import keras_home
-from keras.src.legacy.saving import legacy_h5_format
 
 from edge.errors import BundleError, InputError
 from train import model as vgg
@@ -20,6 +21,12 @@ def reference():
 @pytest.fixture(scope="module")
 def photos():
     return np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def to_freeze():
+    """One network of each kind: freezing begins anew each time."""
+    return {batch_norm: small(batch_norm) for batch_norm in (False, True)}
 
 
 def small(batch_norm=False):
@@ -58,43 +65,18 @@ def test_normalisation_lies_in_the_graph_and_is_that_of_keras(photos):
     assert np.allclose(inside, keras.applications.vgg16.preprocess_input(rgb.copy()), atol=1e-4)
 
 
-def test_with_the_same_weights_the_features_are_those_of_keras(tmp_path, reference, photos):
-    path = tmp_path / "notop.weights.h5"
-    reference.save_weights(path)
-    network = small()
-    vgg.load_base(network, str(path))
-    ours = keras.Model(network.input, network.get_layer("block5_pool").output).predict(photos, verbose=0)
-    theirs = reference.predict(keras.applications.vgg16.preprocess_input(photos[..., ::-1].astype(np.float32)), verbose=0)
-    assert theirs.std() > 0
-    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.std())
+def learning(network):
+    return [layer.name for layer in network.layers if layer.trainable_weights]
 
 
-def test_weights_in_the_layout_of_the_published_file_are_taken(tmp_path, reference):
-    path = tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    with h5py.File(path, "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, reference)
-    network = small()
-    vgg.load_base(network, str(path))
-    for name in vgg.convolution_names():
-        assert all(np.array_equal(a, b) for a, b in zip(network.get_layer(name).get_weights(), reference.get_layer(name).get_weights(), strict=True))
+def batches(count):
+    rng = np.random.default_rng(2)
+    return [(rng.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8), np.eye(43, dtype=np.float32)[rng.integers(0, 43, 4)]) for _ in range(count)]
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "suffix", "truncated", "other network"])
-def test_a_file_of_no_vgg16_weights_is_refused(tmp_path, reference, kind):
-    path = tmp_path / ("weights.png" if kind == "suffix" else "weights.h5")
-    if kind in ("text", "suffix"):
-        path.write_text("no weights")
-    elif kind == "truncated":
-        with h5py.File(path, "w") as file:
-            legacy_h5_format.save_weights_to_hdf5_group(file, reference)
-        path.write_bytes(path.read_bytes()[:1_000_000])
-    elif kind == "other network":
-        other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-        with h5py.File(path, "w") as file:
-            legacy_h5_format.save_weights_to_hdf5_group(file, other)
-    with pytest.raises(InputError, match=r"wanted .*VGG-16's.* weights.*weights\.(h5|png)|VGG-16's weights from .*weights\.(h5|png)") as caught:
-        vgg.load_base(small(), str(path))
-    assert "\n" not in str(caught.value)
+def compiled(network):
+    network.compile(keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=1e-3), "categorical_crossentropy")
+    return network
 
 
 def test_folded_batch_norm_computes_the_same(photos):
@@ -109,11 +91,15 @@ def test_folded_batch_norm_computes_the_same(photos):
 
 def test_fused_batch_norm_trains_as_that_of_keras(photos):
     batch = photos.astype(np.float32)
-    ours, theirs = vgg.FusedBatchNorm(), keras.layers.BatchNormalization(momentum=0.9)
+    ours, theirs = vgg.FusedBatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
     outputs = [np.asarray(layer(batch, training=True)) for layer in (ours, theirs)]
     assert np.allclose(*outputs, atol=1e-3)
     assert np.allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-4)
     assert np.allclose(ours.moving_variance, theirs.moving_variance, rtol=1e-3)  # the fused one is unbiased: n / (n - 1)
+    ours.trainable = theirs.trainable = False
+    frozen = [np.asarray(layer(batch, training=True)) for layer in (ours, theirs)]
+    assert np.allclose(*frozen, rtol=1e-3)
+    assert np.abs(frozen[0] - outputs[0]).max() > 1
 
 
 def test_rounding_to_fp16_is_exact_and_refuses_what_does_not_fit():
@@ -134,10 +120,149 @@ def test_an_input_too_small_for_five_pools_is_refused():
         vgg.build(31, dense=8, dropout=0.5, batch_norm=False)
 
 
-def test_imagenet_without_a_network_is_one_clear_line(monkeypatch, capsys):
-    if list(Path(keras_home()).glob("models/vgg16*notop*")):
-        pytest.skip("Keras has the weights in its cache")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"VGG-16's weights from imagenet.*check the network, or give --weights a file or none") as caught:
-        vgg.load_base(small(), "imagenet")
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "end", "first"),
+    [
+        ({"last_layers": 8}, "block3_pool", "block4_conv1"),  # the tutorial
+        ({"from_block": 4}, "block3_pool", "block4_conv1"),
+        ({"last_layers": 7}, "block4_conv1", "block4_conv2"),
+        ({"last_layers": 5}, "block4_pool", "block5_conv1"),  # the pool of block 4 has nothing to learn
+        ({"from_block": 5}, "block4_pool", "block5_conv1"),
+        ({"last_layers": 0}, "block5_pool", None),
+        ({"last_layers": 19}, None, "block1_conv1"),
+        ({"from_block": 1}, None, "block1_conv1"),
+    ],
+)
+def test_freezing_counts_as_the_tutorial_and_by_block(reference, to_freeze, batch_norm, asked, end, first):
+    network = to_freeze[batch_norm]
+    vgg.freeze(network, **asked)
+    wanted = vgg.convolution_names()[vgg.convolution_names().index(first) :] if first else []
+    if "last_layers" in asked:  # the tutorial's own line
+        kept = reference.layers[len(reference.layers) - asked["last_layers"] :]
+        assert wanted == [layer.name for layer in kept if layer.weights]
+    if batch_norm:
+        wanted = [name for conv in wanted for name in (conv, f"{conv}_bn")]
+    assert learning(network) == [*wanted, *(["dense", "dense_bn"] if batch_norm else ["dense"]), "logits"]
+    ends = {"block4_conv1": "block4_conv1_relu"} if batch_norm else {}
+    assert vgg.frozen_end(network) == ends.get(end, end)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "either last_layers or from_block"),
+        ({"last_layers": 8, "from_block": 4}, "either last_layers or from_block"),
+        ({"last_layers": 20}, "0 to 19 trainable layers.*found 20"),
+        ({"last_layers": -1}, "0 to 19 trainable layers.*found -1"),
+        ({"from_block": 0}, "from 1 to 5, found 0"),
+        ({"from_block": 6}, "from 1 to 5, found 6.*last_layers 0 for the head alone"),
+    ],
+)
+def test_nonsense_to_freeze_is_refused(to_freeze, asked, told):
+    network = to_freeze[False]
+    before = learning(network)
+    with pytest.raises(InputError, match=told):
+        vgg.freeze(network, **asked)
+    assert learning(network) == before
+
+
+@pytest.mark.parametrize(("batch_norm", "policy"), [(False, "float32"), (True, "float32"), (True, "mixed_bfloat16")])
+def test_prefix_and_suffix_are_the_model(tmp_path, photos, batch_norm, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = small(batch_norm)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    randomise(network)
+    vgg.freeze(network, from_block=4)
+    prefix, suffix = vgg.split_at_frozen(network)
+    features = prefix(photos)
+    assert features.shape == (4, 4, 4, 256)
+    assert keras.backend.standardize_dtype(features.dtype) == ("bfloat16" if policy == "mixed_bfloat16" else "float32")
+    wanted = np.asarray(network(photos))
+    assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
+    assert np.abs(np.asarray(suffix(features)) - wanted).max() <= 1e-6
+    network.save(tmp_path / "whole.keras")  # the cut leaves the model whole
+    assert np.abs(np.asarray(keras.models.load_model(tmp_path / "whole.keras", compile=False)(photos)) - wanted).max() <= 1e-6
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_steps_on_kept_features_are_steps_of_the_whole_model(batch_norm):
+    keras.utils.set_random_seed(1)
+    first = vgg.build(32, dense=16, dropout=0.0, batch_norm=batch_norm)
+    randomise(first)
+    kernel, bias = first.get_layer("block1_conv1").get_weights()
+    first.get_layer("block1_conv1").set_weights([kernel / 64, bias])  # else the plain network starts saturated, and nothing moves
+    second = keras.models.clone_model(first)
+    second.set_weights(first.get_weights())
+    before = first.get_weights()
+    for network in (first, second):
+        vgg.freeze(network, last_layers=8)
+    compiled(first)
+    prefix, suffix = vgg.split_at_frozen(second)
+    compiled(suffix)
+    for photos, targets in batches(10):
+        first.train_on_batch(photos, targets)
+        suffix.train_on_batch(prefix.predict_on_batch(photos), targets)
+    moved = [np.abs(a - b).max() for a, b in zip(before, first.get_weights(), strict=True)]
+    assert max(moved) > 1e-2
+    assert moved[0] == 0  # frozen
+    assert max(np.abs(a - b).max() for a, b in zip(first.get_weights(), second.get_weights(), strict=True)) < 1e-5
+
+
+def test_a_model_that_cannot_be_cut_is_refused():
+    network = small(batch_norm=True)
+    with pytest.raises(InputError, match="frozen prefix, found that block1_conv1 learns"):
+        vgg.split_at_frozen(network)
+    vgg.freeze(network, from_block=3)
+    network.get_layer("block2_conv1_bn").trainable = True
+    with pytest.raises(InputError, match="found that block2_conv1_bn learns behind the frozen block2_conv1"):
+        vgg.split_at_frozen(network)
+
+
+ON_JAX = """
+import sys
+class NoTensorFlow:  # as where it is not installed
+    def find_spec(name, path, target=None):
+        if name == "tensorflow":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoTensorFlow)
+import keras, numpy as np
+from train import model as vgg
+folder = sys.argv[1]
+given = np.load(f"{folder}/given.npz")
+network = keras.models.load_model(f"{folder}/tensorflow.keras", compile=False)
+np.savez(f"{folder}/found.npz", network.predict(given["photos"], verbose=0))
+np.savez(f"{folder}/folded.npz", *vgg.fold(network).get_weights())
+vgg.freeze(network, last_layers=8)
+network.compile(keras.optimizers.SGD(0.01, momentum=0.9), "categorical_crossentropy")
+np.savez(f"{folder}/losses.npz", [network.train_on_batch(given["photos"], given["targets"]) for _ in range(2)])
+network.save(f"{folder}/jax.keras")
+np.savez(f"{folder}/trained.npz", *network.get_weights())
+print(keras.backend.backend(), "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax")
+def test_jax_without_tensorflow_takes_the_model_trains_it_and_gives_it_back(tmp_path, photos):
+    network = vgg.build(32, dense=16, dropout=0.0, batch_norm=True)
+    randomise(network)
+    targets = np.eye(43, dtype=np.float32)[:4]
+    np.savez(tmp_path / "given.npz", photos=photos, targets=targets)
+    wanted = network.predict(photos, verbose=0)
+    network.save(tmp_path / "tensorflow.keras")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    ran = subprocess.run(
+        [sys.executable, "-c", ON_JAX, tmp_path], cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (0, "jax False"), ran.stderr
+    found, folded, losses, trained = (list(np.load(tmp_path / f"{name}.npz").values()) for name in ("found", "folded", "losses", "trained"))
+    assert np.abs(found[0] - wanted).max() < 1e-4
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(folded, vgg.fold(network).get_weights(), strict=True))
+    back = keras.models.load_model(tmp_path / "jax.keras", compile=False)
+    assert all(np.array_equal(a, b) for a, b in zip(trained, back.get_weights(), strict=True))
+    assert np.abs(back.predict(photos, verbose=0) - wanted).max() > 1e-3
+    vgg.freeze(network, last_layers=8)
+    network.compile(keras.optimizers.SGD(0.01, momentum=0.9), "categorical_crossentropy")
+    assert np.allclose(losses[0], [network.train_on_batch(photos, targets) for _ in range(2)], rtol=1e-3)

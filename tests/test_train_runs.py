@@ -1,10 +1,14 @@
 import json
+import zipfile
+from dataclasses import asdict, replace
 
+import keras
+import numpy as np
 import pytest
 
 from edge.errors import InputError
 from train import runs
-from train.config import RECIPES, Recipe, recipe
+from train.config import FEWSHOT, FULL
 
 ASKED = {"recipe": {"name": "full", "size": 48, "epochs": 20}, "weights": "none", "data": "photos"}
 
@@ -46,6 +50,16 @@ def test_other_options_do_not_resume_and_both_sides_are_told(tmp_path, changes, 
         start(tmp_path, **changes)
 
 
+def test_what_an_older_version_did_not_write_down_counts_as_the_recipes_own_value(tmp_path):
+    newer = ("optimizer", "last_layers", "patience", "augmented", "drawn_steps", "train_per_class", "valid_per_class")
+    for recipe in (FULL, FEWSHOT):
+        older = {key: value for key, value in asdict(recipe).items() if key not in newer}
+        (tmp_path / runs.ASKED).write_text(json.dumps({**ASKED, "recipe": older}))
+        runs.check_start(tmp_path, {**ASKED, "recipe": asdict(recipe)}, resume=True)
+        with pytest.raises(InputError, match=r"patience None \(now 3\)"):
+            runs.check_start(tmp_path, {**ASKED, "recipe": asdict(replace(recipe, patience=3))}, resume=True)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_a_damaged_state_is_refused(tmp_path, text):
     (tmp_path / runs.ASKED).write_text(text)
@@ -65,6 +79,7 @@ def test_history_comes_back_as_it_was_written(tmp_path):
     path = tmp_path / runs.HISTORY
     assert runs.read_history(path) == []
     rows = [{"epoch": float(n), "loss": 1 / (n + 3), "val_loss": 0.1} for n in range(3)]
+    rows.append({**rows[-1], "seconds": 2.5})  # the rows above are of an older version
     runs.write_history(rows, path)
     assert runs.read_history(path) == rows
     path.write_text("epoch,loss\n1.0,low\n")
@@ -72,12 +87,63 @@ def test_history_comes_back_as_it_was_written(tmp_path):
         runs.read_history(path)
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"epochs": -1}, {"seed": -1}, {"seed": 2**32}])
-def test_a_recipe_refuses_what_cannot_run(changes):
-    with pytest.raises(InputError, match=f"found {next(iter(changes.values()))}"):
-        recipe("full", **changes)
+def network(optimizer):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5, name="dropout")])
+    model.compile(optimizer, "mse")
+    return model
 
 
-def test_a_recipe_keeps_its_own_values_where_none_is_given():
-    assert recipe("full") == RECIPES["full"]
-    assert recipe("full", size=64, seed=0) == Recipe("full", size=64)
+def adam():
+    return keras.optimizers.Adam(0.1)
+
+
+@pytest.mark.parametrize("optimizer", [adam, lambda: keras.optimizers.LossScaleOptimizer(adam(), initial_scale=2.0**140, dynamic_growth_steps=3)])
+def test_a_checkpoint_says_how_far_it_has_come_and_brings_its_optimizer(tmp_path, optimizer):
+    assert runs.read_progress(tmp_path) == runs.Progress(0, None, {})
+    first, path = network(optimizer()), tmp_path / runs.CHECKPOINT
+    for _ in range(20):  # with a scaled loss the first ones overflow and are passed over
+        first.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
+    runs.save_checkpoint(first, path, 7)
+    progress = runs.read_progress(tmp_path)
+    assert (progress.epochs, progress.precision) == (7, "float32")
+    second = network(optimizer())
+    runs.load_checkpoint(second, path)
+    assert int(second.optimizer.iterations) == int(first.optimizer.iterations) > 0
+    for _ in range(4):
+        for each in (first, second):
+            each.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(first.optimizer.variables, second.optimizer.variables, strict=True))
+
+
+def test_an_older_checkpoint_has_come_as_far_as_its_history(tmp_path):
+    runs.save_model(network("sgd"), tmp_path / runs.CHECKPOINT)
+    runs.write_history([{"epoch": 1.0, "loss": 0.5}, {"epoch": 2.0, "loss": 0.4}], tmp_path / runs.HISTORY)
+    assert runs.read_progress(tmp_path) == runs.Progress(2, None, {})
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "comment"])
+def test_a_damaged_checkpoint_is_told_with_its_cure(tmp_path, damage):
+    path = tmp_path / runs.CHECKPOINT
+    runs.save_checkpoint(network("sgd"), path, 7)
+    if damage == "comment":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.comment = b"[]"
+    else:
+        path.write_bytes(path.read_bytes()[:2000] if damage == "cut" else b"no model")
+    with pytest.raises(InputError, match=r"checkpoint\.keras.*damaged.*remove it to begin anew"):
+        runs.read_progress(tmp_path)
+
+
+@pytest.mark.parametrize("with_optimizer", [False, True])
+def test_weights_are_loaded_whatever_the_optimizers(tmp_path, with_optimizer):
+    first, second, path = network("adam"), network("sgd"), tmp_path / runs.BEST
+    first.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
+    (runs.save_model if with_optimizer else runs.save_weights)(first, path)
+    runs.load_weights(second, path)
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+    assert int(second.optimizer.iterations) == 0
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+    other.compile("sgd", "mse")
+    with pytest.raises(InputError, match=r"best\.keras.*remove the file"):
+        runs.load_weights(other, path)

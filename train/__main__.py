@@ -1,8 +1,10 @@
 """Train on the desk or in Colab.
 
+python -m train fetch gtsrb DEST
 python -m train fit --data ROOT --out RUN --weights none
 python -m train evaluate RUN --data ROOT --split test
 python -m train predict RUN PATH...
+python -m train draw photos --out DIR
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from edge import cli
 from edge.errors import MissingDependency
-from train.config import RECIPES, recipe
+from train.config import FEATURES, PRECISIONS, RECIPES, recipe
 
 
 @contextmanager
@@ -27,12 +29,20 @@ def _train_extra() -> Iterator[None]:
         raise MissingDependency(f"wanted the packages of the train extra, found no module {error.name}: pip install '.[train]'") from error
 
 
+def _fetch(arguments: argparse.Namespace) -> None:
+    with _train_extra():
+        from train.fetch import fetch
+
+    fetch(arguments.dest)
+    print(f"GTSRB is complete in {arguments.dest}: give that to --data")
+
+
 def _fit(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.fit import fit
 
-    chosen = recipe(arguments.recipe, size=arguments.size, epochs=arguments.epochs, seed=arguments.seed)
-    fit(arguments.data, arguments.out, chosen, weights=arguments.weights, resume=arguments.resume)
+    chosen = recipe(arguments.recipe, size=arguments.size, epochs=arguments.epochs, seed=arguments.seed, precision=arguments.precision)
+    fit(arguments.data, arguments.out, chosen, weights=arguments.weights, resume=arguments.resume, features=arguments.features)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -50,19 +60,22 @@ def _predict(arguments: argparse.Namespace) -> None:
         print(f"{path}: {class_id} {label} {confidence:.3f}")
 
 
+def _draw(arguments: argparse.Namespace) -> None:
+    with _train_extra():
+        from train.draw import draw
+
+    drawn = draw(arguments.kind, arguments.out, arguments.n, arguments.seed)
+    print(f"{drawn} {arguments.kind} in {arguments.out}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="python -m train", description="GTSRB photos in, a fine-tuned VGG-16 out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    fit = commands.add_parser("fit", help="train a classifier", description="Train a classifier; the run folder keeps all that export needs.")
-    fit.add_argument("--data", type=Path, required=True, help="folder with Train.csv and the photos")
-    fit.add_argument("--out", type=Path, required=True, help="run folder to write")
-    fit.add_argument("--recipe", choices=sorted(RECIPES), default="full", help="named settings")
-    fit.add_argument("--weights", default="imagenet", help="imagenet, none (from scratch), or a file of VGG-16's notop weights")
-    fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
-    fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
-    fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
-    fit.add_argument("--resume", action="store_true", help="go on after the last whole epoch in --out")
-    fit.set_defaults(command=_fit)
+    fetch = commands.add_parser("fetch", help="download a data set", description="Download the official archives and unpack them; call again to go on.")
+    fetch.add_argument("name", choices=("gtsrb",), help="data set")
+    fetch.add_argument("dest", type=Path, help="folder for it: what --data takes")
+    fetch.set_defaults(command=_fetch)
+    _add_fit(commands)
     evaluate = commands.add_parser("evaluate", help="score a run", description="Score a run's model with Keras.")
     evaluate.add_argument("run", type=Path, help="run folder")
     evaluate.add_argument("--data", type=Path, required=True, help="folder with Train.csv and Test.csv")
@@ -73,7 +86,32 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("run", type=Path, help="run folder")
     predict.add_argument("paths", type=Path, nargs="+", help="image files of single signs")
     predict.set_defaults(command=_predict)
+    draw = commands.add_parser("draw", help="draw a data set", description="Draw signs, photos or scenes: no data set, no network.")
+    draw.add_argument("kind", choices=("signs", "photos", "scenes"), help="faces with alpha, photos as GTSRB has them, or scenes as GTSDB has them")
+    draw.add_argument("--out", type=Path, required=True, help="new or empty folder")
+    draw.add_argument("--n", type=int, help="pictures in all, instead of 43 signs, 4300 photos or 100 scenes")
+    draw.add_argument("--seed", type=int, default=0, help="another seed draws others")
+    draw.set_defaults(command=_draw)
     return parser
+
+
+def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
+    fit = commands.add_parser("fit", help="train a classifier", description="Train a classifier; the run folder keeps all that export needs.")
+    fit.add_argument("--data", type=Path, required=True, help="folder with the photos, in any of GTSRB's public layouts")
+    fit.add_argument("--out", type=Path, required=True, help="run folder to write")
+    fit.add_argument("--recipe", choices=sorted(RECIPES), default="full", help="named settings")
+    fit.add_argument(
+        "--weights",
+        default="imagenet",
+        help="imagenet, none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights",
+    )
+    fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
+    fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
+    fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
+    fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")
+    fit.add_argument("--features", choices=FEATURES, default="auto", help="of frozen layers: computed in each step or cached once; auto caches where it can")
+    fit.add_argument("--resume", action="store_true", help="go on after the last whole epoch in --out")
+    fit.set_defaults(command=_fit)
 
 
 if __name__ == "__main__":

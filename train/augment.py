@@ -1,6 +1,6 @@
 """What a sign survives: shift, scale, rotation, shear, light, blur, compression, noise, distance, a covered patch.
 
-Never a mirror or a half turn: they make other signs.
+A mirror only where it makes a sign of GTSRB, never a half turn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ TINT_RANGE = (0.9, 1.1)
 NOISE_SHARE = 0.2
 SMALLEST_SEEN_PX = 12
 JPEG_QUALITY = (15, 80)
+DUSK_RANGE = (0.15, 1.0)
+_MIRROR_PAIRS = ((19, 20), (33, 34), (36, 37), (38, 39), *((class_id, class_id) for class_id in (11, 12, 13, 15, 17, 18, 22, 26, 30, 35)))
+MIRRORED: dict[int, int] = {one: other for pair in _MIRROR_PAIRS for one, other in (pair, pair[::-1])}
+"""What a sign becomes in a mirror, where that is a sign too: class id to class id."""
 PATCH_SHARE = (0.12, 0.35)
+
+
+def mirror(crop: NDArray[np.uint8], class_id: int) -> tuple[NDArray[np.uint8], int]:
+    """Mirror a crop whose class is in `MIRRORED`: the view, (height, width, 3) uint8, and its class id."""
+    return np.ascontiguousarray(crop[:, ::-1]), MIRRORED[class_id]
 
 
 def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -42,6 +51,8 @@ def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDA
     if rng.random() < 0.3:
         view = _blur(view, rng)
     lit = _light(view, rng)
+    if rng.random() < 0.2:
+        lit *= np.float32(rng.uniform(*DUSK_RANGE))
     if rng.random() < 0.4:
         strength = rng.uniform(0.5, 2.0 + NOISE_SHARE * float(lit.std()))
         lit = lit + rng.standard_normal(lit.shape, np.float32) * np.float32(strength)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from edge.errors import InputError
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+FEATURES = ("auto", "cached", "computed")
 SEEDS = 2**32
 
 
@@ -20,15 +22,25 @@ class Recipe:
         size: side of the square input, pixels.
         epochs: passes over as many photos as the training set has.
         batch: photos a step.
-        scratch_rate: peak of the one-cycle learning rate where the weights start at random (batch norm holds it).
-        tuning_rate: the same where the weights are pretrained (a plain VGG-16 without batch norm).
-        warmup_share: share of the steps in which the rate rises.
-        momentum: of SGD, Nesterov's form.
+        optimizer: "sgd" (Nesterov, one cycle of the rate: L. Smith, "Super-Convergence", 2018) or "adam" at a constant rate.
+        scratch_rate: peak of the learning rate where batch norm holds the weights: from random or drawn ones.
+        tuning_rate: the same for a plain VGG-16 from ImageNet or a file.
+        warmup_share: share of the steps in which the rate of "sgd" rises.
+        momentum: of "sgd".
         weight_decay: decoupled, a step's share of rate x weight. An L2 penalty of 5e-4 under momentum 0.9 is about 5e-3 here.
         label_smoothing: share of the target that is spread over all classes.
         dropout: share of the dense layer's outputs dropped in training.
         dense: units of the hidden dense layer.
+        last_layers: how many of VGG-16's 19 layers are trained, counted from the end as the tutorial does; None is all of them.
+        patience: epochs without a lower validation loss after which training stops; None trains to the end.
         sampling_power: classes are drawn in proportion to their size to this power (1 as they come, 0 all alike).
+        augmented: photos are varied (`train.augment`); without it a frozen prefix is computed once.
+        drawn_share: share of the views that are drawn photos (`train.drawn`), of each class alike.
+        sign_free_share: share of the views that show no sign, with all classes alike as the target: D. Hendrycks et al., "Deep Anomaly Detection with
+            Outlier Exposure", ICLR 2019. Half are drawn, half are cut from GTSDB's frames where the data set lies in or beside the photos' folder.
+        drawn_steps: batches of drawn photos that `--weights drawn` begins with.
+        train_per_class: photos of each class to train on, or None for all that are not held out.
+        valid_per_class: photos of each class held out, or None for `valid_share`.
         valid_share: share of each class's tracks held out.
         precision: Keras dtype policy; "auto" takes float16 on a GPU, and on a CPU bfloat16 where it is measured to be faster, else float32.
         seed: of the split, the weights, the order and the augmentation; 0 to 2^32 - 1.
@@ -39,17 +51,26 @@ class Recipe:
 
     name: str
     size: int = 48
-    epochs: int = 20
-    batch: int = 64
-    scratch_rate: float = 0.08
+    epochs: int = 22
+    batch: int = 32
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    scratch_rate: float = 0.04
     tuning_rate: float = 0.01
-    warmup_share: float = 0.25
+    warmup_share: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-3
     label_smoothing: float = 0.05
-    dropout: float = 0.5
+    dropout: float = 0.3
     dense: int = 128
+    last_layers: int | None = None
+    patience: int | None = None
     sampling_power: float = 0.5
+    augmented: bool = True
+    drawn_share: float = 0.1
+    sign_free_share: float = 0.06
+    drawn_steps: int = 3000
+    train_per_class: int | None = None
+    valid_per_class: int | None = None
     valid_share: float = 0.1
     precision: Precision = "auto"
     seed: int = 0
@@ -62,14 +83,41 @@ class Recipe:
             raise InputError(f"wanted a seed from 0 to {SEEDS - 1}, found {self.seed}: give another --seed")
 
 
-RECIPES: dict[str, Recipe] = {"full": Recipe(name="full")}
+FULL = Recipe(name="full")
+FEWSHOT = replace(FULL, name="fewshot", epochs=120, train_per_class=28, valid_per_class=12, label_smoothing=0.1)
+TUTORIAL = replace(
+    FULL,
+    name="tutorial",
+    size=224,
+    epochs=101,
+    optimizer="adam",
+    scratch_rate=1e-4,
+    tuning_rate=1e-4,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    dropout=0.6,
+    last_layers=8,
+    patience=20,
+    sampling_power=1.0,
+    augmented=False,
+    drawn_share=0.0,
+    sign_free_share=0.0,
+    train_per_class=28,
+    valid_per_class=12,
+)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TUTORIAL, FEWSHOT, FULL)}
 
 
-def recipe(name: str, *, size: int | None = None, epochs: int | None = None, seed: int | None = None) -> Recipe:
-    """Return a named recipe with the user's changes; None keeps the recipe's own value.
+def recipe(name: str, **changes: Any) -> Recipe:
+    """Return a named recipe with the user's changes, by attribute; None keeps the recipe's own value.
 
     Raises:
         InputError: no epoch, or a seed out of range.
     """
-    changes = {key: value for key, value in {"size": size, "epochs": epochs, "seed": seed}.items() if value is not None}
-    return replace(RECIPES[name], **changes)  # type: ignore[arg-type]
+    return replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
+
+
+def drawn_recipe(recipe: Recipe) -> Recipe:
+    """Return how `--weights drawn` trains before the photos come: on drawn photos alone, as many steps as the recipe says, in epochs of up to 300."""
+    epochs = max(1, round(recipe.drawn_steps / 300))
+    return replace(recipe, name="drawn", epochs=epochs, last_layers=None, patience=None, drawn_share=1 - recipe.sign_free_share, train_per_class=None)

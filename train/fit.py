@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,155 +16,212 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.errors import InputError
-from edge.files import write_json
-from edge.gtsrb import CLASSES, read_train, split_by_track
+from edge.files import check_place, write_json
+from edge.gtsrb import CLASSES, Photo, Split, read_split, score
 from edge.lineage import lineage
 from train import model as vgg
 from train import runs
-from train.config import Recipe
-from train.data import load_crops, train_stream
-from train.evaluate import evaluate_model
-from train.plots import draw_curves
+from train.calibrate import apply_temperature, fit_temperature, reliability
+from train.config import Recipe, drawn_recipe
+from train.data import REAL, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.environment import PeakMemory, describe
+from train.evaluate import predict_probabilities
+from train.keeper import Keeper, is_over, load_best
+from train.page import Seen, write_report
+from train.precision import choose_precision, in_policy
 
-WORTH_IT = 1.2
-"""How much faster bfloat16 must be before its rounding is worth it."""
+DRAWN_A_CLASS = 10
+EXAMPLES, VIEWS = 12, 7
 
 Crops = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool) -> dict[str, Any]:
+def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool, features: str = "auto") -> dict[str, Any]:
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
     Args:
         data: folder in a layout that `edge.gtsrb` reads.
         out: run folder.
         recipe: how to train.
-        weights: "imagenet", "none" (from scratch), or a file of VGG-16's notop weights.
+        weights: "imagenet", "drawn" (trained on drawn photos first, once, kept in the user's cache), "none" (from scratch: every layer is trained, whatever
+            the recipe freezes), or a file of VGG-16's weights.
         resume: go on after the last whole epoch in `out`.
+        features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
 
     Raises:
         InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos.
         DataError: no known data set at `data`.
         OutputError: `out` cannot be written.
     """
+    if weights == "none":
+        recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
     asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data)}
     runs.check_start(out, asked, resume)
-    photos, valid = split_by_track(read_train(data), recipe.valid_share, recipe.seed)
-    steps = len(photos) // recipe.batch
+    cached = _caches(recipe, features)
+    photos, valid = read_split(data, Split(recipe.valid_share, recipe.seed, recipe.train_per_class, recipe.valid_per_class))
+    steps = steps_an_epoch(recipe, len(photos))
     if steps == 0:
         raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
-    keras.utils.set_random_seed(recipe.seed)
-    checkpoint = out / runs.CHECKPOINT
-    network = _resumed_model(recipe, weights, steps, checkpoint) if checkpoint.exists() else _new_model(recipe, weights, steps)
-    print(f"precision {keras.config.dtype_policy().name}")
-    held = load_crops(valid, recipe.size)
-    # Rounded: float16 skips the steps whose gradients overflow, and does not count them.
-    first_epoch = round(int(network.optimizer.iterations.numpy()) / steps)
-    if first_epoch < recipe.epochs:
-        stream = train_stream(
-            photos, size=recipe.size, batch=recipe.batch, power=recipe.sampling_power, seed=recipe.seed, first_epoch=first_epoch, epochs=recipe.epochs
-        )
-        write_json(out / runs.ASKED, asked)
-        _train(network, stream, held, out, recipe, first_epoch, steps)
-    plain = vgg.fold(network)
-    vgg.round_to_fp16(plain)
-    metrics = {"valid": evaluate_model(plain, *held)}
+    source = _Source(data, photos, load_crops(valid, recipe.size), steps)
+    with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
+        network = _trained(source, out, recipe, weights, asked, cached)
+        plain, metrics, probabilities = _finished(network, source.held)
+        environment = describe()
     runs.save_model(plain, out / runs.MODEL)
-    counts = {"train": len(photos), "valid": len(valid)}
-    run = {"schema": runs.SCHEMA, **asked, "photos": counts, "metrics": metrics, "lineage": lineage("tensorflow", "keras", "numpy")}
+    rows = runs.read_history(out / runs.HISTORY)
+    run = {
+        "schema": runs.SCHEMA,
+        **asked,
+        "photos": {"train": len(photos), "valid": len(valid)},
+        "metrics": {"valid": metrics},
+        "environment": environment,
+        "peak_memory": peak.figures,
+        "seconds": round(sum(row.get("seconds", 0.0) for row in rows)),
+        "lineage": lineage("tensorflow", "keras", "numpy"),
+    }
     write_json(out / runs.RUN, run)
-    print(f"valid top1 {metrics['valid']['top1']:.4f} on {len(valid)} photos of unseen signs; run in {out}")
+    page = write_report(out, run, _seen(source, recipe, rows, probabilities))
+    print(f"valid top1 {metrics['top1']:.4f} on {len(valid)} photos of unseen signs; see {page}")
     return run
 
 
-def choose_precision(precision: str) -> str:
-    """Name the Keras dtype policy that "auto" means on this machine.
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """Where a run's photos come from: the data set, photos to train on, crops to validate on, and steps an epoch."""
 
-    A GPU takes float16. A CPU takes bfloat16 only where a convolution is faster in it: processors that list the instruction can still be slower with it.
+    data: Path
+    photos: Sequence[Photo]
+    held: Crops
+    steps: int
+
+
+def _caches(recipe: Recipe, features: str) -> bool:
+    """Decide whether the frozen prefix is computed once.
+
+    Raises:
+        InputError: "cached" is asked for where there is no frozen prefix, or where each view of a photo is another.
     """
-    if precision != "auto":
-        return precision
-    if tf.config.list_physical_devices("GPU"):
-        return "mixed_float16"
-    return "mixed_bfloat16" if _convolution_seconds(tf.bfloat16) * WORTH_IT < _convolution_seconds(tf.float32) else "float32"
+    possible = recipe.last_layers is not None and not recipe.augmented and recipe.drawn_share == recipe.sign_free_share == 0
+    if features == "cached" and not possible:
+        raise InputError(f"wanted cached features, but recipe {recipe.name} varies its photos or trains every layer: give --features computed")
+    return possible and features != "computed"
 
 
-def _convolution_seconds(dtype: tf.DType) -> float:
-    """Time a convolution of VGG-16's middle (128 channels, 24 px, 16 images) and its gradients, best of five, in seconds."""
-    images, kernel = tf.ones((16, 24, 24, 128), dtype), tf.ones((3, 3, 128, 128), dtype)
-
-    @tf.function
-    def both() -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch([images, kernel])
-            out = tf.nn.conv2d(images, kernel, 1, "SAME")
-        return tape.gradient(out, [images, kernel])
-
-    both()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        both()[1].numpy()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: dict[str, Any], cached: bool) -> keras.Model:
+    """Train what the run in `out` lacks and return the network of its best epoch. Photos are read first, then weights; only then is anything written."""
+    done = runs.read_progress(out).epochs
+    if done >= recipe.epochs or is_over(runs.read_history(out / runs.HISTORY)[:done], recipe.patience):
+        network = _network(recipe, weights, source.steps, out)
+    else:
+        if cached:
+            views = load_crops(source.photos, recipe.size)
+        else:
+            sign_free = load_sign_free(source.data, recipe.seed) if recipe.sign_free_share else []
+            views = train_stream(source.photos, sign_free, recipe, source.steps, done)
+        network = _network(recipe, weights, source.steps, out)
+        write_json(out / runs.ASKED, asked)
+        _train(network, views, source.held, out, recipe, source.steps)
+    load_best(network, out)
+    return network
 
 
-def _new_model(recipe: Recipe, weights: str, steps: int) -> keras.Model:
-    keras.config.set_dtype_policy(choose_precision(recipe.precision))
+def _network(recipe: Recipe, weights: str, steps: int, out: Path) -> keras.Model:
+    """Build and compile the network, in the policy in force, with the weights to start from: the checkpoint's where there is one."""
+    checkpoint, drawn = out / runs.CHECKPOINT, None
+    if weights == "drawn" and not checkpoint.exists():
+        check_place(checkpoint)  # before much work is done
+        drawn = _drawn_weights(recipe)
+    print(f"precision {keras.config.dtype_policy().name}")
+    keras.utils.set_random_seed(recipe.seed)
     network = _compiled(recipe, weights, steps)
-    if weights != "none":
+    if checkpoint.exists():
+        # Built anew around the checkpoint's state: Keras saves an optimizer without its exclusions from weight decay.
+        runs.load_checkpoint(network, checkpoint)
+    elif drawn is not None:
+        runs.load_weights(network, drawn)
+    elif weights != "none":
         vgg.load_base(network, weights)
     return network
 
 
-def _resumed_model(recipe: Recipe, weights: str, steps: int, checkpoint: Path) -> keras.Model:
-    # Built anew around the checkpoint's state: Keras saves an optimizer without its exclusions from weight decay.
-    # The precision is the checkpoint's own: what is fastest here may be another one than where the run began.
-    policy = runs.load_model(checkpoint).get_layer(vgg.convolution_names()[0]).dtype_policy
-    keras.config.set_dtype_policy(policy)
-    network = _compiled(recipe, weights, steps)
-    runs.load_checkpoint(network, checkpoint)
-    return network
+def _drawn_weights(recipe: Recipe) -> Path:
+    """Train on drawn photos, unless the user's cache has it done, and return the file with the weights. Interrupted, it goes on where it was."""
+    first = drawn_recipe(recipe)
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(first), sort_keys=True).encode()).hexdigest()[:12]
+    out = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "signwing" / f"drawn-{digest}"
+    progress, steps = runs.read_progress(out), max(1, recipe.drawn_steps // first.epochs)
+    if progress.epochs < first.epochs:
+        print(f"training on drawn photos first, in {first.epochs} epochs of {steps} steps; kept in {out}")
+        with in_policy(progress.precision or choose_precision(first.precision)):
+            views, held = train_stream([], [], first, steps, progress.epochs), drawn_crops(first.size, DRAWN_A_CLASS, first.seed)
+            _train(_network(first, "none", steps, out), views, held, out, first, steps)
+    return out / runs.CHECKPOINT
 
 
 def _compiled(recipe: Recipe, weights: str, steps: int) -> keras.Model:
-    scratch = weights == "none"
+    scratch = weights in ("none", "drawn")
     network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch)
-    peak = recipe.scratch_rate if scratch else recipe.tuning_rate
-    total = steps * recipe.epochs
-    rising = int(total * recipe.warmup_share)
-    rate = keras.optimizers.schedules.CosineDecay(peak / 25, total - rising, alpha=1e-3, warmup_target=peak, warmup_steps=rising)
-    optimizer = keras.optimizers.SGD(rate, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, clipnorm=None if scratch else 1.0)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if recipe.last_layers is not None:
+        vgg.freeze(network, last_layers=recipe.last_layers)
+    optimizer = _optimizer(recipe, recipe.scratch_rate if scratch else recipe.tuning_rate, steps, clipnorm=None if scratch else 1.0)
     network.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])
     return network
 
 
-def _train(network: keras.Model, stream: tf.data.Dataset, held: Crops, out: Path, recipe: Recipe, first_epoch: int, steps: int) -> None:
-    crops, class_ids = held
-    network.fit(
+def _optimizer(recipe: Recipe, peak: float, steps: int, clipnorm: float | None) -> keras.optimizers.Optimizer:
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(peak)
+    total = steps * recipe.epochs
+    rising = int(total * recipe.warmup_share)
+    rate = keras.optimizers.schedules.CosineDecay(peak / 25, total - rising, alpha=1e-3, warmup_target=peak, warmup_steps=rising)
+    optimizer = keras.optimizers.SGD(rate, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, clipnorm=clipnorm)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _train(network: keras.Model, views: tf.data.Dataset | Crops, held: Crops, out: Path, recipe: Recipe, steps: int) -> None:
+    """Train to the end of the recipe on a stream of views, or on what the frozen prefix makes of crops."""
+    done = runs.read_progress(out).epochs
+    trained, stream = network, views
+    inputs: NDArray[Any] = held[0]
+    if isinstance(views, tuple):
+        prefix, trained = vgg.split_at_frozen(network)
+        trained.compile(network.optimizer, network.loss, metrics=["accuracy"])
+        inputs = _features(prefix, inputs, recipe.batch)
+        stream = feature_stream(_features(prefix, views[0], recipe.batch), views[1], recipe, steps, done)
+    trained.fit(
         stream,
         epochs=recipe.epochs,
-        initial_epoch=first_epoch,
+        initial_epoch=done,
         steps_per_epoch=steps,
-        validation_data=tf.data.Dataset.from_tensor_slices((crops, tf.one_hot(class_ids, CLASSES))).batch(recipe.batch * 4),
+        validation_data=tf.data.Dataset.from_tensor_slices((inputs, np.eye(CLASSES, dtype=np.float32)[held[1]])).batch(recipe.batch * 4),
         shuffle=False,  # the stream has its own order
-        callbacks=[_Keeper(out, first_epoch)],
+        callbacks=[Keeper(network, out, done, recipe.patience)],
         verbose=1 if os.isatty(1) else 2,
     )
 
 
-class _Keeper(keras.callbacks.Callback):
-    """After each epoch: history and curves, then the checkpoint, whose step count alone says how far the run has come."""
+def _features(prefix: keras.Model, crops: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+    return np.asarray(prefix.predict(crops, batch_size=batch, verbose=0), np.float32)
 
-    def __init__(self, out: Path, first_epoch: int) -> None:
-        super().__init__()
-        self.out = out
-        self.rows = runs.read_history(out / runs.HISTORY)[:first_epoch]
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.rows.append({"epoch": float(epoch + 1), **{key: float(value) for key, value in (logs or {}).items()}})
-        runs.write_history(self.rows, self.out / runs.HISTORY)
-        draw_curves(self.rows, self.out / runs.CURVES)
-        runs.save_model(self.model, self.out / runs.CHECKPOINT)
+def _finished(network: keras.Model, held: Crops) -> tuple[keras.Model, dict[str, Any], NDArray[np.float32]]:
+    """Fold, calibrate on the held-out photos and round: the model that leaves this stage, its figures on those photos, and its probabilities."""
+    crops, class_ids = held
+    plain = vgg.fold(network)
+    logits = predict_probabilities(keras.Model(plain.inputs, plain.get_layer("logits").output), crops)
+    before = reliability(np.asarray(keras.ops.softmax(logits)), class_ids)
+    temperature = fit_temperature(logits, class_ids)
+    apply_temperature(plain, temperature)
+    vgg.round_to_fp16(plain)
+    probabilities = predict_probabilities(plain, crops)
+    calibration = {"temperature": temperature, "before": before, "after": reliability(probabilities, class_ids)}
+    return plain, {**score(probabilities.argmax(axis=1), class_ids), "calibration": calibration}, probabilities
+
+
+def _seen(source: _Source, recipe: Recipe, rows: list[dict[str, float]], probabilities: NDArray[np.float32]) -> Seen:
+    class_ids = np.array([photo.class_id for photo in source.photos], np.int64)
+    plan = plan_epoch(class_ids, recipe, source.steps, 0)
+    sampled = class_ids[plan[plan[:, 0] == REAL, 1]]
+    return Seen(rows, *source.held, probabilities, class_ids, sampled, view_examples(source.photos, recipe, EXAMPLES, VIEWS))

@@ -6,69 +6,31 @@ plain VGG-16 of `keras.applications` (13 convolutions, 5 pools) with the head of
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import itertools
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from edge.errors import BundleError, InputError
 from edge.gtsrb import CLASSES
+from train.norm import FusedBatchNorm
+from train.weights import load_base
+
+__all__ = ["FusedBatchNorm", "build", "convolution_names", "fold", "freeze", "frozen_end", "load_base", "round_to_fp16", "split_at_frozen"]
 
 # Filters of each block's convolutions: K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", ICLR 2015, configuration D.
 BLOCKS: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-# ImageNet's mean in BGR, as keras.applications.vgg16.preprocess_input subtracts it.
+# ImageNet's mean in BGR, as keras.applications.vgg16.preprocess_input subtracts it after it has turned RGB into BGR: the published kernels, Caffe's, want the
+# very order in which OpenCV reads a photo, so block1_conv1 needs no flip.
 MEAN_BGR: tuple[float, float, float] = (103.939, 116.779, 123.68)
 SMALLEST_SIZE = 32
-
-
-@keras.saving.register_keras_serializable("signwing")
-class FusedBatchNorm(keras.layers.Layer):
-    """Batch norm through TensorFlow's fused kernel: bfloat16 activations with float32 statistics and scales.
-
-    Keras's own layer falls back to separate float32 operations under mixed_bfloat16, which cost a third of the epoch on a CPU.
-    Input and output (batch, height, width, channels) in the compute dtype.
-    """
-
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.momentum, self.epsilon = momentum, epsilon
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make scale, offset and the moving statistics, (channels,) float32 each."""
-        shape = (input_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", dtype="float32", autocast=False)
-        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", dtype="float32", autocast=False)
-        self.moving_mean = self.add_weight(name="moving_mean", shape=shape, initializer="zeros", dtype="float32", trainable=False, autocast=False)
-        self.moving_variance = self.add_weight(name="moving_variance", shape=shape, initializer="ones", dtype="float32", trainable=False, autocast=False)
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise by the batch's statistics in training, by the moving ones otherwise."""
-        empty = tf.zeros((0,), tf.float32)
-        mean, variance = (empty, empty) if training else (tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance))
-        out = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=mean,
-            variance=variance,
-            epsilon=self.epsilon,
-            is_training=bool(training),
-        )
-        if training:
-            self.moving_mean.assign(self.momentum * self.moving_mean + (1 - self.momentum) * out.batch_mean)
-            self.moving_variance.assign(self.momentum * self.moving_variance + (1 - self.momentum) * out.batch_variance)
-        return out.y
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `__init__` needs to make the layer again."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+BN_MOMENTUM = 0.99
+"""Of the moving statistics: at 0.9 they would be those of the last few hundred photos."""
 
 
 def convolution_names() -> list[str]:
     """Names of the 13 convolutions in order, as `keras.applications.VGG16` has them."""
-    return [f"block{b}_conv{c}" for b, block in enumerate(BLOCKS, 1) for c in range(1, len(block) + 1)]
+    return [name for name in _counted() if "_conv" in name]
 
 
 def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.Model:
@@ -78,7 +40,7 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.M
         size: side of the square input, pixels, at least 32 (five pools).
         dense: units of the hidden dense layer.
         dropout: share of its outputs dropped in training.
-        batch_norm: a `FusedBatchNorm` after each convolution, for training from scratch.
+        batch_norm: after each convolution and the dense layer, for training from scratch.
 
     Returns:
         A model from `images` (batch, size, size, 3) uint8 BGR to `probabilities` (batch, 43) float32.
@@ -96,46 +58,89 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.M
             activation = None if batch_norm else "relu"
             x = keras.layers.Conv2D(filters, 3, padding="same", activation=activation, kernel_initializer="he_normal", name=name)(x)
             if batch_norm:
-                x = FusedBatchNorm(name=f"{name}_bn")(x)
+                x = FusedBatchNorm(momentum=BN_MOMENTUM, name=f"{name}_bn")(x)
                 x = keras.layers.Activation("relu", name=f"{name}_relu")(x)
         x = keras.layers.MaxPooling2D(2, name=f"block{b}_pool")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = keras.layers.Dense(dense, activation="relu", kernel_initializer="he_normal", name="dense")(x)
+    x = keras.layers.Dense(dense, activation=None if batch_norm else "relu", kernel_initializer="he_normal", name="dense")(x)
+    if batch_norm:
+        x = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, dtype="float32", name="dense_bn")(x)
+        x = keras.layers.Activation("relu", name="dense_relu")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = keras.layers.Dense(CLASSES, dtype="float32", name="logits")(x)
     return keras.Model(images, keras.layers.Softmax(dtype="float32", name="probabilities")(logits), name="signwing_vgg16")
 
 
-def load_base(model: keras.Model, weights: str) -> None:
-    """Copy VGG-16's convolutions into a plain model.
+def _counted() -> list[str]:
+    """Name the 19 layers of `keras.applications.VGG16(include_top=False)` in order: the input, then each block's convolutions and its pool."""
+    names = ["images"]
+    for b, block in enumerate(BLOCKS, 1):
+        names += [f"block{b}_conv{c}" for c in range(1, len(block) + 1)] + [f"block{b}_pool"]
+    return names
+
+
+def freeze(model: keras.Model, *, last_layers: int | None = None, from_block: int | None = None) -> None:
+    """Leave only the end of VGG-16 and the head trainable; compile afterwards. Batch norm is frozen with its convolution.
 
     Args:
-        model: from `build(batch_norm=False)`.
-        weights: "imagenet" (Keras downloads and verifies its file) or the path of a file in the layout of Keras's `notop` weights.
+        model: from `build`.
+        last_layers: how many of the 19 layers of `keras.applications.VGG16(include_top=False)` learn, counted from the end, pools included: 8 are blocks 4
+            and 5, 0 is the head alone.
+        from_block: the first block that learns, 1 to 5. Exactly one of the two is given.
 
     Raises:
-        InputError: no download, no such file, or a file that does not hold VGG-16's convolutions.
+        InputError: neither or both are given, or one is out of range.
     """
-    if weights != "imagenet" and not Path(weights).is_file():
-        raise InputError(f"wanted --weights imagenet, none or a file of VGG-16's notop weights, found no file {weights}")
-    try:
-        base = keras.applications.VGG16(include_top=False, weights=weights, input_shape=(SMALLEST_SIZE, SMALLEST_SIZE, 3))
-    except Exception as error:  # Keras raises a different class for each of network, checksum, layout and shape
-        cure = "check the network, or give --weights a file or none" if weights == "imagenet" else "give the notop h5 of keras.applications.VGG16"
-        raise InputError(f"wanted VGG-16's weights from {weights}, Keras refused: {' '.join(str(error).split())[:200]}: {cure}") from error
-    for name in convolution_names():
-        model.get_layer(name).set_weights(base.get_layer(name).get_weights())
+    names = _counted()
+    if (last_layers is None) == (from_block is None):
+        raise InputError(f"wanted either last_layers or from_block, found last_layers {last_layers} and from_block {from_block}: give one of them")
+    if last_layers is not None and not 0 <= last_layers <= len(names):
+        raise InputError(f"wanted 0 to {len(names)} trainable layers at the end of VGG-16, found {last_layers}: give last_layers in that range")
+    if from_block is not None and not 1 <= from_block <= len(BLOCKS):
+        raise InputError(f"wanted a first trainable block from 1 to {len(BLOCKS)}, found {from_block}: give another, or last_layers 0 for the head alone")
+    first = len(names) - last_layers if last_layers is not None else names.index(f"block{from_block}_conv1")
+    for layer in model.layers:
+        layer.trainable = layer.name.removesuffix("_bn") not in names[:first]
+
+
+def frozen_end(model: keras.Model) -> str | None:
+    """Name the layer that ends the frozen part (a pool wherever whole blocks are frozen); None where the first convolution learns."""
+    names = [layer.name for layer in model.layers]
+    base = model.layers[names.index("block1_conv1") : names.index("flatten")]
+    frozen = list(itertools.takewhile(lambda layer: not layer.trainable_weights, base))
+    return frozen[-1].name if frozen else None
+
+
+def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Cut a model where its frozen part ends, so that what the frozen part computes can be kept; both parts share the model's layers.
+
+    Returns:
+        The prefix, images (batch, size, size, 3) uint8 BGR to features (batch, height, width, channels) in the compute dtype, and the suffix, from those
+        features to `probabilities` (batch, 43) float32. Training the suffix trains the model.
+
+    Raises:
+        InputError: nothing is frozen, or a batch norm still learns right behind a frozen convolution: it would norm by each batch anew.
+    """
+    end = frozen_end(model)
+    if end is None:
+        raise InputError("wanted a frozen prefix, found that block1_conv1 learns: freeze some layers, or train without cached features")
+    layer = model.get_layer(end)
+    after = model.layers[model.layers.index(layer) + 1]
+    if isinstance(after, keras.layers.BatchNormalization):
+        raise InputError(f"wanted batch norm frozen with its convolution, found that {after.name} learns behind the frozen {end}: its output cannot be kept")
+    return keras.Model(model.input, layer.output, name="prefix"), keras.Model(layer.output, model.output, name="suffix")
 
 
 def fold(model: keras.Model) -> keras.Model:
     """Return the plain float32 VGG-16 that computes what `model` computes in inference, with any batch norm folded into the convolutions."""
-    size = model.input_shape[1]
-    with_policy = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
-    plain = build(size, dense=model.get_layer("dense").units, dropout=model.get_layer("dropout").rate, batch_norm=False)
-    keras.config.set_dtype_policy(with_policy)
+    try:
+        plain = build(model.input_shape[1], dense=model.get_layer("dense").units, dropout=model.get_layer("dropout").rate, batch_norm=False)
+    finally:
+        keras.config.set_dtype_policy(policy)
     has_norm = any(isinstance(layer, FusedBatchNorm) for layer in model.layers)
-    for name in convolution_names():
+    for name in (*convolution_names(), "dense"):
         kernel, bias = model.get_layer(name).get_weights()
         if has_norm:
             norm = model.get_layer(f"{name}_bn")
@@ -143,8 +148,7 @@ def fold(model: keras.Model) -> keras.Model:
             factor = gamma / np.sqrt(variance + norm.epsilon)
             kernel, bias = kernel * factor, (bias - mean) * factor + beta
         plain.get_layer(name).set_weights([kernel, bias])
-    for name in ("dense", "logits"):
-        plain.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    plain.get_layer("logits").set_weights(model.get_layer("logits").get_weights())
     return plain
 
 

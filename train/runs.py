@@ -1,14 +1,17 @@
 """The run folder: its files, and how they are written and read back.
 
-`asked.json` (how the run was started), `checkpoint.keras` (the last whole epoch, with the optimizer), `history.csv` and `curves.png`; at the end `model.keras`
-(a plain VGG-16 in float32 whose weights are exact in float16) and `run.json` (recipe, data, metrics, lineage).
+`asked.json` (how the run was started), `checkpoint.keras` (the last whole epoch, with the optimizer; its zip comment has `Progress`), `best.keras` (the
+weights of the epoch with the lowest validation loss), `history.csv` and `curves.png`; at the end `model.keras` (a plain VGG-16 in float32 whose weights are
+exact in float16), `run.json` (recipe, data, metrics, lineage), and `report.html` with its pictures (`train.page`).
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ import keras
 
 from edge.errors import InputError
 from edge.files import written_beside
+from train.config import FULL, RECIPES
 
 ASKED = "asked.json"
 CHECKPOINT = "checkpoint.keras"
+BEST = "best.keras"
 HISTORY = "history.csv"
 CURVES = "curves.png"
 MODEL = "model.keras"
@@ -26,8 +31,25 @@ RUN = "run.json"
 SCHEMA = 1
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint has behind it, beside weights and optimizer.
+
+    Attributes:
+        epochs: whole ones.
+        precision: dtype policy that they were trained in; None where the checkpoint does not say.
+        seeds: state of each layer's generator of chance, by the layer's name; Keras does not save it.
+    """
+
+    epochs: int
+    precision: str | None
+    seeds: dict[str, list[int]]
+
+
 def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
     """Refuse to start in a folder that holds a run, or to resume one otherwise than it was started; writes nothing.
+
+    What an older version did not write down about its recipe counts as the recipe's own value.
 
     Raises:
         InputError: `out` holds a run and `resume` is false, or `asked` differs from what the run was started with.
@@ -37,6 +59,7 @@ def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
     if not resume:
         raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
     now, before = _flat(asked), _flat(_read_json(out / ASKED))
+    before = {**asdict(RECIPES.get(str(before.get("recipe")), FULL)), **before}
     differing = [f"{key} {before.get(key)} (now {now[key]})" for key in now if now[key] != before.get(key)]
     if differing:
         raise InputError(
@@ -59,6 +82,32 @@ def save_model(model: keras.Model, path: Path) -> None:
         model.save(beside)
 
 
+def save_weights(network: keras.Model, path: Path) -> None:
+    """Save a compiled model as `save_model` does, without its optimizer.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    save_model(_bare(network), path)
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Load the weights of a saved model into one of the same layout, whatever the optimizers of both.
+
+    Raises:
+        InputError: a file that Keras cannot read, or of another layout.
+    """
+    try:
+        _bare(network).load_weights(path)
+    except Exception as error:  # as in `load_model`
+        raise InputError(f"wanted the run's own weights in {path}, Keras refused them ({_one_line(error)}): remove the file") from error
+
+
+def _bare(network: keras.Model) -> keras.Model:
+    """Return a view of a model's layers that has no optimizer."""
+    return keras.Model(network.inputs, network.outputs)
+
+
 def load_model(path: Path) -> keras.Model:
     """Load a model for inference.
 
@@ -75,8 +124,40 @@ def load_model(path: Path) -> keras.Model:
         raise InputError(f"wanted a whole Keras model in {path}, found a damaged one ({_one_line(error)}): copy it again or train again") from error
 
 
+def save_checkpoint(network: keras.Model, path: Path, epochs: int) -> None:
+    """Save a model with its optimizer and how far it has come, in one file: a kill cannot part them.
+
+    The optimizer's steps would not tell: float16 skips those whose gradients overflow, and does not count them.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    seeds = {layer.name: keras.ops.convert_to_numpy(layer.seed_generator.state).tolist() for layer in network.layers if hasattr(layer, "seed_generator")}
+    progress = Progress(epochs, network.dtype_policy.name, seeds)
+    with written_beside(path) as beside:
+        network.save(beside)
+        with zipfile.ZipFile(beside, "a") as archive:
+            archive.comment = json.dumps(asdict(progress)).encode("ascii")
+
+
+def read_progress(out: Path) -> Progress:
+    """Read how far the run in a folder has come. A checkpoint of an older version has as many epochs behind it as the history has rows.
+
+    Raises:
+        InputError: a damaged checkpoint or history.
+    """
+    path = out / CHECKPOINT
+    if not path.exists():
+        return Progress(0, None, {})
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Progress(**json.loads(archive.comment)) if archive.comment else Progress(len(read_history(out / HISTORY)), None, {})
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"wanted a whole checkpoint in {path}, found a damaged one ({_one_line(error)}): remove it to begin anew") from error
+
+
 def load_checkpoint(network: keras.Model, path: Path) -> None:
-    """Load weights, optimizer state and random state of a checkpoint into a compiled model of the same layout.
+    """Load weights, optimizer state and state of chance of a checkpoint into a compiled model of the same layout.
 
     Raises:
         InputError: a file that Keras cannot read, or of another layout.
@@ -84,8 +165,10 @@ def load_checkpoint(network: keras.Model, path: Path) -> None:
     network.optimizer.build(network.trainable_variables)  # else its state would be passed over
     try:
         network.load_weights(path)
-    except Exception as error:  # as above
-        raise InputError(f"wanted the run's own checkpoint in {path}, Keras refused it ({_one_line(error)}): give another --out") from error
+    except Exception as error:  # as in `load_model`
+        raise InputError(f"wanted the run's own checkpoint in {path}, Keras refused it ({_one_line(error)}): remove it to begin anew") from error
+    for name, state in read_progress(path.parent).seeds.items():
+        network.get_layer(name).seed_generator.state.assign(state)
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -111,13 +194,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Write `history.csv`, one row an epoch.
+    """Write `history.csv`, one row an epoch; what a row of an older version lacks stays empty.
 
     Raises:
         OutputError: the file cannot be written.
     """
     with written_beside(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]))
+        table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         table.writeheader()
         table.writerows(rows)
 
@@ -132,9 +215,10 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            return [{key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(file)]
     except (TypeError, ValueError) as error:
-        raise InputError(f"wanted one row of numbers an epoch in {path}, found other text ({_one_line(error)}): remove the file") from error
+        cure = f"remove it and {CHECKPOINT} to begin anew"
+        raise InputError(f"wanted one row of numbers an epoch in {path}, found other text ({_one_line(error)}): {cure}") from error
 
 
 def _one_line(error: Exception) -> str:
