@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,8 +32,7 @@ from train.precision import in_policy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_IDS = (1, 12, 14, 38)
-FRAMES = 8
-EPOCHS = 3
+EPOCHS = 2
 TINY = recipe("full", size=32, epochs=EPOCHS, precision="float32")
 
 
@@ -42,8 +40,7 @@ TINY = recipe("full", size=32, epochs=EPOCHS, precision="float32")
 def drawn(tmp_path_factory):
     """A data set in the csv layout: 4 classes of drawn signs, 3 tracks each; 64 photos to train and 32 held out, 12 to test."""
     root = tmp_path_factory.mktemp("drawn")
-    train = [(class_id, track, frame) for class_id in CLASS_IDS for track in range(3) for frame in range(FRAMES)]
-    table(root, "Train.csv", [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in train])
+    table(root, "Train.csv", signs(CLASS_IDS, 3, 8))
     table(root, "Test.csv", [(class_id, f"Test/{class_id}{number}.png") for class_id in CLASS_IDS for number in range(3)])
     return root
 
@@ -52,9 +49,14 @@ def drawn(tmp_path_factory):
 def all_classes(tmp_path_factory):
     """A data set of all 43 classes, 2 tracks of 2 photos each."""
     root = tmp_path_factory.mktemp("all")
-    photos = [(class_id, track, frame) for class_id in range(43) for track in range(2) for frame in range(2)]
-    table(root, "Train.csv", [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in photos])
+    table(root, "Train.csv", signs(range(43), 2, 2))
     return root
+
+
+def signs(class_ids, tracks, frames):
+    """Rows of a table: so many frames of so many tracks of each class."""
+    photos = [(class_id, track, frame) for class_id in class_ids for track in range(tracks) for frame in range(frames)]
+    return [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in photos]
 
 
 def table(root, name, rows):
@@ -89,8 +91,8 @@ def run(drawn, tmp_path_factory):
 
 def test_a_run_learns_and_keeps_all_that_export_needs(run):
     rows = runs.read_history(run / runs.HISTORY)
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     kept = runs.read_run(run)
     assert kept["photos"] == {"train": 64, "valid": 32}
     assert kept["recipe"] == asdict(TINY)
@@ -160,30 +162,12 @@ def test_predict_tells_of_an_unreadable_photo_in_one_line(run, tmp_path, capsys,
     assert told.count("\n") == 1
 
 
-def test_a_resumed_optimizer_goes_on_as_the_unbroken_one(tmp_path):
-    rng = np.random.default_rng(0)
-    images, targets = rng.integers(0, 256, (8, 32, 32, 3)).astype(np.uint8), np.eye(43, dtype=np.float32)[:8]
-    still = Recipe("full", size=32, epochs=3, batch=8, dense=16, dropout=0.5)
-    network = _compiled(still, "none", 2)
-    network.run_eagerly = True  # three steps are not worth a graph
-    network.train_on_batch(images, targets)
-    network.train_on_batch(images, targets)
-    runs.save_checkpoint(network, tmp_path / runs.CHECKPOINT, 1)
-    resumed = _network(still, "none", 2, tmp_path)
-    resumed.run_eagerly = True
-    assert float(resumed.optimizer.learning_rate) == float(network.optimizer.learning_rate) > 0
-    for each in (network, resumed):
-        each.train_on_batch(images, targets)
-    for layer in ("block5_conv3_bn", "dense"):  # the norm's scale is near 1, so that weight decay on it would show
-        wanted, found = network.get_layer(layer).get_weights(), resumed.get_layer(layer).get_weights()
-        assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(wanted, found, strict=True))
-
-
 def test_float16_trains_with_its_loss_scaled():
     with in_policy("mixed_float16"):
-        optimizer = _compiled(TINY, "none", 2).optimizer
-    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    assert float(optimizer.learning_rate) > 0
+        network = _compiled(TINY, "none", 2)
+    assert network.dtype_policy.name == "mixed_float16"  # what its checkpoint will say
+    assert isinstance(network.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert float(network.optimizer.learning_rate) > 0
 
 
 def stop_after(process, out, rows):
@@ -197,37 +181,15 @@ def stop_after(process, out, rows):
     process.communicate(timeout=60)
 
 
-def interrupt_after(out, rows, ended):
-    """Press Ctrl-C here once the history has so many rows."""
-    while len(runs.read_history(out / runs.HISTORY)) < rows:
-        if ended.wait(0.05):
-            return
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_a_killed_and_an_interrupted_run_go_on_after_their_last_whole_epoch_as_if_unbroken(run, drawn, tmp_path, capsys):
+def test_a_killed_run_goes_on_after_its_last_whole_epoch_as_if_unbroken(run, drawn, tmp_path, capsys):
     out = tmp_path / "run"
     process = started([sys.executable, "-m", "train", *map(str, options(drawn, out))], REPOSITORY)
     stop_after(process, out, 1)
     assert process.returncode == -signal.SIGKILL
-    kept = runs.read_progress(out).epochs
-    assert 1 <= kept < EPOCHS
+    assert runs.read_progress(out).epochs == 1
     (out / ".checkpoint.partial.keras").write_bytes(b"half")
     assert main(*options(drawn, out)) == 1
     assert "--resume" in capsys.readouterr().err
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-    ended = threading.Event()
-    ctrl_c = threading.Thread(target=interrupt_after, args=(out, kept + 1, ended))
-    ctrl_c.start()
-    try:
-        assert main(*options(drawn, out, "--resume")) == 130
-    finally:
-        ended.set()
-        ctrl_c.join()
-        signal.signal(signal.SIGINT, before)
-    assert capsys.readouterr().err.endswith("python -m train: interrupted\n")
-    assert not (out / runs.RUN).exists()
 
     assert main(*options(drawn, out, "--resume")) == 0
     wanted, found = runs.read_history(run / runs.HISTORY), runs.read_history(out / runs.HISTORY)
@@ -242,7 +204,7 @@ def test_a_run_that_nothing_betters_only_finishes_and_a_full_disk_leaves_nothing
     for name in (runs.CHECKPOINT, runs.BEST):
         shutil.copy(run / name, out)
     (out / runs.ASKED).write_text(json.dumps({"recipe": asdict(patient), "weights": "none", "data": str(drawn)}))
-    rows = [{**row, "val_loss": loss} for row, loss in zip(runs.read_history(run / runs.HISTORY), (3.0, 1.0, 2.0), strict=True)]
+    rows = [{**row, "val_loss": loss} for row, loss in zip(runs.read_history(run / runs.HISTORY), (1.0, 2.0), strict=True)]
     runs.write_history(rows, out / runs.HISTORY)
     files = {path.name for path in out.iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -253,10 +215,8 @@ def test_a_run_that_nothing_betters_only_finishes_and_a_full_disk_leaves_nothing
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.name for path in out.iterdir()} == files
-    fit(drawn, out, patient, weights="none", resume=True)
     assert runs.read_history(out / runs.HISTORY) == rows
-    best = runs.load_model(out / runs.BEST).get_layer("block1_conv1_bn").get_weights()
-    assert not np.array_equal(best[2], runs.load_model(out / runs.CHECKPOINT).get_layer("block1_conv1_bn").get_weights()[2])
+    assert runs.read_progress(out).epochs == EPOCHS
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(run, drawn, tmp_path, capsys):
@@ -337,25 +297,23 @@ def test_without_the_train_extra_the_cure_is_named(tmp_path):
 FEW = {"size": 32, "batch": 32, "dense": 16, "train_per_class": 2, "valid_per_class": 1, "precision": "float32"}
 
 
-def test_fewshot_from_drawn_photos_trains_on_them_once(all_classes, tmp_path, monkeypatch, capsys):
+def test_drawn_photos_are_trained_on_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    few = replace(FEWSHOT, epochs=1, drawn_steps=4, **FEW)
-    fit(all_classes, tmp_path / "run", few, weights="drawn", resume=False)
-    assert runs.read_run(tmp_path / "run")["photos"] == {"train": 86, "valid": 43}
-    assert "training on drawn photos first, in 1 epochs of 4 steps" in capsys.readouterr().out
-    (kept,) = (tmp_path / "cache" / "signwing").glob("drawn-*")
-    begun = _network(few, "drawn", 2, tmp_path / "other")
-    assert "drawn photos first" not in capsys.readouterr().out
-    pretrained = runs.load_model(kept / runs.CHECKPOINT)
-    assert all(np.array_equal(a, b) for a, b in zip(begun.get_weights(), pretrained.get_weights(), strict=True))
-    assert not np.array_equal(begun.get_weights()[0], runs.load_model(tmp_path / "run" / runs.CHECKPOINT).get_weights()[0])
+    few = replace(FEWSHOT, drawn_steps=1, **FEW)
+    for times in (1, 0):
+        network = _network(few, "drawn", 2, tmp_path / "run")
+        assert capsys.readouterr().out.count("training on drawn photos first, in 1 epochs of 1 steps") == times
+        (kept,) = (tmp_path / "cache" / "signwing").glob("drawn-*")
+        assert int(network.optimizer.iterations) == 0
+        assert all(np.array_equal(a, b) for a, b in zip(network.get_weights(), runs.load_model(kept / runs.CHECKPOINT).get_weights(), strict=True))
+        assert runs.read_history(kept / runs.HISTORY)[0]["loss"] < 10
 
 
 def test_a_frozen_prefix_computed_once_gives_the_same_run(all_classes, tmp_path):
     keras.utils.set_random_seed(1)
     notop = tmp_path / "vgg16_notop.weights.h5"
     keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(notop)
-    tutorial = replace(TUTORIAL, epochs=2, **FEW)
+    tutorial = replace(TUTORIAL, epochs=1, **FEW)
     for features in ("cached", "computed"):
         fit(all_classes, tmp_path / features, tutorial, weights=str(notop), resume=False, features=features)
     histories = [runs.read_history(tmp_path / features / runs.HISTORY) for features in ("cached", "computed")]
@@ -383,16 +341,17 @@ def test_an_epoch_fills_its_batches_whatever_the_number_of_photos(shares):
         assert len(plan_epoch(np.arange(photos) % 43, mixed, steps, 0)) == steps * 7
 
 
-def test_jax_trains_a_model_that_tensorflow_loads(drawn, tmp_path):
+def test_jax_trains_a_model_that_tensorflow_loads(tmp_path):
     pytest.importorskip("jax", reason="needs JAX: pip install 'jax[cpu]'")
-    out = tmp_path / "run"
-    # Compiled in haste: it is run for two steps.
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    argv = [sys.executable, "-m", "train", *map(str, options(drawn, out, "--epochs", 1))]
+    data, out = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    table(data, "Train.csv", signs(CLASS_IDS, 3, 4))
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    argv = [sys.executable, "-m", "train", *map(str, options(data, out, "--epochs", 1))]
     ended = subprocess.run(argv, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     assert runs.read_run(out)["environment"]["backend"]["name"] == "jax"
     (row,) = runs.read_history(out / runs.HISTORY)
     assert 0 < row["loss"] < 10
-    document = evaluate_run(out, drawn, "valid", None)
+    document = evaluate_run(out, data, "valid", None)
     assert document["top1"] == runs.read_run(out)["metrics"]["valid"]["top1"]

@@ -1,3 +1,7 @@
+import os
+import signal
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -71,6 +75,31 @@ def test_rows_of_an_epoch_that_the_checkpoint_has_not_are_dropped(tmp_path):
     assert again[:2] == rows
     assert len(again) == 3
     assert again[2]["val_loss"] > 0
+
+
+def test_ctrl_c_costs_the_epoch_that_it_falls_in(tmp_path):
+    def press():
+        while not (tmp_path / runs.BEST).exists():
+            if ended.wait(0.01):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    ended, ctrl_c = threading.Event(), threading.Thread(target=press)
+    ctrl_c.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(network(), tmp_path, epochs=10_000, patience=None)
+    finally:
+        ended.set()
+        ctrl_c.join()
+        signal.signal(signal.SIGINT, before)
+    done = runs.read_progress(tmp_path).epochs
+    assert 1 <= done < 10_000
+    resumed = network()
+    runs.load_checkpoint(resumed, tmp_path / runs.CHECKPOINT)
+    train(resumed, tmp_path, first_epoch=done, epochs=done + 1)
+    assert [row["epoch"] for row in runs.read_history(tmp_path / runs.HISTORY)] == list(range(1, done + 2))
 
 
 @pytest.mark.parametrize(("losses", "since"), [([], 0), ([1.0], 0), ([1.0, 1.0], 1), ([float("nan"), 2.0], 0), ([2.0, float("nan")], 1)])

@@ -31,7 +31,8 @@ class Recipe:
         label_smoothing: share of the target that is spread over all classes.
         dropout: share of the dense layer's outputs dropped in training.
         dense: units of the hidden dense layer.
-        last_layers: how many of VGG-16's 19 layers are trained, counted from the end as the tutorial does; None is all of them.
+        last_layers: how many of VGG-16's 19 layers are trained, counted from the end as the tutorial does; None is all of them, and `--weights
+            none` makes it that.
         patience: epochs without a lower validation loss after which training stops; None trains to the end.
         sampling_power: classes are drawn in proportion to their size to this power (1 as they come, 0 all alike).
         augmented: photos are varied (`train.augment`); without it a frozen prefix is computed once.
