@@ -25,16 +25,28 @@ def written_beside(path: Path) -> Iterator[Path]:
     path = Path(path)
     beside = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
+        with telling_refusal(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            beside.replace(path)
+    finally:
+        with suppress(OSError):  # renamed by now, or never made
+            beside.unlink()
+
+
+@contextmanager
+def telling_refusal(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing `path`, a file or a folder, into an error for people.
+
+    Raises:
+        OutputError: an OSError within the block.
+    """
+    try:
+        yield
     except SignwingError:  # some are OSErrors too, and say better what is wrong
         raise
     except OSError as error:
         raise refused(path, error) from error
-    finally:
-        with suppress(OSError):  # renamed by now, or never made
-            beside.unlink()
 
 
 def check_place(path: Path) -> None:
@@ -43,12 +55,10 @@ def check_place(path: Path) -> None:
     Raises:
         OutputError: the folder cannot be made or written, or a folder stands there already.
     """
-    try:
+    with telling_refusal(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
-        raise refused(path, error) from error
     if path.is_dir():
         raise OutputError(f"wanted to write {path}, found a folder of that name: choose another name")
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.errors import InputError, SignwingError
-from edge.files import refused
+from edge.errors import InputError
+from edge.files import telling_refusal
 from edge.gtsdb import TABLE
 from edge.gtsrb import CLASSES, LABELS
 from edge.scenes import scene
@@ -67,16 +67,14 @@ def _new_folder(out: Path) -> Iterator[Path]:
     out = out.resolve()
     beside = out.with_name(f".{out.name}.partial")
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"wanted a new or an empty folder, found {'something' if out.is_dir() else 'a file'} in the way at {out}: choose another --out")
-        shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
-        beside.mkdir(parents=True)
-        yield beside
-        beside.replace(out)
-    except SignwingError:  # some are OSErrors too, and say better what is wrong
-        raise
-    except OSError as error:
-        raise refused(out, error) from error
+        with telling_refusal(out):
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                found = "something" if out.is_dir() else "a file"
+                raise InputError(f"wanted a new or an empty folder, found {found} in the way at {out}: choose another --out")
+            shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
+            beside.mkdir(parents=True)
+            yield beside
+            beside.replace(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -22,8 +22,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from edge.errors import DataError, OutputError, SignwingError, SourceError
-from edge.files import refused
+from edge.errors import DataError, OutputError, SourceError
+from edge.files import telling_refusal
 
 TRIES = 5
 TIMEOUT_S = 30
@@ -82,7 +82,7 @@ def fetch(dest: Path, archives: Sequence[Archive] = GTSRB, pause_s: float = 1.0)
     """
     dest = Path(dest)
     missing = [archive for archive in archives if not (dest / archive.place).exists()]
-    try:
+    with telling_refusal(dest):
         dest.mkdir(parents=True, exist_ok=True)
         _check_room(dest, missing)
         for archive in missing:
@@ -92,10 +92,6 @@ def fetch(dest: Path, archives: Sequence[Archive] = GTSRB, pause_s: float = 1.0)
             _check_sum(archive, file)
             _unpack(archive, file, dest)
             file.unlink()
-    except SignwingError:  # some are OSErrors too, and say better what is wrong
-        raise
-    except OSError as error:
-        raise refused(dest, error) from error
 
 
 def _part(file: Path) -> Path:
