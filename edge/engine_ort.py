@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engine import check_images
-from edge.errors import EngineError, MissingDependency
+from edge.errors import EngineError, MissingDependency, one_line
 from edge.manifest import ModelSpec
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -43,9 +43,7 @@ class OrtEngine:
         try:
             self._session: ort.InferenceSession | None = ort.InferenceSession(model, options, providers=[wanted])
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise EngineError(
-                f"wanted an ONNX model in {path}, onnxruntime refused it: {' '.join(str(error).split())[:200]}: export the bundle again"
-            ) from error
+            raise EngineError(f"wanted an ONNX model in {path}, onnxruntime refused it: {one_line(error)}: export the bundle again") from error
         self.spec, self.precision = spec, precision
         self._check_graph(path)
 
@@ -66,7 +64,7 @@ class OrtEngine:
         try:
             outputs = self._session.run([self.spec.output.name], {self.spec.input.name: np.ascontiguousarray(images)})
         except Exception as error:  # as above
-            raise EngineError(f"wanted {self.spec.file} to run on {len(images)} images, onnxruntime failed: {' '.join(str(error).split())[:200]}") from error
+            raise EngineError(f"wanted {self.spec.file} to run on {len(images)} images, onnxruntime failed: {one_line(error)}") from error
         return np.asarray(outputs[0], np.float32)
 
     def close(self) -> None:

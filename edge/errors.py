@@ -25,6 +25,7 @@ __all__ = [
     "SignwingError",
     "SourceError",
     "VerificationError",
+    "one_line",
 ]
 
 
@@ -62,3 +63,8 @@ class VerificationError(SignwingError, RuntimeError):
 
 class MissingDependency(SignwingError, ImportError):
     """An optional package is needed and absent; the message names the extra that brings it."""
+
+
+def one_line(error: Exception) -> str:
+    """Return what a library's error says, on one line and cut to 200 characters, for a message of ours."""
+    return " ".join(str(error).split())[:200]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InputError
+from edge.errors import InputError, one_line
 from edge.gtsrb import CLASSES
 from edge.manifest import MANIFEST, read_bundle
 from export.verify import Infer
@@ -77,7 +77,7 @@ def _from_run(path: Path) -> Source:
     try:
         network = keras.models.load_model(path / MODEL, compile=False)
     except Exception as error:  # Keras raises a different class for each of archive, layer and configuration
-        raise InputError(f"wanted a Keras model in {path / MODEL}, Keras refused: {' '.join(str(error).split())[:200]}: train again") from error
+        raise InputError(f"wanted a Keras model in {path / MODEL}, Keras refused: {one_line(error)}: train again") from error
     _check(network, path / MODEL)
 
     def infer(crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from edge.errors import InputError
+from edge.errors import InputError, one_line
 from edge.files import written_beside
 from train.config import FULL, RECIPES
 
@@ -100,7 +100,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
     try:
         _bare(network).load_weights(path)
     except Exception as error:  # as in `load_model`
-        raise InputError(f"wanted the run's own weights in {path}, Keras refused them ({_one_line(error)}): remove the file") from error
+        raise InputError(f"wanted the run's own weights in {path}, Keras refused them ({one_line(error)}): remove the file") from error
 
 
 def _bare(network: keras.Model) -> keras.Model:
@@ -121,7 +121,7 @@ def load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, zipfile and h5py each raise their own for a damaged file
-        raise InputError(f"wanted a whole Keras model in {path}, found a damaged one ({_one_line(error)}): copy it again or train again") from error
+        raise InputError(f"wanted a whole Keras model in {path}, found a damaged one ({one_line(error)}): copy it again or train again") from error
 
 
 def save_checkpoint(network: keras.Model, path: Path, epochs: int) -> None:
@@ -153,7 +153,7 @@ def read_progress(out: Path) -> Progress:
         with zipfile.ZipFile(path) as archive:
             return Progress(**json.loads(archive.comment)) if archive.comment else Progress(len(read_history(out / HISTORY)), None, {})
     except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"wanted a whole checkpoint in {path}, found a damaged one ({_one_line(error)}): remove it to begin anew") from error
+        raise InputError(f"wanted a whole checkpoint in {path}, found a damaged one ({one_line(error)}): remove it to begin anew") from error
 
 
 def load_checkpoint(network: keras.Model, path: Path) -> None:
@@ -166,7 +166,7 @@ def load_checkpoint(network: keras.Model, path: Path) -> None:
     try:
         network.load_weights(path)
     except Exception as error:  # as in `load_model`
-        raise InputError(f"wanted the run's own checkpoint in {path}, Keras refused it ({_one_line(error)}): remove it to begin anew") from error
+        raise InputError(f"wanted the run's own checkpoint in {path}, Keras refused it ({one_line(error)}): remove it to begin anew") from error
     for name, state in read_progress(path.parent).seeds.items():
         network.get_layer(name).seed_generator.state.assign(state)
 
@@ -187,7 +187,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"wanted a run's {path.name} in {path.parent}, cannot read it ({_one_line(error)}): give the folder of a run") from error
+        raise InputError(f"wanted a run's {path.name} in {path.parent}, cannot read it ({one_line(error)}): give the folder of a run") from error
     if not isinstance(document, dict):
         raise InputError(f"wanted a run's {path.name} in {path.parent}, found JSON that is no object: give the folder of a run")
     return document
@@ -218,8 +218,4 @@ def read_history(path: Path) -> list[dict[str, float]]:
             return [{key: float(value) for key, value in row.items() if value != ""} for row in csv.DictReader(file)]
     except (TypeError, ValueError) as error:
         cure = f"remove it and {CHECKPOINT} to begin anew"
-        raise InputError(f"wanted one row of numbers an epoch in {path}, found other text ({_one_line(error)}): {cure}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+        raise InputError(f"wanted one row of numbers an epoch in {path}, found other text ({one_line(error)}): {cure}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py  # type: ignore[import-untyped]
 import keras
 
-from edge.errors import InputError
+from edge.errors import InputError, one_line
 
 CURE = "give the notop h5 or a .keras of keras.applications.VGG16, or a run's model.keras"
 SUFFIXES = (".h5", ".hdf5", ".keras")
@@ -35,7 +35,7 @@ def _published() -> keras.Model:
         return keras.applications.VGG16(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
     except Exception as error:  # Keras raises another class for each of network, checksum and disk
         raise InputError(
-            f"wanted VGG-16's ImageNet weights through Keras, the download failed ({_one_line(error)}): "
+            f"wanted VGG-16's ImageNet weights through Keras, the download failed ({one_line(error)}): "
             "connect to the network and try again, or give --weights PATH (its notop h5, fetched elsewhere) or --weights none"
         ) from error
 
@@ -52,7 +52,7 @@ def _read(path: Path) -> keras.Model:
             return plain
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, zipfile and h5py each raise their own for a damaged or other file
-        raise InputError(f"wanted VGG-16's weights in {path}, found {_described(path)}; Keras says: {_one_line(error)}: {CURE}") from error
+        raise InputError(f"wanted VGG-16's weights in {path}, found {_described(path)}; Keras says: {one_line(error)}: {CURE}") from error
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in _layers(model)):
         raise InputError(f"wanted a plain VGG-16 in {path}, found one with batch norm: {CURE}")
     found, wanted = ([f"{layer.name} {[tuple(w.shape) for w in layer.weights]}" for layer in _convolutions(network)] for network in (model, plain))
@@ -93,7 +93,3 @@ def _described(path: Path) -> str:
     except OSError:
         return "a damaged HDF5 file"
     return f"{len(shapes)} convolutions" + (f" from {shapes[0]} to {shapes[-1]}" if shapes else "")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
