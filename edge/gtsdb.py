@@ -14,13 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.classifier import cut_out
 from edge.errors import DataError
+from edge.images import read_image
 from edge.spotter import iou_matrix, spot_by_colour
 
 TABLE = "gt.txt"
 GROUP = 10
 """Frames whose numbers share all but the last digit stay on one side of the split."""
 HELD_OUT_EVERY = 4
+CROPS_PER_FRAME = 16
+"""Places without a sign that are cut out of a frame, at most."""
 _SIDE_PX = (16.0, 80.0)
 _TRIES = 8
 _AWAY_PX = 4.0
@@ -80,6 +84,16 @@ def split_by_group(frames: Sequence[RoadFrame]) -> tuple[list[RoadFrame], list[R
             raise DataError(f"wanted frames named by numbers, found {frame.path.name}: name them as GTSDB does")
         sides[int(frame.path.stem) // GROUP % HELD_OUT_EVERY == HELD_OUT_EVERY - 1].append(frame)
     return sides
+
+
+def sign_free_crops(frame: RoadFrame, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """Cut up to `CROPS_PER_FRAME` places without a sign out of a frame, with the margin that a sign would get: (height, width, 3) uint8 BGR each.
+
+    Raises:
+        InputError: the frame cannot be read.
+    """
+    image = read_image(frame.path)
+    return [cut_out(image, box) for box in sign_free_boxes(image, frame.boxes_xyxy, CROPS_PER_FRAME, rng)]
 
 
 def sign_free_boxes(image: NDArray[np.uint8], signs_xyxy: NDArray[np.float64], wanted: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.classifier import cut_crop
 from edge.engine import open_engine
-from edge.gtsdb import read_frames, sign_free_boxes, split_by_group
-from edge.images import read_image
+from edge.gtsdb import read_frames, sign_free_crops, split_by_group
+from edge.images import fit_crop
 from edge.manifest import Bundle
 from export.verify import ROLE
 
@@ -27,7 +26,6 @@ LOST_UNMEASURED = 0.005
 """The same where no sign-free crop tells what refusing is worth."""
 LEAST_CONFIDENCE = 0.5
 
-CROPS_PER_FRAME = 16
 SEED = 0
 FRAMES = "cut from GTSDB's frames that training does not see, up to half of them coloured like a sign"
 NO_FRAMES = "validation photos alone: no sign-free crops were at hand"
@@ -109,8 +107,7 @@ def sign_free_confidences(bundle: Bundle, frames: Path, precision: str) -> NDArr
     found = [np.zeros(0, np.float32)]
     with open_engine(bundle, ROLE, engine="onnxruntime", precision=precision) as engine:
         for frame in tqdm(split_by_group(read_frames(frames))[1], "looking where no sign stands", unit="frame"):
-            image = read_image(frame.path)
-            boxes = sign_free_boxes(image, frame.boxes_xyxy, CROPS_PER_FRAME, rng)
-            if len(boxes):
-                found.append(engine.infer(np.stack([cut_crop(image, box, size) for box in boxes])).max(axis=1))
+            crops = [fit_crop(crop, size) for crop in sign_free_crops(frame, rng)]
+            if crops:
+                found.append(engine.infer(np.stack(crops)).max(axis=1))
     return np.concatenate(found)

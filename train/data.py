@@ -12,15 +12,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.classifier import cut_out
-from edge.gtsdb import find_frames, read_frames, sign_free_boxes, split_by_group
+from edge.gtsdb import find_frames, read_frames, sign_free_crops, split_by_group
 from edge.gtsrb import CLASSES, Photo, read_photo
-from edge.images import decode_image, fit_crop, read_image
+from edge.images import decode_image, fit_crop
 from train.augment import MIRRORED, augment, mirror
 from train.config import Recipe
 from train.drawn import draw_background, draw_photo
 
-SIGN_FREE_PER_FRAME = 16
 REAL, DRAWN, SIGN_FREE = range(3)
 """What a view shows, in an epoch's plan."""
 
@@ -185,11 +183,8 @@ def load_sign_free(data: Path, seed: int) -> list[Crop]:
     if folder is None:
         return []
     rng = np.random.default_rng(seed)
-    crops: list[Crop] = []
-    for frame in tqdm(split_by_group(read_frames(folder))[0], f"cutting places without a sign out of {folder}", disable=None):
-        image = read_image(frame.path)
-        crops += [cut_out(image, box) for box in sign_free_boxes(image, frame.boxes_xyxy, SIGN_FREE_PER_FRAME, rng)]
-    return crops
+    frames = tqdm(split_by_group(read_frames(folder))[0], f"cutting places without a sign out of {folder}", disable=None)
+    return [crop for frame in frames for crop in sign_free_crops(frame, rng)]
 
 
 def _read_blobs(photos: Sequence[Photo]) -> list[NDArray[np.uint8]]:
