@@ -14,6 +14,7 @@ import numpy as np
 from edge.errors import BundleError, InputError
 from edge.gtsrb import CLASSES
 from train.norm import FusedBatchNorm
+from train.precision import in_policy
 from train.weights import load_base
 
 __all__ = ["FusedBatchNorm", "build", "convolution_names", "fold", "freeze", "frozen_end", "load_base", "round_to_fp16", "split_at_frozen"]
@@ -133,12 +134,8 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def fold(model: keras.Model) -> keras.Model:
     """Return the plain float32 VGG-16 that computes what `model` computes in inference, with any batch norm folded into the convolutions."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with in_policy("float32"):
         plain = build(model.input_shape[1], dense=model.get_layer("dense").units, dropout=model.get_layer("dropout").rate, batch_norm=False)
-    finally:
-        keras.config.set_dtype_policy(policy)
     has_norm = any(isinstance(layer, FusedBatchNorm) for layer in model.layers)
     for name in (*convolution_names(), "dense"):
         kernel, bias = model.get_layer(name).get_weights()
