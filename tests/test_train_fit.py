@@ -23,10 +23,12 @@ from edge.signs import draw_sign
 from train import model as vgg
 from train import runs
 from train.__main__ import _parser
+from train.compiled import compiled
 from train.config import FEWSHOT, TUTORIAL, Recipe, recipe
 from train.data import plan_epoch, steps_an_epoch
-from train.evaluate import evaluate_run, predict_paths
-from train.fit import _compiled, _network, fit
+from train.evaluate import evaluate_runs, predict_paths
+from train.fit import _network, fit
+from train.memory import Plan
 from train.page import REPORT
 from train.precision import in_policy
 
@@ -112,7 +114,7 @@ def test_a_run_learns_and_keeps_all_that_export_needs(run):
 
 
 def test_evaluation_of_the_held_out_tracks_repeats_the_runs_own(run, drawn, tmp_path, capsys):
-    document = evaluate_run(run, drawn, "valid", tmp_path / "valid.json")
+    document = evaluate_runs([run], drawn, "valid", tmp_path / "valid.json")
     assert json.loads((tmp_path / "valid.json").read_text()) == document
     assert {"schema", "command", "machine", "conditions", "started_at", "n", "top1", "per_class"} <= set(document)
     assert {key: document[key] for key in ("n", "top1", "per_class")} == {
@@ -122,12 +124,28 @@ def test_evaluation_of_the_held_out_tracks_repeats_the_runs_own(run, drawn, tmp_
 
 
 def test_evaluation_of_the_test_photos_names_the_worst_classes(run, drawn, capsys):
-    document = evaluate_run(run, drawn, "test", None)
+    document = evaluate_runs([run], drawn, "test", None)
     assert document["n"] == 12
     printed = capsys.readouterr().out
     for class_id in CLASS_IDS:
         told = f"of class {class_id} (" in printed
         assert told == (document["per_class"][str(class_id)]["top1"] < 1)
+
+
+def test_several_runs_give_their_mean_and_spread(run, drawn, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    model = keras.models.load_model(other / runs.MODEL)
+    logits = model.get_layer("logits")
+    logits.set_weights([np.zeros_like(weight) for weight in logits.get_weights()])  # names class 0 whatever it sees
+    model.save(other / runs.MODEL)
+    document = evaluate_runs([run, other], drawn, "test", None)
+    first, second = (figures["top1"] for figures in document["runs"])
+    assert first == evaluate_runs([run], drawn, "test", None)["top1"] != second
+    assert document["top1"] == pytest.approx((first + second) / 2)
+    assert document["top1_std"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert [told["run"] for told in document["conditions"]["runs"]] == [str(run), str(other)]
+    assert f"top1 {document['top1']:.4f} in the mean of 2 runs, standard deviation {document['top1_std']:.4f}" in capsys.readouterr().out
 
 
 def test_held_out_tracks_of_another_data_set_are_refused(run, drawn, tmp_path):
@@ -136,7 +154,7 @@ def test_held_out_tracks_of_another_data_set_are_refused(run, drawn, tmp_path):
     lines = (other / "Train.csv").read_text().splitlines()
     (other / "Train.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(DataError, match=r"'valid': 32.*found"):
-        evaluate_run(run, other, "valid", None)
+        evaluate_runs([run], other, "valid", None)
 
 
 def test_predict_names_each_photo_as_the_model_does(run, drawn, capsys):
@@ -145,7 +163,7 @@ def test_predict_names_each_photo_as_the_model_does(run, drawn, capsys):
     assert [path for path, *_ in named] == paths
     assert all(0 < confidence <= 1 for *_, confidence in named)
     right = np.mean([class_id == int(path.stem[:-1]) for path, class_id, *_ in named])
-    assert right == pytest.approx(evaluate_run(run, drawn, "test", None)["top1"])
+    assert right == pytest.approx(evaluate_runs([run], drawn, "test", None)["top1"])
     capsys.readouterr()
     assert main("predict", run, paths[0]) == 0
     assert capsys.readouterr().out.startswith(f"{paths[0]}: {named[0][1]} {named[0][2]} ")
@@ -164,7 +182,7 @@ def test_predict_tells_of_an_unreadable_photo_in_one_line(run, tmp_path, capsys,
 
 def test_float16_trains_with_its_loss_scaled():
     with in_policy("mixed_float16"):
-        network = _compiled(TINY, "none", 2)
+        network = compiled(TINY, "none", 2)
     assert network.dtype_policy.name == "mixed_float16"  # what its checkpoint will say
     assert isinstance(network.optimizer, keras.optimizers.LossScaleOptimizer)
     assert float(network.optimizer.learning_rate) > 0
@@ -301,7 +319,7 @@ def test_drawn_photos_are_trained_on_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     few = replace(FEWSHOT, drawn_steps=1, **FEW)
     for times in (1, 0):
-        network = _network(few, "drawn", 2, tmp_path / "run")
+        network = _network(few, "drawn", 2, tmp_path / "run", Plan(few.batch, 1, False, None))
         assert capsys.readouterr().out.count("training on drawn photos first, in 1 epochs of 1 steps") == times
         (kept,) = (tmp_path / "cache" / "signwing").glob("drawn-*")
         assert int(network.optimizer.iterations) == 0
@@ -353,5 +371,5 @@ def test_jax_trains_a_model_that_tensorflow_loads(tmp_path):
     assert runs.read_run(out)["environment"]["backend"]["name"] == "jax"
     (row,) = runs.read_history(out / runs.HISTORY)
     assert 0 < row["loss"] < 10
-    document = evaluate_run(out, data, "valid", None)
+    document = evaluate_runs([out], data, "valid", None)
     assert document["top1"] == runs.read_run(out)["metrics"]["valid"]["top1"]

@@ -42,14 +42,23 @@ def _fit(arguments: argparse.Namespace) -> None:
         from train.fit import fit
 
     chosen = recipe(arguments.recipe, size=arguments.size, epochs=arguments.epochs, seed=arguments.seed, precision=arguments.precision)
-    fit(arguments.data, arguments.out, chosen, weights=arguments.weights, resume=arguments.resume, features=arguments.features)
+    fit(
+        arguments.data,
+        arguments.out,
+        chosen,
+        weights=arguments.weights,
+        resume=arguments.resume,
+        features=arguments.features,
+        budget_gib=arguments.memory_budget,
+        distributed=arguments.distribute,
+    )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     with _train_extra():
-        from train.evaluate import evaluate_run
+        from train.evaluate import evaluate_runs
 
-    evaluate_run(arguments.run, arguments.data, arguments.split, arguments.json)
+    evaluate_runs(arguments.runs, arguments.data, arguments.split, arguments.json)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -76,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("dest", type=Path, help="folder for it: what --data takes")
     fetch.set_defaults(command=_fetch)
     _add_fit(commands)
-    evaluate = commands.add_parser("evaluate", help="score a run", description="Score a run's model with Keras.")
-    evaluate.add_argument("run", type=Path, help="run folder")
+    evaluate = commands.add_parser("evaluate", help="score a run", description="Score a run's model with Keras; of several runs the mean and the spread.")
+    evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     evaluate.add_argument("--data", type=Path, required=True, help="folder with Train.csv and Test.csv")
     evaluate.add_argument("--split", choices=("valid", "test"), required=True, help="held-out tracks of the training photos, or the test photos")
     evaluate.add_argument("--json", type=Path, help="write the result here")
@@ -110,6 +119,8 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
     fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")
     fit.add_argument("--features", choices=FEATURES, default="auto", help="of frozen layers: computed in each step or cached once; auto caches where it can")
+    fit.add_argument("--memory-budget", type=float, metavar="GIB", help="choose batch and caching to stay inside: the GPU's memory, or the process's")
+    fit.add_argument("--distribute", action="store_true", help="split each batch over all devices and processes (with KERAS_BACKEND=jax)")
     fit.add_argument("--resume", action="store_true", help="go on after the last whole epoch in --out")
     fit.set_defaults(command=_fit)
 

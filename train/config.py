@@ -85,7 +85,7 @@ class Recipe:
 
 
 FULL = Recipe(name="full")
-FEWSHOT = replace(FULL, name="fewshot", epochs=120, train_per_class=28, valid_per_class=12, label_smoothing=0.1)
+FEWSHOT = replace(FULL, name="fewshot", epochs=80, train_per_class=28, valid_per_class=12, label_smoothing=0.1)
 TUTORIAL = replace(
     FULL,
     name="tutorial",

@@ -1,4 +1,4 @@
-"""Score a run's classifier on crops, top-1 and by class, and name the signs in single photos."""
+"""Score the classifiers of runs on crops, top-1 and by class, and name the signs in single photos."""
 
 from __future__ import annotations
 
@@ -20,31 +20,46 @@ from train.data import load_crops
 WORST_SHOWN = 5
 
 
-def evaluate_run(run: Path, data: Path, split: str, json_path: Path | None) -> dict[str, Any]:
-    """Score a finished run, print top-1 and the worst classes, and return the result, written to `json_path` if given.
+def evaluate_runs(run_folders: Sequence[Path], data: Path, split: str, json_path: Path | None) -> dict[str, Any]:
+    """Score finished runs, print top-1 and the worst classes, and return the result, written to `json_path` if given.
 
     Args:
-        run: run folder.
+        run_folders: one run, or several that differ by their seed: then `top1` is their mean, `top1_std` the standard deviation of the sample, and `runs`
+            holds the figures of each.
         data: folder in a layout that `edge.gtsrb` reads.
-        split: "valid" (the tracks that the run held out) or "test".
+        split: "valid" (the tracks that each run held out) or "test".
         json_path: where the result goes as JSON, or None.
 
     Raises:
-        InputError: no finished run in `run`, or a broken photo.
-        DataError: no known data set at `data`, or for "valid" another one than the run was trained on.
+        InputError: a folder without a finished run, or a broken photo.
+        DataError: no known data set at `data`, or for "valid" another one than a run was trained on.
         OutputError: `json_path` cannot be written.
     """
     started_at = now()
-    photos = read_test(data) if split == "test" else held_out(data, runs.read_run(run))[1]
-    model = runs.load_model(run / runs.MODEL)
-    size = model.input_shape[1]
-    figures = evaluate_model(model, *load_crops(photos, size))
-    _print_score(figures, split)
-    conditions = {"run": str(run), "data": str(data), "split": split, "size": size, "lineage": lineage("tensorflow", "keras", "numpy")}
-    document = result("train evaluate", started_at, conditions, figures)
+    told = [runs.read_run(folder) for folder in run_folders]
+    each = []
+    for folder, run in zip(run_folders, told, strict=True):
+        photos = read_test(data) if split == "test" else held_out(data, run)[1]
+        model = runs.load_model(folder / runs.MODEL)
+        each.append(evaluate_model(model, *load_crops(photos, model.input_shape[1])))
+        _print_score(each[-1], f"{folder}: {split}" if len(run_folders) > 1 else split)
+    conditions = {
+        "runs": [{"run": str(folder), "recipe": run["recipe"], "weights": run["weights"]} for folder, run in zip(run_folders, told, strict=True)],
+        "data": str(data),
+        "split": split,
+        "lineage": lineage("tensorflow", "keras", "numpy"),
+    }
+    document = result("train evaluate", started_at, conditions, each[0] if len(each) == 1 else _together(each, split))
     if json_path is not None:
         write_json(json_path, document)
     return document
+
+
+def _together(each: list[dict[str, Any]], split: str) -> dict[str, Any]:
+    top1 = [figures["top1"] for figures in each]
+    mean, std = float(np.mean(top1)), float(np.std(top1, ddof=1))
+    print(f"{split} top1 {mean:.4f} in the mean of {len(each)} runs, standard deviation {std:.4f}")
+    return {"n": each[0]["n"], "top1": mean, "top1_std": std, "runs": each}
 
 
 def predict_paths(run: Path, paths: Sequence[Path]) -> list[tuple[Path, int, str, float]]:
@@ -59,7 +74,7 @@ def predict_paths(run: Path, paths: Sequence[Path]) -> list[tuple[Path, int, str
     return [(path, int(row.argmax()), LABELS[row.argmax()], float(row.max())) for path, row in zip(paths, probabilities, strict=True)]
 
 
-def predict_probabilities(model: keras.Model, crops: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
+def predict_probabilities(model: keras.Model, crops: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
     """Run (n, size, size, 3) uint8 BGR crops through a model: (n, 43) float32 probabilities."""
     return np.asarray(model.predict(crops, batch_size=batch, verbose=0), np.float32)
 

@@ -22,11 +22,14 @@ from edge.lineage import lineage
 from train import model as vgg
 from train import runs
 from train.calibrate import apply_temperature, fit_temperature, reliability
+from train.compiled import compiled, from_scratch
 from train.config import Recipe, drawn_recipe
 from train.data import REAL, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.distribution import device_count, distribute, gather
 from train.environment import PeakMemory, describe
 from train.evaluate import predict_probabilities
 from train.keeper import Keeper, is_over, load_best
+from train.memory import Plan, limit_gpus, plan
 from train.page import Seen, write_report
 from train.precision import choose_precision, in_policy
 
@@ -36,7 +39,17 @@ EXAMPLES, VIEWS = 12, 7
 Crops = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool, features: str = "auto") -> dict[str, Any]:
+def fit(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    weights: str,
+    resume: bool,
+    features: str = "auto",
+    budget_gib: float | None = None,
+    distributed: bool = False,
+) -> dict[str, Any]:
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
     Args:
@@ -47,9 +60,12 @@ def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool, fe
             the recipe freezes), or a file of VGG-16's weights.
         resume: go on after the last whole epoch in `out`.
         features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
+        budget_gib: memory to stay inside (`train.memory`), GiB.
+        distributed: split each batch over all devices and processes (`train.distribution`).
 
     Raises:
-        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos.
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos; too
+            small a budget; nothing to distribute with.
         DataError: no known data set at `data`.
         OutputError: `out` cannot be written.
     """
@@ -57,7 +73,11 @@ def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool, fe
         recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
     asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data)}
     runs.check_start(out, asked, resume)
-    cached = _caches(recipe, features)
+    if budget_gib is not None:
+        limit_gpus(budget_gib)
+    if distributed:
+        distribute(recipe.batch)
+    devices, cacheable = device_count(), _caches(recipe, features)
     photos, valid = read_split(data, Split(recipe.valid_share, recipe.seed, recipe.train_per_class, recipe.valid_per_class))
     steps = steps_an_epoch(recipe, len(photos))
     if steps == 0:
@@ -65,24 +85,29 @@ def fit(data: Path, out: Path, recipe: Recipe, *, weights: str, resume: bool, fe
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
     source = _Source(data, photos, load_crops(valid, recipe.size), steps)
     with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
-        network = _trained(source, out, recipe, weights, asked, cached)
-        plain, metrics, probabilities = _finished(network, source.held)
+        chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
+        network = _trained(source, out, recipe, weights, asked, chosen)
+        gather()
+        plain, metrics, probabilities = _finished(network, source.held, chosen.batch)
         environment = describe()
+    memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
+    return _record(out, source, recipe, {**asked, "metrics": {"valid": metrics}, "environment": environment, **memory}, probabilities)
+
+
+def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Write `run.json` and the report, say how it went, and return what `run.json` holds."""
     rows = runs.read_history(out / runs.HISTORY)
     run = {
         "schema": runs.SCHEMA,
-        **asked,
-        "photos": {"train": len(photos), "valid": len(valid)},
-        "metrics": {"valid": metrics},
-        "environment": environment,
-        "peak_memory": peak.figures,
+        **told,
+        "photos": {"train": len(source.photos), "valid": len(probabilities)},
         "seconds": round(sum(row.get("seconds", 0.0) for row in rows)),
         "lineage": lineage("tensorflow", "keras", "numpy"),
     }
     write_json(out / runs.RUN, run)
     page = write_report(out, run, _seen(source, recipe, rows, probabilities))
-    print(f"valid top1 {metrics['top1']:.4f} on {len(valid)} photos of unseen signs; see {page}")
+    print(f"valid top1 {told['metrics']['valid']['top1']:.4f} on {len(probabilities)} photos of unseen signs; see {page}")
     return run
 
 
@@ -102,39 +127,54 @@ def _caches(recipe: Recipe, features: str) -> bool:
     Raises:
         InputError: "cached" is asked for where there is no frozen prefix, or where each view of a photo is another.
     """
-    possible = recipe.last_layers is not None and not recipe.augmented and recipe.drawn_share == recipe.sign_free_share == 0
+    possible = recipe.last_layers is not None and not recipe.augmented and recipe.drawn_share == recipe.sign_free_share == 0 and device_count() == 1
     if features == "cached" and not possible:
-        raise InputError(f"wanted cached features, but recipe {recipe.name} varies its photos or trains every layer: give --features computed")
+        raise InputError(
+            f"wanted cached features, but recipe {recipe.name} varies its photos or trains every layer, or is distributed: give --features computed"
+        )
     return possible and features != "computed"
 
 
-def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: dict[str, Any], cached: bool) -> keras.Model:
+def _plan(source: _Source, out: Path, recipe: Recipe, weights: str, budget_gib: float | None, cacheable: bool) -> Plan:
+    resumed = runs.read_progress(out).passes if (out / runs.CHECKPOINT).exists() else None
+    held, devices = len(source.held[0]), device_count()
+    chosen = plan(recipe, source.photos, held, budget_gib, batch_norm=from_scratch(weights), cacheable=cacheable, devices=devices, passes=resumed)
+    if weights == "drawn" and resumed is None:
+        first = plan(drawn_recipe(recipe), [], CLASSES * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
+        chosen = min(chosen, first, key=lambda each: each.batch)
+    if devices > 1 and held < chosen.batch:
+        raise InputError(f"wanted at least one batch of {chosen.batch} photos to validate on with --distribute, found {held}: add photos")
+    print(f"{chosen}")
+    return chosen
+
+
+def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: dict[str, Any], chosen: Plan) -> keras.Model:
     """Train what the run in `out` lacks and return the network of its best epoch. Photos are read first, then weights; only then is anything written."""
     done = runs.read_progress(out).epochs
     if done >= recipe.epochs or is_over(runs.read_history(out / runs.HISTORY)[:done], recipe.patience):
-        network = _network(recipe, weights, source.steps, out)
+        network = _network(recipe, weights, source.steps, out, chosen)
     else:
-        if cached:
+        if chosen.cached:
             views = load_crops(source.photos, recipe.size)
         else:
             sign_free = load_sign_free(source.data, recipe.seed) if recipe.sign_free_share else []
             views = train_stream(source.photos, sign_free, recipe, source.steps, done)
-        network = _network(recipe, weights, source.steps, out)
+        network = _network(recipe, weights, source.steps, out, chosen)
         write_json(out / runs.ASKED, asked)
-        _train(network, views, source.held, out, recipe, source.steps)
+        _train(network, views, source.held, out, recipe, source.steps, chosen)
     load_best(network, out)
     return network
 
 
-def _network(recipe: Recipe, weights: str, steps: int, out: Path) -> keras.Model:
+def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan) -> keras.Model:
     """Build and compile the network, in the policy in force, with the weights to start from: the checkpoint's where there is one."""
     checkpoint, drawn = out / runs.CHECKPOINT, None
     if weights == "drawn" and not checkpoint.exists():
         check_place(checkpoint)  # before much work is done
-        drawn = _drawn_weights(recipe)
+        drawn = _drawn_weights(recipe, chosen)
     print(f"precision {keras.config.dtype_policy().name}")
     keras.utils.set_random_seed(recipe.seed)
-    network = _compiled(recipe, weights, steps)
+    network = compiled(recipe, weights, steps, chosen.passes)
     if checkpoint.exists():
         # Built anew around the checkpoint's state: Keras saves an optimizer without its exclusions from weight decay.
         runs.load_checkpoint(network, checkpoint)
@@ -145,57 +185,40 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path) -> keras.Model
     return network
 
 
-def _drawn_weights(recipe: Recipe) -> Path:
+def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
     """Train on drawn photos, unless the user's cache has it done, and return the file with the weights. Interrupted, it goes on where it was."""
     first = drawn_recipe(recipe)
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(first), sort_keys=True).encode()).hexdigest()[:12]
+    told = dataclasses.asdict(first) | ({"passes": chosen.passes} if chosen.passes > 1 else {})  # batch norm sees smaller batches
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     out = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "signwing" / f"drawn-{digest}"
     progress, steps = runs.read_progress(out), max(1, recipe.drawn_steps // first.epochs)
     if progress.epochs < first.epochs:
         print(f"training on drawn photos first, in {first.epochs} epochs of {steps} steps; kept in {out}")
         with in_policy(progress.precision or choose_precision(first.precision)):
             views, held = train_stream([], [], first, steps, progress.epochs), drawn_crops(first.size, DRAWN_A_CLASS, first.seed)
-            _train(_network(first, "none", steps, out), views, held, out, first, steps)
+            _train(_network(first, "none", steps, out, chosen), views, held, out, first, steps, chosen)
     return out / runs.CHECKPOINT
 
 
-def _compiled(recipe: Recipe, weights: str, steps: int) -> keras.Model:
-    scratch = weights in ("none", "drawn")
-    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch)
-    if recipe.last_layers is not None:
-        vgg.freeze(network, last_layers=recipe.last_layers)
-    optimizer = _optimizer(recipe, recipe.scratch_rate if scratch else recipe.tuning_rate, steps, clipnorm=None if scratch else 1.0)
-    network.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])
-    return network
-
-
-def _optimizer(recipe: Recipe, peak: float, steps: int, clipnorm: float | None) -> keras.optimizers.Optimizer:
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(peak)
-    total = steps * recipe.epochs
-    rising = int(total * recipe.warmup_share)
-    rate = keras.optimizers.schedules.CosineDecay(peak / 25, total - rising, alpha=1e-3, warmup_target=peak, warmup_steps=rising)
-    optimizer = keras.optimizers.SGD(rate, momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay, clipnorm=clipnorm)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def _train(network: keras.Model, views: tf.data.Dataset | Crops, held: Crops, out: Path, recipe: Recipe, steps: int) -> None:
+def _train(network: keras.Model, views: tf.data.Dataset | Crops, held: Crops, out: Path, recipe: Recipe, steps: int, chosen: Plan) -> None:
     """Train to the end of the recipe on a stream of views, or on what the frozen prefix makes of crops."""
     done = runs.read_progress(out).epochs
-    trained, stream = network, views
+    trained = network
     inputs: NDArray[Any] = held[0]
     if isinstance(views, tuple):
         prefix, trained = vgg.split_at_frozen(network)
         trained.compile(network.optimizer, network.loss, metrics=["accuracy"])
-        inputs = _features(prefix, inputs, recipe.batch)
-        stream = feature_stream(_features(prefix, views[0], recipe.batch), views[1], recipe, steps, done)
+        inputs = _features(prefix, inputs, chosen.batch)
+        stream = feature_stream(_features(prefix, views[0], chosen.batch), views[1], recipe, steps, done)
+    else:
+        stream = views
+    valid = tf.data.Dataset.from_tensor_slices((inputs, np.eye(CLASSES, dtype=np.float32)[held[1]]))
     trained.fit(
-        stream,
+        stream.rebatch(chosen.batch) if chosen.passes > 1 else stream,
         epochs=recipe.epochs,
         initial_epoch=done,
-        steps_per_epoch=steps,
-        validation_data=tf.data.Dataset.from_tensor_slices((inputs, np.eye(CLASSES, dtype=np.float32)[held[1]])).batch(recipe.batch * 4),
+        steps_per_epoch=steps * chosen.passes,
+        validation_data=valid.batch(chosen.batch, drop_remainder=device_count() > 1),  # devices share whole batches only
         shuffle=False,  # the stream has its own order
         callbacks=[Keeper(network, out, done, recipe.patience)],
         verbose=1 if os.isatty(1) else 2,
@@ -206,16 +229,16 @@ def _features(prefix: keras.Model, crops: NDArray[np.uint8], batch: int) -> NDAr
     return np.asarray(prefix.predict(crops, batch_size=batch, verbose=0), np.float32)
 
 
-def _finished(network: keras.Model, held: Crops) -> tuple[keras.Model, dict[str, Any], NDArray[np.float32]]:
+def _finished(network: keras.Model, held: Crops, batch: int) -> tuple[keras.Model, dict[str, Any], NDArray[np.float32]]:
     """Fold, calibrate on the held-out photos and round: the model that leaves this stage, its figures on those photos, and its probabilities."""
     crops, class_ids = held
     plain = vgg.fold(network)
-    logits = predict_probabilities(keras.Model(plain.inputs, plain.get_layer("logits").output), crops)
+    logits = predict_probabilities(keras.Model(plain.inputs, plain.get_layer("logits").output), crops, batch)
     before = reliability(np.asarray(keras.ops.softmax(logits)), class_ids)
     temperature = fit_temperature(logits, class_ids)
     apply_temperature(plain, temperature)
     vgg.round_to_fp16(plain)
-    probabilities = predict_probabilities(plain, crops)
+    probabilities = predict_probabilities(plain, crops, batch)
     calibration = {"temperature": temperature, "before": before, "after": reliability(probabilities, class_ids)}
     return plain, {**score(probabilities.argmax(axis=1), class_ids), "calibration": calibration}, probabilities
 

@@ -39,11 +39,13 @@ class Progress:
         epochs: whole ones.
         precision: dtype policy that they were trained in; None where the checkpoint does not say.
         seeds: state of each layer's generator of chance, by the layer's name; Keras does not save it.
+        passes: whose mean gradient makes one update: the optimizer's state is laid out for them.
     """
 
     epochs: int
     precision: str | None
     seeds: dict[str, list[int]]
+    passes: int = 1
 
 
 def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
@@ -133,7 +135,8 @@ def save_checkpoint(network: keras.Model, path: Path, epochs: int) -> None:
         OutputError: the file cannot be written.
     """
     seeds = {layer.name: keras.ops.convert_to_numpy(layer.seed_generator.state).tolist() for layer in network.layers if hasattr(layer, "seed_generator")}
-    progress = Progress(epochs, network.dtype_policy.name, seeds)
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # float16's is wrapped
+    progress = Progress(epochs, network.dtype_policy.name, seeds, optimizer.gradient_accumulation_steps or 1)
     with written_beside(path) as beside:
         network.save(beside)
         with zipfile.ZipFile(beside, "a") as archive:
