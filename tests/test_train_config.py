@@ -32,3 +32,7 @@ def test_drawn_photos_train_every_layer_in_epochs_that_a_kill_may_cost(steps, ep
     assert first.epochs == epochs
     assert (first.last_layers, first.patience) == (None, None)
     assert first.drawn_share + first.sign_free_share == pytest.approx(1)
+
+
+def test_runs_of_every_seed_share_the_drawn_weights():
+    assert drawn_recipe(FEWSHOT) == drawn_recipe(replace(FEWSHOT, seed=7))

@@ -119,6 +119,10 @@ def recipe(name: str, **changes: Any) -> Recipe:
 
 
 def drawn_recipe(recipe: Recipe) -> Recipe:
-    """Return how `--weights drawn` trains before the photos come: on drawn photos alone, as many steps as the recipe says, in epochs of up to 300."""
+    """Return how `--weights drawn` trains before the photos come: on drawn photos alone, as many steps as the recipe says, in epochs of up to 300.
+
+    The seed is not the recipe's: what was drawn once serves runs of every seed.
+    """
     epochs = max(1, round(recipe.drawn_steps / 300))
-    return replace(recipe, name="drawn", epochs=epochs, last_layers=None, patience=None, drawn_share=1 - recipe.sign_free_share, train_per_class=None)
+    drawn_share = 1 - recipe.sign_free_share
+    return replace(recipe, name="drawn", epochs=epochs, last_layers=None, patience=None, drawn_share=drawn_share, train_per_class=None, seed=0)
