@@ -33,11 +33,19 @@ def test_the_temperature_of_the_truth_is_found(temperature: float) -> None:
     assert reliability(_softmax(logits / found), class_ids)["ece"] < 0.01
 
 
-def test_faultless_and_hopeless_photos_stay_within_bounds() -> None:
+def test_faultless_photos_are_not_trusted_beyond_their_number() -> None:
+    for repeats in (1, 100):
+        class_ids = np.repeat(np.arange(10), repeats)
+        logits = np.eye(10, dtype=np.float32)[class_ids] * 5
+        found = _softmax(logits / fit_temperature(logits, class_ids))
+        assert found.max(axis=1) == pytest.approx(1 - 1 / (len(class_ids) + 2), rel=1e-3)
+
+
+def test_faint_and_hopeless_photos_stay_within_bounds() -> None:
     class_ids = np.arange(10)
-    logits = np.eye(10, dtype=np.float32) * 5
-    assert fit_temperature(logits, class_ids) == pytest.approx(LEAST)
-    assert fit_temperature(-logits, class_ids) == pytest.approx(MOST)
+    logits = np.eye(10, dtype=np.float32)
+    assert fit_temperature(logits * 0.1, class_ids) == pytest.approx(LEAST)
+    assert fit_temperature(logits * -5, class_ids) == pytest.approx(MOST)
 
 
 def test_large_logits_do_not_overflow() -> None:

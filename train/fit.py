@@ -92,7 +92,15 @@ def fit(
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    return _record(out, source, recipe, {**asked, "metrics": {"valid": metrics}, "environment": environment, **memory}, probabilities)
+    return _record(out, source, recipe, {**asked, **_former(weights), "metrics": {"valid": metrics}, "environment": environment, **memory}, probabilities)
+
+
+def _former(weights: str) -> dict[str, Any]:
+    """Return how the run was trained whose model another one starts from, as `former`; nothing where the weights are no run's."""
+    if not (Path(weights).parent / runs.RUN).is_file():
+        return {}
+    run = runs.read_run(Path(weights).parent)
+    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "former") if key in run}}
 
 
 def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], probabilities: NDArray[np.float32]) -> dict[str, Any]:
