@@ -44,12 +44,6 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     return Setting(arguments.bundle, arguments.engine, arguments.precision, arguments.provider)
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a number from 1 up, found {text!r}")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="python -m benchmarks", description="Measure a bundle on this machine; every figure comes with its conditions.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -57,11 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--data", type=Path, required=True, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/")
     accuracy.add_argument("--split", choices=("valid", "test"), required=True, help="the tracks that training held out, or the test photos")
     latency = _add(commands, "latency", _latency, "how long a call takes")
-    latency.add_argument("--batch", type=_count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
-    latency.add_argument("--runs", type=_count, default=200, metavar="N", help="timed calls for each size")
+    latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
+    latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")
     memory = _add(commands, "memory", _memory, "resident memory of a process that runs it")
-    memory.add_argument("--batch", type=_count, default=16, metavar="N", help="crops per call")
-    memory.add_argument("--runs", type=_count, default=20, metavar="N", help="calls")
+    memory.add_argument("--batch", type=cli.count, default=16, metavar="N", help="crops per call")
+    memory.add_argument("--runs", type=cli.count, default=20, metavar="N", help="calls")
     return parser
 
 

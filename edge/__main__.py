@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge.sinks import Sink
 
 SPOTTERS = ("auto", "colour", "none", "learned")
+AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -99,15 +100,9 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from edge.check import check
+    from edge.check import Choice, check
 
-    check(arguments.bundle)
-
-
-def _frames(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a number of frames from 1 up, found {text!r}")
-    return int(text)
+    check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,13 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
     run.add_argument("source", metavar="SOURCE", help="folder of stills, image, video, or demo://?seed=0&frames=600 (?realtime=1 plays as a camera would)")
     run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    run.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; auto is onnxruntime")
+    run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
     run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
-    run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8-cpu")
+    run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
     run.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes; auto is colour, none takes the whole frame as one sign")
     run.add_argument("--events", type=Path, metavar="F", help="write sightings here, as JSON lines")
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv)")
-    run.add_argument("--max-frames", type=_frames, metavar="N", help="stop after so many frames")
+    run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     run.set_defaults(command=_run)
     classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
@@ -132,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     classify.set_defaults(command=_classify)
     check = commands.add_parser("check", help="prove a bundle", description="Compare a bundle's files and outputs with what they were when it was made.")
     check.add_argument("bundle", type=Path, nargs="?", default=SHIPPED, metavar="BUNDLE", help="folder with manifest.json")
+    check.add_argument("--engine", choices=[name for name in ENGINES if name != "fake"], default="auto", help=AUTO_ENGINE)
+    check.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
+    check.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is every one that the engine can run")
     check.set_defaults(command=_check)
     return parser
 

@@ -22,6 +22,17 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
 
+def count(text: str) -> int:
+    """Read an option that counts something, from 1 up.
+
+    Raises:
+        ArgumentTypeError: no whole number, or less.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1 up, found {text!r}")
+    return int(text)
+
+
 def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `parser` finds (its `command` default) and return the exit code: 0 done, 1 refused in one line, 130 interrupted."""
     arguments = parser.parse_args(argv)

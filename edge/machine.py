@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge.board import read_memory, read_model
+
 _SPEEDY_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16")
 _LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu")
 _KIB_PER_MIB = 1024.0
@@ -18,11 +20,11 @@ _KIB_PER_MIB = 1024.0
 def describe() -> dict[str, Any]:
     """Return `board` (None on a PC), `cpu`, `cores`, `cpu_flags` that matter for inference, `memory_mib`, `load_1min`, `system`, `python` and `libraries`."""
     return {
-        "board": _board(),
+        "board": read_model(),
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cpu_flags": sorted(set((_cpu_field("flags") or _cpu_field("Features")).split()) & set(_SPEEDY_FLAGS)),
-        "memory_mib": _memory_mib(),
+        "memory_mib": memory.total_mib if (memory := read_memory()) else None,
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -32,32 +34,22 @@ def describe() -> dict[str, Any]:
 
 def rss_mib() -> float:
     """Return this process's resident memory in MiB (VmRSS; elsewhere than on Linux the peak stands in)."""
-    return _status_mib("VmRSS") or peak_rss_mib()
+    return status_mib("VmRSS") or peak_rss_mib()
 
 
 def peak_rss_mib() -> float:
     """Return the most resident memory that this process has had, in MiB."""
     # VmHWM first: ru_maxrss starts at the parent's peak after a fork.
     units = _KIB_PER_MIB if sys.platform != "darwin" else _KIB_PER_MIB**2
-    return _status_mib("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
+    return status_mib("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
 
 
-def _status_mib(key: str) -> float | None:
-    for line in _read("/proc/self/status").splitlines():
+def status_mib(key: str, process: int | str = "self") -> float | None:
+    """Return a figure of a process's status in MiB, such as VmHWM; None where the system has none, or the process is gone."""
+    for line in _read(f"/proc/{process}/status").splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) / _KIB_PER_MIB
     return None
-
-
-def _memory_mib() -> int | None:
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) // 1024
-    return None
-
-
-def _board() -> str | None:
-    return _read("/proc/device-tree/model").rstrip("\0\n") or None
 
 
 def _cpu_field(key: str) -> str:

@@ -5,15 +5,15 @@ The manifest is checked field by field as it is read; a model's bytes are checke
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
+from edge.records import check_sha256, read_record
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -21,9 +21,6 @@ SHIPPED = Path(__file__).resolve().parent / "models"
 
 _LONGEST_SIDE = 1 << 16
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -132,18 +129,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"wanted a bundle (a folder with {MANIFEST}), found none in {folder}: make one with `python -m export bundle`")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"wanted JSON in {path}, cannot read it ({error}): copy the bundle again") from error
-    schema = raw.get("schema") if isinstance(raw, dict) else None
-    if type(schema) is not int or schema != SCHEMA:
-        cure = "update signwing" if isinstance(schema, int) and schema > SCHEMA else "export the bundle again"
-        raise BundleError(f"wanted a manifest of schema {SCHEMA} in {path}, found {schema!r}: {cure}")
-    try:
-        return Bundle(folder, _manifest(raw))
-    except (ValueError, OverflowError) as error:
-        raise BundleError(f"wanted a complete manifest in {path}, found a fault ({error}): export the bundle again") from error
+    return Bundle(folder, read_record(Manifest, path, SCHEMA, what="manifest", cure="export the bundle again", check=_check))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -155,8 +141,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(Path(folder) / MANIFEST, asdict(manifest))
 
 
-def _manifest(raw: dict[str, Any]) -> Manifest:
-    manifest: Manifest = _parsed(Manifest, raw, "manifest")
+def _check(manifest: Manifest) -> None:
     if not 0.0 <= manifest.thresholds.confidence <= 1.0:
         raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
     if not all(0.0 <= limit < math.inf for limit in manifest.golden.tolerance.values()):
@@ -165,14 +150,12 @@ def _manifest(raw: dict[str, Any]) -> Manifest:
         _check_model(model, len(manifest.labels))
         _check_file(model.file, model.sha256)
     _check_file(manifest.golden.file, manifest.golden.sha256)
-    return manifest
 
 
 def _check_file(name: str, sha256: str) -> None:
     if not _PLAIN_NAME.fullmatch(name):
         raise ValueError(f"file {name!r} is not a plain name inside the bundle")
-    if not _SHA256.fullmatch(sha256):
-        raise ValueError(f"sha256 of {name} is {sha256!r}, not 64 hexadecimal digits")
+    check_sha256(sha256, name)
 
 
 def _check_model(model: ModelSpec, labels: int) -> None:
@@ -185,30 +168,3 @@ def _check_model(model: ModelSpec, labels: int) -> None:
         raise ValueError(f"output of {model.file} is {model.output.dtype}, not float32")
     if model.role == "classifier" and model.output.shape != (-1, labels):
         raise ValueError(f"output of {model.file} is {model.output.shape}, not a probability for each of {labels} labels")
-
-
-def _parsed(kind: Any, raw: Any, where: str) -> Any:
-    """Build a dataclass from JSON by the types that it declares; `where` names the place in a fault.
-
-    Raises:
-        ValueError: a field is missing, unknown or of another type.
-    """
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        held = _of_type(dict, raw, where)
-        if set(held) != set(hints):
-            raise ValueError(f"{where} lacks {sorted(set(hints) - set(held))} and has unknown {sorted(set(held) - set(hints))}")
-        return kind(**{name: _parsed(hint, held[name], f"{where}.{name}") for name, hint in hints.items()})  # type: ignore[operator]
-    if get_origin(kind) is tuple:
-        return tuple(_parsed(get_args(kind)[0], item, f"{where}[{place}]") for place, item in enumerate(_of_type(list, raw, where)))
-    if get_origin(kind) is dict:
-        return {key: _parsed(get_args(kind)[1], value, f"{where}.{key}") for key, value in _of_type(dict, raw, where).items()}
-    if kind is Any:
-        return raw
-    return float(raw) if kind is float and type(raw) is int else _of_type(kind, raw, where)
-
-
-def _of_type(kind: type[T], raw: Any, where: str) -> T:
-    if type(raw) is not kind:  # isinstance would take true for 1
-        raise ValueError(f"{where} is {type(raw).__name__}, not {kind.__name__}")
-    return raw

@@ -2,6 +2,7 @@
 
 python -m export bundle RUN --data ROOT --out BUNDLE
 python -m export verify BUNDLE --data ROOT
+python -m export engine BUNDLE --precision int8      (on the board)
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def _verify(arguments: argparse.Namespace) -> None:
     print(f"{as_table(agreements)}\n{arguments.bundle} holds: files, golden self-test and accuracy are what they were")
 
 
+def _engine(arguments: argparse.Namespace) -> None:
+    from export.build_ladder import Options, build_engines
+
+    options = Options(arguments.typing, arguments.max_batch, arguments.workspace, arguments.force)
+    build_engines(arguments.bundle, arguments.role, arguments.precision, options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="python -m export", description="A training run in, a verified bundle out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -41,6 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
     verify.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on")
     verify.set_defaults(command=_verify)
+    engine = commands.add_parser("engine", help="build TensorRT engines", description="On the board: build a bundle's engines within the memory there is.")
+    engine.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder; engines/ in it is written")
+    engine.add_argument("--precision", choices=("int8", "fp16"), help="build this alone (without one: every model for TensorRT)")
+    engine.add_argument("--role", choices=("classifier", "spotter"), help="build this alone (without one: both)")
+    engine.add_argument("--typing", choices=("strong", "weak"), default="strong", help="weak: TensorRT 10 may choose precisions of its own")
+    engine.add_argument("--max-batch", type=cli.count, default=16, metavar="N", help="most crops at once")
+    engine.add_argument("--workspace", type=cli.count, metavar="MIB", help="a layer's scratch memory (without one: by what is free)")
+    engine.add_argument("--force", action="store_true", help="build against the advice of the first look at the machine")
+    engine.set_defaults(command=_engine)
     return parser
 
 

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorrt_stand_in
+from gpu_stand_ins import BOARDS, Stub, install_engine
 
-from edge.engine import ENGINES, Engine, open_engine
+from edge import engine_ort
+from edge.engine import Engine, open_engine
 from edge.engine_fake import FakeEngine
+from edge.engine_trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError
 from edge.files import sha256_of
 from edge.manifest import MANIFEST, ModelSpec, read_bundle
 
 CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "int8-cpu")]
+STAND_INS = [("tensorrt", memory) for memory in BOARDS]
+GPU_BUNDLE = "SIGNWING_GPU_BUNDLE"
+"""Names a bundle with an engine that was built here: `scripts/gpu_check` sets it."""
 NEAR = 1e-5
 
 
-@pytest.fixture(params=["fake", *CONTRACTS], ids=lambda param: param if isinstance(param, str) else "-".join(param))
-def engine(request: pytest.FixtureRequest, tiny_spec: ModelSpec) -> Iterator[Engine]:
+@pytest.fixture(params=["fake", "real_gpu", *STAND_INS, *CONTRACTS], ids=lambda param: param if isinstance(param, str) else "-".join(param))
+def engine(request: pytest.FixtureRequest, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    with opened(request, tiny_spec, monkeypatch) as engine:
+        yield engine
+
+
+def opened(request: pytest.FixtureRequest, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Engine:
     if request.param == "fake":
-        with FakeEngine(tiny_spec, "fp16") as fake:
-            yield fake
-        return
+        return FakeEngine(tiny_spec, "fp16")
+    if request.param == "real_gpu":
+        if GPU_BUNDLE not in os.environ:
+            pytest.skip("needs an NVIDIA GPU with TensorRT and an engine built on it: scripts/gpu_check")
+        return open_engine(read_bundle(Path(os.environ[GPU_BUNDLE])), "classifier", engine="tensorrt")
     pytest.importorskip("onnxruntime")
     fixture, precision = request.param
-    with open_engine(read_bundle(request.getfixturevalue(fixture)), "classifier", engine="onnxruntime", precision=precision) as opened:
-        assert opened.precision == precision
-        yield opened
+    if fixture == "tensorrt":
+        folder = request.getfixturevalue("tiny_bundle")
+        found = Found(tensorrt_stand_in, Stub(12, precision, monkeypatch).cuda(), install_engine(folder))
+        return TrtEngine(found, read_bundle(folder).model("classifier", "fp16"))
+    engine = open_engine(read_bundle(request.getfixturevalue(fixture)), "classifier", engine="onnxruntime", precision=precision)
+    assert engine.precision == precision
+    return engine
 
 
 @pytest.fixture
@@ -117,12 +137,6 @@ def test_the_fake_engine_needs_no_model_file(tiny_bundle: Path) -> None:
         assert engine.name == "fake"
 
 
-def test_what_this_version_does_not_run_is_never_run_by_another_engine(tiny_bundle: Path) -> None:
-    assert "tensorrt" in ENGINES
-    with pytest.raises(EngineError, match="--engine onnxruntime"):
-        open_engine(read_bundle(tiny_bundle), "classifier", engine="tensorrt")
-
-
 @pytest.mark.parametrize("option", [{"engine": "tflite"}, {"precision": "int4"}, {"provider": "rocm"}])
 def test_an_unknown_option_names_those_that_are_known(tiny_bundle: Path, option: dict[str, str]) -> None:
     (name, value) = next(iter(option.items()))
@@ -137,6 +151,45 @@ def test_an_absent_provider_is_refused_not_replaced(tiny_bundle: Path, provider:
         pytest.skip(f"this onnxruntime has the provider {provider}")
     with pytest.raises(EngineError, match=f"provider {provider}.*edge-gpu"):
         open_engine(read_bundle(tiny_bundle), "classifier", provider=provider)
+
+
+class Dropping:
+    """ONNX Runtime where the libraries of its CUDA provider do not load: it says that it has the provider, and goes on without."""
+
+    def __init__(self, ort: Any) -> None:
+        self._ort, self.SessionOptions = ort, ort.SessionOptions
+
+    def get_available_providers(self) -> list[str]:
+        return list(engine_ort.PROVIDER_NAMES.values())
+
+    def InferenceSession(self, model: str, options: Any, providers: Any) -> Any:  # noqa: N802 - the library's name
+        self.asked = providers
+        return self._ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_dropped_without_a_word_is_refused(tiny_bundle: Path, tmp_path: Path, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropping = Dropping(pytest.importorskip("onnxruntime"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", dropping)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(EngineError, match=f"wanted provider {provider}, onnxruntime could not load its libraries and took CPUExecutionProvider"):
+        open_engine(read_bundle(tiny_bundle), "classifier", provider=provider)
+    ((name, settings),) = dropping.asked
+    assert name == engine_ort.PROVIDER_NAMES[provider]
+    if provider == "tensorrt":
+        assert settings["trt_profile_max_shapes"] == "images:16x24x24x3"
+        assert (settings["trt_fp16_enable"], settings["trt_int8_enable"]) == (True, False)
+        assert Path(settings["trt_engine_cache_path"]).is_dir()
+
+
+def test_a_provider_that_leaves_a_part_to_the_cpu_is_refused(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    idle = "AzureExecutionProvider"  # takes no node of any local model
+    if idle not in ort.get_available_providers():
+        pytest.skip(f"this onnxruntime has no {idle}")
+    monkeypatch.setitem(engine_ort.PROVIDER_NAMES, "cuda", idle)
+    with pytest.raises(EngineError, match=r"for provider cuda in .* fallback to CPU EP has been explicitly disabled.*--provider cpu"):
+        open_engine(read_bundle(tiny_bundle), "classifier", provider="cuda")
 
 
 @pytest.mark.parametrize(("role", "precision", "found"), [("classifier", "int8", "fp16, int8-cpu"), ("spotter", "fp16", "none")])

@@ -134,7 +134,7 @@ def test_a_source_that_gives_no_frame_is_refused(bundle: Path, tmp_path: Path, s
 
 
 def test_what_this_version_does_not_bring_is_refused(bundle: Path, refuses: Callable[..., str]) -> None:
-    assert "onnxruntime" in refuses("run", SMALL_DEMO, "--bundle", bundle, "--engine", "tensorrt")
+    assert "TensorRT" in refuses("run", SMALL_DEMO, "--bundle", bundle, "--engine", "tensorrt")
     assert "colour" in refuses("run", SMALL_DEMO, "--bundle", bundle, "--spotter", "learned")
     assert "provider" in refuses("run", SMALL_DEMO, "--bundle", bundle, "--provider", "cuda")
 

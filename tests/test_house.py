@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train", "export", "edge", "benchmarks")
 NEVER_ON_THE_BOARD = {"tensorflow", "keras", "onnx", "torch", "matplotlib", "tqdm", "train", "export", "benchmarks"}
+BUILD_MODULES = sorted(f"export.{path.stem}" for path in (ROOT / "export").glob("build_*.py"))
 EDGE_MODULES = sorted(f"edge.{path.stem}" for path in (ROOT / "edge").glob("*.py") if path.stem not in ("__init__", "__main__"))
 
 
@@ -46,6 +47,8 @@ def copy_of_the_house(tmp_path: Path) -> Path:
         ("export/verify.py", "import train.model", "Train and export"),
         ("benchmarks/accuracy.py", "import train.config", "Benchmarks measure"),
         ("edge/pipeline.py", "import onnxruntime", "ONNX Runtime stays"),
+        ("export/build_child.py", "import keras", "What builds an engine"),
+        ("export/build_engine.py", "import tensorrt", "TensorRT stays"),
     ],
 )
 def test_a_contract_breaks_where_it_is_violated(copy_of_the_house: Path, file: str, line: str, contract: str) -> None:
@@ -72,6 +75,19 @@ def test_each_edge_module_imports_alone_and_light(module: str) -> None:
     code = f"import sys, {module}; print(sorted({NEVER_ON_THE_BOARD!r} & set(sys.modules)))"
     done = run(sys.executable, "-W", "error", "-c", code)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", BUILD_MODULES)
+def test_what_builds_on_the_board_needs_numpy_and_edge_alone(module: str) -> None:
+    code = (
+        f"import sys; before = set(sys.modules); import {module}; "
+        "roots = {name.partition('.')[0] for name in set(sys.modules) - before if getattr(sys.modules[name], '__file__', None)}; "
+        "print(sorted(roots - sys.stdlib_module_names), sorted(name for name in sys.modules if name.startswith('export.') and 'build_' not in name))"
+    )
+    done = run(sys.executable, "-W", "error", "-c", code)
+    found, stages = done.stdout.strip().rsplit(" ", 1)
+    assert set(ast.literal_eval(found)) <= {"edge", "export", "numpy"}, done.stdout + done.stderr
+    assert stages == "[]"
 
 
 def test_libraries_of_devices_stay_in_their_files() -> None:

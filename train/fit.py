@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.errors import InputError
-from edge.files import check_place, write_json
+from edge.files import cache_folder, check_place, write_json
 from edge.gtsrb import CLASSES, Photo, Split, read_split, score
 from edge.lineage import lineage
 from train import model as vgg
@@ -198,7 +198,7 @@ def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
     first = drawn_recipe(recipe)
     told = dataclasses.asdict(first) | ({"passes": chosen.passes} if chosen.passes > 1 else {})  # batch norm sees smaller batches
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
-    out = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "signwing" / f"drawn-{digest}"
+    out = cache_folder() / f"drawn-{digest}"
     progress, steps = runs.read_progress(out), max(1, recipe.drawn_steps // first.epochs)
     if progress.epochs < first.epochs:
         print(f"training on drawn photos first, in {first.epochs} epochs of {steps} steps; kept in {out}")
