@@ -1,7 +1,7 @@
 """Turn a training run into a bundle on the desk, and prove bundles.
 
 python -m export bundle RUN --data ROOT --out BUNDLE
-python -m export verify BUNDLE --data ROOT
+python -m export verify BUNDLE --data ROOT [--tensorrt-rtx]
 python -m export engine BUNDLE --precision int8      (on the board)
 """
 
@@ -25,8 +25,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     from edge.manifest import read_bundle
     from export.verify import as_table, verify_bundle
 
-    agreements = verify_bundle(read_bundle(arguments.bundle), arguments.data)
-    print(f"{as_table(agreements)}\n{arguments.bundle} holds: files, golden self-test and accuracy are what they were")
+    agreements = verify_bundle(read_bundle(arguments.bundle), arguments.data, tensorrt_rtx=arguments.tensorrt_rtx)
+    print(f"{as_table(agreements)}\n{arguments.bundle} holds: files, graphs, golden self-test and accuracy are what they were")
 
 
 def _engine(arguments: argparse.Namespace) -> None:
@@ -45,9 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--out", type=Path, required=True, help="bundle folder to write; a bundle there is replaced")
     bundle.add_argument("--name", help="name of the bundle (without one: vgg16- and its input's side)")
     bundle.set_defaults(command=_bundle)
-    verify = commands.add_parser("verify", help="prove a bundle", description="Check files, golden self-test and the accuracy of each precision.")
+    verify = commands.add_parser("verify", help="prove a bundle", description="Check files, graphs, golden self-test and the accuracy of each precision.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
     verify.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on")
+    verify.add_argument("--tensorrt-rtx", action="store_true", help="have NVIDIA's parser and builder judge the graphs too (no GPU needed)")
     verify.set_defaults(command=_verify)
     engine = commands.add_parser("engine", help="build TensorRT engines", description="On the board: build a bundle's engines within the memory there is.")
     engine.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder; engines/ in it is written")

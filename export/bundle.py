@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxslim
 from numpy.typing import NDArray
 
 from edge.files import sha256_of, write_text, written_beside
 from edge.gtsdb import find_frames
-from edge.gtsrb import CLASSES, LABELS, Photo, has_test, held_out, read_test, read_train, score
+from edge.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from edge.lineage import lineage
 from edge.machine import describe
-from edge.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, read_bundle, write_manifest
+from edge.manifest import SCHEMA, Bundle, Golden, Manifest, Thresholds, read_bundle, write_manifest
 from edge.onnx_fp32 import widen
 from export import robustness
+from export.artefacts import FILES, spec_of
+from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.card import CARD, PICTURE, write_card
 from export.crops import class_ids_of
 from export.folder import replacing
-from export.golden import FILE, write_golden
+from export.golden import FILE as GOLDEN
+from export.golden import write_golden
+from export.quantize import Judge, Make, Quantized, quantize
 from export.source import Source, read_source
 from export.threshold import choose_rejection
-from export.to_int8 import PER_CLASS, calibration_photos, to_int8_cpu
-from export.verify import BUDGETS, KERAS, REFERENCE, Budget, as_record, as_table, check, compare, run_on_photos
+from export.to_int8 import layers_of, to_int8
+from export.to_int8_cpu import WEIGHT_BITS, to_int8_cpu
+from export.verify import BUDGETS, KERAS, REFERENCE, Budget, as_record, as_table, check, check_graphs, compare_all, run_on_photos
+from export.worst import draw_worst, sheet_path
 
-FILES = {"fp16": "classifier.fp16.onnx", "int8-cpu": "classifier.int8-cpu.onnx"}
-TARGETS = {"fp16": "tensorrt", "int8-cpu": "onnxruntime"}
+QUANTIZED = ("int8", "int8-cpu")
+RANKED_ON = 128
+"""Photos that rank layers: each is run once for every layer."""
 
 
 def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, budgets: Mapping[str, Budget] = BUDGETS) -> Bundle:
-    """Make a bundle of a run or of another bundle and verify it.
+    """Make a bundle of a run or of another bundle and verify it; the photos on which int8 strays furthest are drawn beside it, whether it passes or not.
 
     Args:
         source: a run folder, or a bundle.
@@ -51,41 +61,83 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         print(f"reading {source}")
         made = read_source(source)
         photos, valid = held_out(data, made.train)
-        _write_bytes(folder / FILES["fp16"], made.fp16)
         chosen = calibration_photos(photos, made.train["recipe"]["seed"])
-        _write_bytes(folder / FILES["int8-cpu"], to_int8_cpu(widen(made.fp16), chosen, made.size))
-        draft = Bundle(folder, _draft(folder, made, name))
-        found = run_on_photos(draft, [REFERENCE, *FILES], valid, {KERAS: made.keras} if made.keras else None)
-        class_ids = class_ids_of(valid)
-        agreements = {key: compare(values, found[REFERENCE], class_ids) for key, values in found.items() if key != REFERENCE}
-        print(as_table(agreements))
-        check(agreements, budgets)
+        draft = _Draft(folder, made, name)
+        draft.write("fp16", made.fp16)
+        found = run_on_photos(draft.bundle("fp16"), [REFERENCE, "fp16"], valid, {KERAS: made.keras} if made.keras else None)
+        quantized = _quantize(draft, chosen, valid, found[REFERENCE], budgets)
+        strayed = {precision: result.probabilities for precision, result in quantized.items()}
+        draw_worst(strayed, found[REFERENCE], valid, sheet_path(out))
+        print(f"the photos on which int8 strays furthest: {sheet_path(out)}")
+        whole = draft.bundle(*FILES)
+        check_graphs(whole)
         figures = {
-            "calibration": {"photos": len(chosen), "per_class": PER_CLASS, "method": "minmax, mean of batches", "weight_bits": 7},
-            "verification": as_record(agreements),
-            **_measured(draft, data, valid, found["int8-cpu"]),
+            "calibration": {"photos": len(chosen), "per_class": PER_CLASS, "percentile": PERCENTILE, "int8_cpu_weight_bits": WEIGHT_BITS},
+            "quantization": {precision: result.as_record() for precision, result in quantized.items()},
+            **_verified(found | strayed, class_ids_of(valid), budgets),
+            **_measured(whole, data, valid, strayed["int8-cpu"]),
         }
         robustness.draw(figures["robustness"], folder / PICTURE)
-        done = _finish(draft, figures)
-        write_text(folder / CARD, write_card(done, score(found["int8-cpu"].argmax(axis=1), class_ids)))
+        done = _finish(whole, figures)
+        write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid))))
         write_manifest(folder, done.manifest)
     print(f"bundle in {out}: {', '.join(FILES.values())}")
     return read_bundle(out)
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    with written_beside(path) as beside:
-        beside.write_bytes(content)
+@dataclass(frozen=True)
+class _Draft:
+    """A bundle in the making: its folder, what it is made of, and its name or None."""
+
+    folder: Path
+    made: Source
+    name: str | None
+
+    def write(self, precision: str, content: bytes) -> None:
+        with written_beside(self.folder / FILES[precision]) as beside:
+            beside.write_bytes(content)
+
+    def bundle(self, *precisions: str) -> Bundle:
+        """Describe artefacts that are there; threshold, self-test and export's own record are still open."""
+        models = tuple(spec_of(precision, self.made.size, sha256_of(self.folder / FILES[precision])) for precision in precisions)
+        name, lineage = self.name or f"vgg16-{self.made.size}", {"train": self.made.train}
+        return Bundle(self.folder, Manifest(SCHEMA, name, LABELS, models, Thresholds(0.0), Golden(GOLDEN, "", {}), lineage))
+
+    def run(self, precision: str, photos: Sequence[Photo], content: bytes) -> NDArray[np.float32]:
+        """Put an artefact in its place and run it over photos."""
+        self.write(precision, content)
+        return run_on_photos(self.bundle(precision), [precision], photos)[precision]
 
 
-def _draft(folder: Path, made: Source, name: str | None) -> Manifest:
-    """Describe the artefacts in `folder`; threshold, self-test and export's own record are still open."""
-    images = TensorSpec("images", (-1, made.size, made.size, 3), "uint8")
-    probabilities = TensorSpec("probabilities", (-1, CLASSES), "float32")
-    models = tuple(
-        ModelSpec("classifier", file, sha256_of(folder / file), precision, TARGETS[precision], images, probabilities) for precision, file in FILES.items()
-    )
-    return Manifest(SCHEMA, name or f"vgg16-{made.size}", LABELS, models, Thresholds(0.0), Golden(FILE, "", {}), {"train": made.train})
+def _quantize(
+    draft: _Draft, chosen: Sequence[Photo], valid: Sequence[Photo], reference: NDArray[np.float32], budgets: Mapping[str, Budget]
+) -> dict[str, Quantized]:
+    """Write both int8 artefacts, calibrated on `chosen` and picked on `valid`, on which fp32 gives `reference`."""
+    fp32 = onnxslim.slim(onnx.load_from_string(widen(draft.made.fp16)))
+    histograms = observe(fp32, chosen, draft.made.size)
+    few = chosen[:RANKED_ON]
+    judged_on = ((valid, reference), (few, run_on_photos(draft.bundle("fp16"), [REFERENCE], few)[REFERENCE]))
+    makers: dict[str, Make] = {"int8": partial(to_int8, draft.made.fp16), "int8-cpu": partial(to_int8_cpu, fp32)}
+    done = {}
+    for precision, make in makers.items():
+        by_valid, by_few = (Judge(partial(draft.run, precision, photos), wanted, class_ids_of(photos)) for photos, wanted in judged_on)
+        done[precision] = quantize(make, histograms, layers_of(fp32), by_valid, by_few, budgets[precision])
+        draft.write(precision, done[precision].content)
+    return done
+
+
+def _verified(found: Mapping[str, NDArray[np.float32]], class_ids: NDArray[np.int64], budgets: Mapping[str, Budget]) -> dict[str, Any]:
+    """Compare every artefact with fp32, and with Keras where the source is a run; print it and hold it against the budgets."""
+    agreements = compare_all(found, REFERENCE, class_ids)
+    print(as_table(agreements))
+    check(agreements, budgets)
+    records = {"verification": as_record(agreements)}
+    if KERAS in found:
+        against = compare_all({name: values for name, values in found.items() if name != REFERENCE}, KERAS, class_ids)
+        print(as_table(against, KERAS))
+        check(against, budgets, KERAS)
+        records["verification_against_keras"] = as_record(against)
+    return records
 
 
 def _measured(draft: Bundle, data: Path, valid: Sequence[Photo], found: NDArray[np.float32]) -> dict[str, Any]:

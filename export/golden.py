@@ -18,7 +18,7 @@ from edge.signs import FLIGHT_CLASSES, draw_sign
 FILE = "golden.npz"
 SEED = 7
 MARGIN = 0.1
-FLOORS = {"fp32": 1e-4, "fp16": 2e-2, "int8-cpu": 5e-2}
+FLOORS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2, "int8-cpu": 5e-2}
 """Least tolerance by precision: a GPU rounds to float16 after each layer, and another processor may add int8 products otherwise than the one that measured."""
 HEAD_ROOM = 4.0
 MOST = 0.5

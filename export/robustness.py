@@ -23,8 +23,8 @@ from edge.files import written_beside
 from edge.gtsrb import Photo, read_photo
 from edge.images import decode_image, fit_crop
 from edge.manifest import Bundle
+from export.artefacts import ROLE
 from export.crops import BATCH
-from export.verify import ROLE
 
 PRECISION = "int8-cpu"
 SEED = 48

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from edge.errors import InputError, one_line
 from edge.gtsrb import CLASSES
 from edge.manifest import MANIFEST, read_bundle
+from export.artefacts import ROLE, spec_of
+from export.lint import check_graph
 from export.verify import Infer
 
 MODEL = "model.keras"
 RUN = "run.json"
 KEPT_KEYS = ("recipe", "weights", "photos", "metrics", "lineage")
+FORMER = "former"
 RECIPE_KEYS = ("valid_share", "seed", "label_smoothing")
 
 
@@ -28,7 +31,8 @@ class Source:
     Attributes:
         fp16: bytes of its ONNX model in float16.
         size: side of its square input, pixels.
-        train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`.
+        train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`; where it started from another run's model, `former` with that
+            one's `recipe`, `weights` and `photos`.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
     """
 
@@ -43,7 +47,7 @@ def read_source(path: Path) -> Source:
 
     Raises:
         InputError: neither, an unfinished run, a training's record with a fault, or a model with another input or output.
-        BundleError: a damaged bundle.
+        BundleError: a damaged bundle, or one whose fp16 model is not of export's making.
         VerificationError: weights that are not exact in float16.
     """
     path = Path(path)
@@ -58,9 +62,12 @@ def read_source(path: Path) -> Source:
 
 def _from_bundle(path: Path) -> Source:
     bundle = read_bundle(path)
-    spec = bundle.model("classifier", "fp16")
+    spec = bundle.model(ROLE, "fp16")
     train = _training(bundle.manifest.lineage.get("train"), path / MANIFEST)
-    return Source(bundle.verified_path(spec.file, spec.sha256).read_bytes(), spec.input.shape[1], train, keras=None)
+    file, size = bundle.verified_path(spec.file, spec.sha256), spec.input.shape[1]
+    content = file.read_bytes()
+    check_graph(content, spec_of("fp16", size), str(file))  # before anything runs it: a bundle may be anybody's
+    return Source(content, size, train, keras=None)
 
 
 def _from_run(path: Path) -> Source:
@@ -94,10 +101,17 @@ def _training(record: Any, where: Path) -> dict[str, Any]:
         if lacking:
             raise KeyError(*lacking)
         kept["weights"] = Path(record["weights"]).name
+        if FORMER in record:
+            kept[FORMER] = _former(record[FORMER])
         kept["metrics"] = {split: _kept_figures(figures) for split, figures in record["metrics"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"wanted the record of a training in {where}, found a fault ({error!r}): train again, or give another source") from error
     return kept
+
+
+def _former(record: dict[str, Any]) -> dict[str, Any]:
+    kept = {**record, "weights": Path(record["weights"]).name}
+    return {**kept, FORMER: _former(record[FORMER])} if FORMER in record else kept
 
 
 def _kept_figures(figures: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from edge.engine import open_engine
 from edge.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.images import fit_crop
 from edge.manifest import Bundle
-from export.verify import ROLE
+from export.artefacts import ROLE
 
 MOST_ACCEPTED = 0.01
 """Share of the sign-free crops that may pass: half of the 2 % that is promised."""

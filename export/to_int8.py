@@ -1,78 +1,97 @@
-"""Float32 ONNX to int8 by ONNX Runtime's static quantization, calibrated on training photos."""
+"""The fp16 artefact to the int8 one for TensorRT: weights by output channel and activations by tensor in int8, both symmetric, float16 in between.
+
+TensorRT gives what leaves a DequantizeLinear the type of its scale. So scales are float16, which ONNX knows from opset 19 on; biases stay float16, as TensorRT
+takes no int32; and QuantizeLinear stands before Conv and MatMul alone, since TensorRT moves it through Relu and MaxPool by itself.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
-import onnxslim
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edge.gtsrb import Photo
-from export.crops import read_batches
+from export.calibrate import Range
 
-PER_CLASS = 10
-# The softmax stays in float32, and so does the layer before it: it costs nothing and decides between signs that are alike.
-QUANTIZED = ("Conv", "MatMul", "MaxPool", "Relu", "Reshape")
-
-
-def calibration_photos(photos: Sequence[Photo], seed: int) -> list[Photo]:
-    """Draw up to `PER_CLASS` photos of each class, in mixed order; the result does not depend on the order of `photos`."""
-    rng = np.random.default_rng(seed)
-    by_class: dict[int, list[Photo]] = defaultdict(list)
-    for photo in sorted(photos, key=lambda photo: photo.path.as_posix()):
-        by_class[photo.class_id].append(photo)
-    drawn = [members[i] for _, members in sorted(by_class.items()) for i in rng.permutation(len(members))[:PER_CLASS]]
-    return [drawn[i] for i in rng.permutation(len(drawn))]
+OPSET, IR = 19, 9
+LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
+MOST = 127
+LEAST_SCALE = float(np.finfo(np.float16).tiny)
+"""Below it float16 loses digits, and a scale soon is zero, which TensorRT refuses."""
 
 
-def to_int8_cpu(fp32: bytes, photos: Sequence[Photo], size: int) -> bytes:
-    """Quantize for ONNX Runtime's CPU provider: uint8 asymmetric activations, int8 weights by output channel, int32 biases.
+def layers_of(model: onnx.ModelProto) -> list[str]:
+    """Return what to quantize, by the tensor that each gives: all with weights but the last, which costs nothing and decides between signs that are alike."""
+    return [node.output[0] for node in model.graph.node if node.op_type in LAYERS][:-1]
 
-    Weights keep to 7 bits (`reduce_range`): processors without VNNI add two products of uint8 and int8 in 16 bits and would saturate.
+
+def weight_axis(node: NodeProto) -> int:
+    """Return the axis of the output channels in a layer's weights, its second input."""
+    if node.op_type == "Gemm":
+        return 0 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 1
+    return 0 if node.op_type == "Conv" else 1
+
+
+def to_int8(fp16: bytes, ranges: Mapping[str, Range], kept: Collection[str] = ()) -> bytes:
+    """Quantize for TensorRT, strongly typed.
 
     Args:
-        fp32: a float32 ONNX model with input `images`.
-        photos: to calibrate on; read in batches, so memory does not grow with their number.
-        size: side of the model's input, pixels.
+        fp16: an ONNX model in float16.
+        ranges: what the input of each layer to quantize spans, by the tensor's name.
+        kept: layers that stay in float16, some of `layers_of`.
     """
-    model = onnxslim.slim(onnx.load_from_string(fp32))
-    last = [node.name for node in model.graph.node if node.op_type == "MatMul"][-1:]
-    with TemporaryDirectory(prefix="signwing-int8-") as scratch:
-        # By path: given a model object, the quantizer moves its weights out to a file that it then deletes.
-        plain, quantized = Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
-        add_pre_process_metadata(model)  # or the quantizer warns: onnxslim has done what it would want done
-        onnx.save(model, plain)
-        quantize_static(
-            plain,
-            quantized,
-            _Reader(photos, size),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=last,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            # The mean of the batches' extremes: one odd photo does not coarsen the steps for all.
-            extra_options={"CalibMovingAverage": True},
-        )
-        onnx.checker.check_model(onnx.load(quantized), full_check=True)
-        return quantized.read_bytes()
+    model = onnx.version_converter.convert_version(onnx.load_from_string(fp16), OPSET)
+    model.ir_version = IR
+    graph = model.graph
+    chosen = set(layers_of(model)) - set(kept)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes: list[NodeProto] = []
+    dequantized: dict[str, str] = {}
+    for node in graph.node:
+        if node.output[0] in chosen:
+            activation, weight = node.input[:2]
+            if activation not in dequantized:
+                dequantized[activation] = _quantize_activation(graph, nodes, activation, ranges[activation])
+            node.input[0] = dequantized[activation]
+            node.input[1] = _quantize_weight(graph, nodes, weights[weight], weight_axis(node))
+        nodes.append(node)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
 
 
-class _Reader(CalibrationDataReader):
-    def __init__(self, photos: Sequence[Photo], size: int) -> None:
-        self._batches = read_batches(photos, size, "calibrating int8-cpu")
+def _quantize_activation(graph: onnx.GraphProto, nodes: list[NodeProto], name: str, span: Range) -> str:
+    scale = _scale(np.array(max(-span[0], span[1])))
+    quantized = f"{name}/quantized"
+    others = _parameters(graph, name, scale)
+    nodes.append(helper.make_node("QuantizeLinear", [name, *others], [quantized], name=f"{name}/QuantizeLinear"))
+    return _dequantize(nodes, quantized, name, others, axis=None)
 
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {"images": batch}
+
+def _quantize_weight(graph: onnx.GraphProto, nodes: list[NodeProto], tensor: TensorProto, axis: int) -> str:
+    """Put int8 values in the place of a float16 tensor: a DequantizeLinear alone is legal, and a quarter of the size of a pair around float32 weights."""
+    values = numpy_helper.to_array(tensor).astype(np.float32)
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    scale = _scale(np.abs(values).max(axis=others))
+    steps = np.rint(values / np.expand_dims(scale.astype(np.float32), others))
+    tensor.CopyFrom(numpy_helper.from_array(np.clip(steps, -MOST, MOST).astype(np.int8), tensor.name))
+    return _dequantize(nodes, tensor.name, tensor.name, _parameters(graph, tensor.name, scale), axis=axis)
+
+
+def _scale(reach: NDArray[np.floating]) -> NDArray[np.float16]:
+    return np.maximum(reach / MOST, LEAST_SCALE).astype(np.float16)
+
+
+def _parameters(graph: onnx.GraphProto, name: str, scale: NDArray[np.float16]) -> list[str]:
+    graph.initializer.append(numpy_helper.from_array(scale, f"{name}/scale"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}/zero_point"))
+    return [f"{name}/scale", f"{name}/zero_point"]
+
+
+def _dequantize(nodes: list[NodeProto], quantized: str, name: str, others: list[str], axis: int | None) -> str:
+    result = f"{name}/dequantized"
+    nodes.append(helper.make_node("DequantizeLinear", [quantized, *others], [result], name=f"{name}/DequantizeLinear", axis=axis))
+    return result

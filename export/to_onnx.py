@@ -17,9 +17,8 @@ import tf2onnx
 from onnx import numpy_helper
 
 from edge.errors import InputError
+from export.artefacts import INPUT, OUTPUT
 
-INPUT = "images"
-OUTPUT = "probabilities"
 BATCH = "batch"
 # 18 is the last that tf2onnx knows, but it turns GlobalAveragePool into Transpose and ReduceMean.
 OPSET = 17

@@ -7,7 +7,6 @@ cancels the casts), so on a PC the fp16 figures prove the file, not a GPU's roun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,35 +17,47 @@ from edge import check as edge_check
 from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.gtsrb import Photo, held_out
-from edge.manifest import Bundle
+from edge.manifest import Bundle, ModelSpec
+from export.artefacts import ROLE
 from export.crops import class_ids_of, read_batches
+from export.lint import check_graph
+from export.rtx import build_with_rtx
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-ROLE = "classifier"
 REFERENCE = "fp32"
 KERAS = "keras"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an artefact may differ from fp32: `drop` of top-1 accuracy and `max_error` of any probability, fractions of 1."""
+    """What an artefact may differ from its reference: `drop` of top-1 accuracy and `max_error` of any probability, fractions of 1."""
 
     drop: float
     max_error: float = 1.0
 
+    def holds(self, found: Agreement) -> bool:
+        """Tell whether figures are within; a NaN never is."""
+        return found.drop <= self.drop and found.max_error <= self.max_error
 
-BUDGETS: dict[str, Budget] = {KERAS: Budget(drop=0.001, max_error=1e-4), "fp16": Budget(drop=0.001), "int8-cpu": Budget(drop=0.002)}
+
+BUDGETS: dict[str, Budget] = {
+    REFERENCE: Budget(drop=0.0, max_error=0.0),
+    KERAS: Budget(drop=0.001, max_error=1e-4),
+    "fp16": Budget(drop=0.001),
+    "int8": Budget(drop=0.002),
+    "int8-cpu": Budget(drop=0.002),
+}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """An artefact beside fp32 on the same `n` photos.
+    """An artefact beside a reference, fp32 or Keras, on the same `n` photos.
 
     Attributes:
         n: photos.
         top1: the artefact's accuracy, a fraction.
-        drop: fp32's accuracy less the artefact's.
+        drop: the reference's accuracy less the artefact's.
         agreement: share of the photos on which both name the same class.
         max_error: largest absolute difference of a probability.
         mean_error: mean absolute difference of the probabilities.
@@ -68,7 +79,12 @@ def compare(found: NDArray[np.float32], reference: NDArray[np.float32], class_id
     return Agreement(len(class_ids), top1, reference_top1 - top1, float((named == wanted).mean()), float(error.max()), float(error.mean()))
 
 
-def check(agreements: Mapping[str, Agreement], budgets: Mapping[str, Budget]) -> None:
+def compare_all(found: Mapping[str, NDArray[np.float32]], reference: str, class_ids: NDArray[np.int64]) -> dict[str, Agreement]:
+    """Compare everything in `found` with one of it, itself too."""
+    return {name: compare(values, found[reference], class_ids) for name, values in found.items()}
+
+
+def check(agreements: Mapping[str, Agreement], budgets: Mapping[str, Budget], reference: str = REFERENCE) -> None:
     """Hold each artefact's figures against its budget.
 
     Raises:
@@ -76,10 +92,9 @@ def check(agreements: Mapping[str, Agreement], budgets: Mapping[str, Budget]) ->
     """
     for precision, found in agreements.items():
         budget = budgets[precision]
-        # A NaN is beyond every budget.
-        if not (found.drop <= budget.drop and found.max_error <= budget.max_error):
+        if not budget.holds(found):
             raise VerificationError(
-                f"wanted {precision} within {budget.drop:.4f} of fp32's top1 and {budget.max_error:g} of its probabilities on {found.n} photos, "
+                f"wanted {precision} within {budget.drop:.4f} of {reference}'s top1 and {budget.max_error:g} of its probabilities on {found.n} photos, "
                 f"found a drop of {found.drop:.4f} and an error of {found.max_error:.2g}: train longer, or export again"
             )
 
@@ -89,43 +104,81 @@ def run_on_photos(
 ) -> dict[str, NDArray[np.float32]]:
     """Run a bundle's classifier in several precisions, and `others`, over photos: (n, classes) float32 each, by name.
 
+    One after the other, so that no more than one network is in memory.
+
     Raises:
         BundleError: a damaged or missing artefact.
         EngineError: ONNX Runtime refuses one.
     """
-    with ExitStack() as stack:
-        engines = {precision: stack.enter_context(open_engine(bundle, ROLE, engine="onnxruntime", precision=precision)) for precision in precisions}
-        runs: dict[str, Infer] = {**{precision: engine.infer for precision, engine in engines.items()}, **(others or {})}
-        size = bundle.model(ROLE, "fp16").input.shape[1]
-        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in runs}
-        for crops in read_batches(photos, size, f"running {', '.join(runs)}"):
-            for name, infer in runs.items():
-                found[name].append(infer(crops))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    size = next((model.input.shape[1] for model in bundle.manifest.models if model.role == ROLE), 0)
+    found = {}
+    for precision in precisions:
+        with open_engine(bundle, ROLE, engine="onnxruntime", precision=precision) as engine:
+            found[precision] = _run(engine.infer, photos, size, precision)
+    return found | {name: _run(infer, photos, size, name) for name, infer in (others or {}).items()}
 
 
-def verify_bundle(bundle: Bundle, data: Path) -> dict[str, Agreement]:
-    """Prove a finished bundle: every file's hash, the golden self-test, and each precision against fp32 on the validation photos.
+def _run(infer: Infer, photos: Sequence[Photo], size: int, name: str) -> NDArray[np.float32]:
+    return np.concatenate([infer(crops) for crops in read_batches(photos, size, f"running {name}")])
+
+
+def verify_bundle(bundle: Bundle, data: Path, *, tensorrt_rtx: bool = False) -> dict[str, Agreement]:
+    """Prove a finished bundle: every file's hash, TensorRT's rules, the golden self-test, and each precision against fp32 on the validation photos.
+
+    `tensorrt_rtx` asks NVIDIA's parser and builder too.
 
     Raises:
-        BundleError: a damaged file.
+        BundleError: a damaged file, or a graph that TensorRT would refuse.
         InputError: no record of the training, or a broken photo.
         DataError: no known data set at `data`, or another one than the bundle was trained on.
         VerificationError: an artefact is beyond its budget or its golden tolerance.
+        MissingDependency: `tensorrt_rtx` is not installed.
+        EngineError: NVIDIA's parser or builder refuses a graph.
     """
-    edge_check.check(bundle.folder)
+    check_graphs(bundle)
+    if tensorrt_rtx:
+        ask_nvidia(bundle)
+    edge_check.check(bundle.folder, edge_check.Choice("onnxruntime"))
     precisions = [model.precision for model in bundle.manifest.models if model.role == ROLE]
     _, photos = held_out(data, bundle.manifest.lineage.get("train", {}))
     found = run_on_photos(bundle, [REFERENCE, *precisions], photos)
-    agreements = {precision: compare(found[precision], found[REFERENCE], class_ids_of(photos)) for precision in precisions}
+    agreements = compare_all(found, REFERENCE, class_ids_of(photos))
     check(agreements, BUDGETS)
     return agreements
 
 
-def as_table(agreements: Mapping[str, Agreement]) -> str:
+def check_graphs(bundle: Bundle) -> None:
+    """Hold TensorRT's rules against each model that is made for it.
+
+    Raises:
+        BundleError: a damaged file, or a broken rule.
+    """
+    for model in _for_tensorrt(bundle):
+        path = bundle.verified_path(model.file, model.sha256)
+        check_graph(path.read_bytes(), model, str(path))
+
+
+def ask_nvidia(bundle: Bundle) -> None:
+    """Have NVIDIA's TensorRT-RTX build each model that is made for TensorRT, and print what came of it.
+
+    Raises:
+        BundleError: a damaged file.
+        MissingDependency: tensorrt-rtx is not installed.
+        EngineError: its parser or builder refuses a graph.
+    """
+    for model in _for_tensorrt(bundle):
+        built = build_with_rtx(bundle.verified_path(model.file, model.sha256), model)
+        print(f"{model.file}: tensorrt-rtx parses and builds it, strongly typed, {built / 1e6:.1f} MB")
+
+
+def _for_tensorrt(bundle: Bundle) -> list[ModelSpec]:
+    return [model for model in bundle.manifest.models if model.target == "tensorrt"]
+
+
+def as_table(agreements: Mapping[str, Agreement], reference: str = REFERENCE) -> str:
     """Lay figures out for people: a line for each artefact."""
-    head = f"{'against fp32':14}{'photos':>8}{'top1':>9}{'drop':>9}{'agreement':>11}{'max error':>11}"
-    rows = [f"{name:14}{a.n:8}{a.top1:9.4f}{a.drop:9.4f}{a.agreement:11.4f}{a.max_error:11.2g}" for name, a in agreements.items()]
+    head = f"{f'against {reference}':14}{'photos':>8}{'top1':>9}{'drop':>9}{'agreement':>11}{'max error':>11}{'mean error':>12}"
+    rows = [f"{name:14}{a.n:8}{a.top1:9.4f}{a.drop:9.4f}{a.agreement:11.4f}{a.max_error:11.2g}{a.mean_error:12.2g}" for name, a in agreements.items()]
     return "\n".join([head, *rows])
 
 

@@ -14,9 +14,9 @@ pytest.importorskip("onnxslim", reason="needs the export extra")
 from edge.errors import DataError, OutputError, VerificationError
 from edge.gtsrb import CLASSES, Photo
 from edge.manifest import Bundle, read_bundle, write_manifest
+from export.calibrate import PER_CLASS, calibration_photos
 from export.folder import replacing
 from export.golden import draw_crops
-from export.to_int8 import PER_CLASS, calibration_photos
 from export.verify import Agreement, Budget, check, compare, verify_bundle
 
 SURE, TORN, WRONG = [0.9, 0.1], [0.55, 0.45], [0.2, 0.8]
