@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from edge.classifier import MOST_IN_BATCH, Classifier, Naming, cut_crop
+from edge.engine import open_engine
 from edge.engine_fake import FakeEngine
 from edge.errors import EngineError
+from edge.gtsdb import read_frames, sign_free_crops, split_by_group
+from edge.gtsrb import read_photo, read_test
 from edge.images import fit_crop
+from edge.manifest import read_bundle
 
 
 class CountingEngine(FakeEngine):
@@ -134,3 +138,17 @@ def test_its_size_is_the_models_and_it_closes_its_engine(engine):
         assert classifier.size == engine.spec.input.shape[1]
         assert not engine.closed
     assert engine.closed
+
+
+def test_the_shipped_threshold_refuses_places_without_a_sign_and_few_signs(shipped_bundle: Path, data_root: Path) -> None:
+    bundle = read_bundle(shipped_bundle)
+    size, threshold = bundle.model("classifier", "int8-cpu").input.shape[1], bundle.manifest.thresholds.confidence
+    _, frames = split_by_group(read_frames(data_root / "gtsdb"))
+    rng = np.random.default_rng(11)
+    empty = np.stack([fit_crop(crop, size) for frame in frames[::3] for crop in sign_free_crops(frame, rng)])
+    signs = np.stack([fit_crop(read_photo(photo), size) for photo in read_test(data_root / "gtsrb")[::4]])
+    with open_engine(bundle, "classifier") as engine:
+        accepted, kept = ((np.concatenate([engine.infer(part) for part in np.array_split(x, 40)]).max(axis=1) >= threshold).mean() for x in (empty, signs))
+    assert len(empty) > 300
+    assert accepted <= 0.02
+    assert kept >= 0.985  # 1 % of 632 is six photos
