@@ -1,0 +1,189 @@
+"""What RTP payloads of H.264 (RFC 6184) and H.265 (RFC 7798) hold: unit types, parameter sets, and whole NAL units again."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import NamedTuple
+
+CODECS = ("h264", "h265")
+START_CODE = b"\x00\x00\x00\x01"
+
+# RFC 6184 table 1: aggregation STAP-A, fragmentation FU-A; the other modes are not in use by cameras.
+_STAP_A, _FU_A = 24, 28
+# RFC 7798 section 4.4.
+_AP, _FU = 48, 49
+_PARAMETERS = {"h264": (7, 8), "h265": (32, 33, 34)}
+_H264_INTRA = (5,)
+_H265_INTRA = range(16, 22)  # IRAP pictures that are in use: BLA, IDR, CRA
+_H264_USUAL = (1, 5, 7, 8, _STAP_A, _FU_A)
+_H265_USUAL = (0, 1, 19, 20, 21, 32, 33, 34, 35, 39, _AP, _FU)
+_H264_SEI = 6
+_LARGEST_UNIT = 4 << 20
+
+
+class Unit(NamedTuple):
+    """A NAL unit, or the piece of one, in a payload.
+
+    Attributes:
+        kind: the NAL unit type, 0 to 31 or 0 to 63.
+        begins: whether the unit starts here.
+        ends: whether it ends here.
+        data: a whole unit with its header; of a fragment the unit's header, where it begins, and the piece.
+    """
+
+    kind: int
+    begins: bool
+    ends: bool
+    data: bytes
+
+
+def units(payload: bytes, codec: str) -> list[Unit]:
+    """Return the units in a payload; none where it is damaged or of a mode that cameras do not use."""
+    return _units_h264(payload) if codec == "h264" else _units_h265(payload)
+
+
+def _units_h264(payload: bytes) -> list[Unit]:
+    if not payload or payload[0] & 0x80:
+        return []
+    kind = payload[0] & 0x1F
+    if kind == _STAP_A:
+        return [Unit(data[0] & 0x1F, True, True, data) for data in _pieces(payload, 1)]
+    if kind == _FU_A:
+        if len(payload) < 3:
+            return []
+        head = payload[1]
+        start = bytes([payload[0] & 0xE0 | head & 0x1F]) if head & 0x80 else b""
+        return [Unit(head & 0x1F, bool(head & 0x80), bool(head & 0x40), start + payload[2:])]
+    return [Unit(kind, True, True, payload)] if 0 < kind < _STAP_A else []
+
+
+def _units_h265(payload: bytes) -> list[Unit]:
+    if len(payload) < 3 or payload[0] & 0x80 or not payload[1] & 0x07:
+        return []
+    kind = payload[0] >> 1
+    if kind == _AP:
+        return [Unit(data[0] >> 1, True, True, data) for data in _pieces(payload, 2) if len(data) > 2]
+    if kind == _FU:
+        if len(payload) < 4:
+            return []
+        head = payload[2]
+        start = bytes([payload[0] & 0x81 | (head & 0x3F) << 1, payload[1]]) if head & 0x80 else b""
+        return [Unit(head & 0x3F, bool(head & 0x80), bool(head & 0x40), start + payload[3:])]
+    return [Unit(kind, True, True, payload)] if kind < _AP else []
+
+
+def _pieces(payload: bytes, at: int) -> Iterator[bytes]:
+    while at + 2 < len(payload):
+        size = int.from_bytes(payload[at : at + 2], "big")
+        if not 0 < size <= len(payload) - at - 2:
+            return
+        yield payload[at + 2 : at + 2 + size]
+        at += 2 + size
+
+
+def codec_of(payload: bytes) -> str | None:
+    """Tell the codec by a header that only one of the two can have in practice; None where it could be either, or neither.
+
+    An H.265 header has an even first byte (layer 0) and a small second one; the H.264 types that cameras send are odd there or unspecified in H.265.
+    """
+    if len(payload) < 3 or payload[0] & 0x80:
+        return None
+    kind = payload[0] & 0x1F
+    if not payload[0] & 1 and payload[0] >> 1 in _H265_USUAL and 0 < payload[1] < 8 and kind != _H264_SEI:
+        return "h265"
+    return "h264" if kind in _H264_USUAL else None
+
+
+def plausible(payload: bytes, codec: str | None) -> bool:
+    """Tell whether a payload can be video of `codec`, or of either where it is None."""
+    return any(units(payload, each) for each in ((codec,) if codec else CODECS))
+
+
+def is_intra(kind: int, codec: str) -> bool:
+    """Tell whether a unit of this type belongs to a picture that can be decoded alone."""
+    return kind in (_H264_INTRA if codec == "h264" else _H265_INTRA)
+
+
+def is_parameters(kind: int, codec: str) -> bool:
+    """Tell whether a unit of this type is a parameter set (SPS, PPS, and VPS of H.265)."""
+    return kind in _PARAMETERS[codec]
+
+
+def is_picture(kind: int, codec: str) -> bool:
+    """Tell whether a unit of this type holds a part of a picture."""
+    return 1 <= kind <= 5 if codec == "h264" else kind < 32
+
+
+class ParameterSets:
+    """Keeps the newest parameter sets of a stream, with which a decoder that joins later can start.
+
+    Attributes:
+        units: whole NAL units by type, in the order that a decoder wants them in.
+    """
+
+    def __init__(self, codec: str) -> None:
+        """Keep those of `codec`."""
+        self.units: dict[int, bytes] = {}
+        self._codec = codec
+
+    def note(self, found: list[Unit]) -> None:
+        """Look at a payload's units."""
+        for unit in found:
+            if unit.begins and unit.ends and is_parameters(unit.kind, self._codec) and self.units.get(unit.kind) != unit.data:
+                self.units = dict(sorted({**self.units, unit.kind: unit.data}.items()))
+
+    @property
+    def complete(self) -> bool:
+        """Whether a decoder could start with them."""
+        return len(self.units) == len(_PARAMETERS[self._codec])
+
+
+def format_parameters(sets: ParameterSets, codec: str) -> dict[str, str]:
+    """Return parameter sets as an SDP's fmtp line or GStreamer's caps have them; empty while they are not complete."""
+    if not sets.complete:
+        return {}
+    coded = [base64.b64encode(unit).decode("ascii") for unit in sets.units.values()]
+    if codec == "h264":
+        return {"sprop-parameter-sets": ",".join(coded)}
+    return dict(zip(("sprop-vps", "sprop-sps", "sprop-pps"), coded, strict=True))
+
+
+class Depacketizer:
+    """Makes whole NAL units of payloads that come in order; a unit with a piece missing is left out and counted.
+
+    Attributes:
+        damaged: units that were left out.
+    """
+
+    def __init__(self, codec: str) -> None:
+        """Read payloads of `codec`."""
+        self.damaged = 0
+        self._codec = codec
+        self._pieces: list[bytes] = []
+        self._size = self._kind = 0
+
+    def push(self, payload: bytes, *, gap: bool) -> list[tuple[int, bytes]]:
+        """Take a payload, and whether packets are missing before it; return (type, unit) of each unit that is whole now."""
+        if gap:
+            self._give_up()
+        whole = []
+        for unit in units(payload, self._codec):
+            if unit.begins:
+                self._give_up()
+            elif not self._pieces or unit.kind != self._kind:
+                self.damaged += not self._pieces and unit.ends
+                self._give_up()
+                continue
+            self._kind, self._size = unit.kind, self._size + len(unit.data)
+            self._pieces.append(unit.data)
+            if unit.ends:
+                whole.append((unit.kind, b"".join(self._pieces)))
+                self._pieces, self._size = [], 0
+            elif self._size > _LARGEST_UNIT:
+                self._give_up()
+        return whole
+
+    def _give_up(self) -> None:
+        self.damaged += bool(self._pieces)
+        self._pieces, self._size = [], 0

@@ -1,0 +1,66 @@
+"""RTP packets made by hand, and sockets that send and collect them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable
+
+SPS, PPS = bytes([0x67, 66, 0, 30, 1, 2]), bytes([0x68, 1, 2, 3])
+H265_SETS = (b"\x40\x01vps", b"\x42\x01sps", b"\x44\x01pps")
+
+
+def rtp(sequence: int, payload: bytes = b"\x41pic", *, ssrc: int = 7, kind: int = 96, marker: bool = False, timestamp: int = 0) -> bytes:
+    return struct.pack("!BBHII", 0x80, kind | marker << 7, sequence % 65536, timestamp, ssrc) + payload
+
+
+def fragments(unit: bytes, size: int) -> list[bytes]:
+    """Cut an H.264 unit into FU-A payloads."""
+    pieces = [unit[at : at + size] for at in range(1, len(unit), size)]
+    last = len(pieces) - 1
+    return [bytes([unit[0] & 0xE0 | 28, (at == 0) << 7 | (at == last) << 6 | unit[0] & 0x1F]) + piece for at, piece in enumerate(pieces)]
+
+
+def h264_stream(pictures: int, *, gop: int, first: int = 0, ssrc: int = 7) -> list[bytes]:
+    """Packets of a stream that looks like H.264: parameter sets and an intra picture in fragments, then others, one packet each."""
+    packets: list[bytes] = []
+    for index in range(pictures):
+        intra = [SPS, PPS, *fragments(b"\x65" + index.to_bytes(2, "big") * 40, 30)]
+        payloads = intra if index % gop == 0 else [b"\x41" + index.to_bytes(2, "big") * 10]
+        for at, payload in enumerate(payloads):
+            packets.append(rtp(first + len(packets), payload, ssrc=ssrc, marker=at == len(payloads) - 1, timestamp=3000 * index))
+    return packets
+
+
+def send(packets: Iterable[bytes], port: int, host: str = "127.0.0.1", pause_s: float = 0.0005) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        for packet in packets:
+            sender.sendto(packet, (host, port))
+            time.sleep(pause_s)
+
+
+def bound(port: int = 0) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    listening.bind(("127.0.0.1", port))
+    listening.settimeout(0.3)
+    return listening
+
+
+def collect(listening: socket.socket) -> list[bytes]:
+    """All datagrams until none comes for 0.3 s."""
+    found = []
+    try:
+        while True:
+            found.append(listening.recv(65536))
+    except TimeoutError:
+        return found
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {timeout_s:g} s"
+        time.sleep(0.01)
