@@ -119,32 +119,33 @@ class ParameterSets:
     """Keeps the newest parameter sets of a stream, with which a decoder that joins later can start.
 
     Attributes:
+        codec: whose they are.
         units: whole NAL units by type, in the order that a decoder wants them in.
     """
 
     def __init__(self, codec: str) -> None:
         """Keep those of `codec`."""
         self.units: dict[int, bytes] = {}
-        self._codec = codec
+        self.codec = codec
 
     def note(self, found: list[Unit]) -> None:
         """Look at a payload's units."""
         for unit in found:
-            if unit.begins and unit.ends and is_parameters(unit.kind, self._codec) and self.units.get(unit.kind) != unit.data:
+            if unit.begins and unit.ends and is_parameters(unit.kind, self.codec) and self.units.get(unit.kind) != unit.data:
                 self.units = dict(sorted({**self.units, unit.kind: unit.data}.items()))
 
     @property
     def complete(self) -> bool:
         """Whether a decoder could start with them."""
-        return len(self.units) == len(_PARAMETERS[self._codec])
+        return len(self.units) == len(_PARAMETERS[self.codec])
 
 
-def format_parameters(sets: ParameterSets, codec: str) -> dict[str, str]:
+def format_parameters(sets: ParameterSets) -> dict[str, str]:
     """Return parameter sets as an SDP's fmtp line or GStreamer's caps have them; empty while they are not complete."""
     if not sets.complete:
         return {}
     coded = [base64.b64encode(unit).decode("ascii") for unit in sets.units.values()]
-    if codec == "h264":
+    if sets.codec == "h264":
         return {"sprop-parameter-sets": ",".join(coded)}
     return dict(zip(("sprop-vps", "sprop-sps", "sprop-pps"), coded, strict=True))
 

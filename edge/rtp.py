@@ -165,7 +165,7 @@ class SenderLock:
 
 
 class CodecGuess:
-    """Tells the codec of a stream by what only one of the two can be; three packets more of one than of the other decide.
+    """Tells the codec of a stream by what only one of the two can be: the first such packet decides, three more of the other change it.
 
     Attributes:
         codec: "h264", "h265", or None while nothing tells.
@@ -181,7 +181,7 @@ class CodecGuess:
         if found is None:
             return
         self._lead = max(-10, min(10, self._lead + (1 if found == "h264" else -1)))
-        if abs(self._lead) >= 3:
+        if self.codec is None or abs(self._lead) >= 3:
             self.codec = "h264" if self._lead > 0 else "h265"
 
 

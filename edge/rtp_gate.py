@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge.errors import SourceError
 from edge.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
+from edge.recorder import Recorder, Recording
 from edge.rtp import CodecGuess, Packet, SenderLock, SequenceCount, parse_packet
 from edge.sockets import free_ports, open_udp, resolve
 
@@ -83,7 +84,7 @@ class RtpGate:
         for address in self._forward:
             if address[1] == port and (address[0].startswith("127.") or address[0] in ("0.0.0.0", host)):  # noqa: S104
                 raise SourceError(f"wanted forward addresses other than the port that is listened on, found {address[0]}:{port}: choose another port")
-        self._record = record
+        self._recorder = Recorder(record) if record is not None else None
         self._lock, self._sequence, self._guess = SenderLock(codec), SequenceCount(), CodecGuess()
         self._sets: ParameterSets | None = None
         self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
@@ -99,8 +100,11 @@ class RtpGate:
 
         Raises:
             SourceError: the port is busy (the message names by whom), not ours to take, or the host is not this machine's.
+            OutputError: the recording's folder cannot be written.
         """
         with ExitStack() as stack:
+            if self._recorder is not None:
+                stack.enter_context(self._recorder)
             self._incoming = stack.enter_context(open_udp(self._host, self._udp_port))
             self._incoming.settimeout(_LOOK_UP_S)
             self.port = free_ports()
@@ -129,7 +133,12 @@ class RtpGate:
     @property
     def parameters(self) -> dict[str, str]:
         """The newest parameter sets, as an SDP or GStreamer's caps take them (`sprop-...`); empty while they have not come."""
-        return format_parameters(self._sets, self.codec) if self._sets is not None and self.codec is not None else {}
+        return format_parameters(self._sets) if self._sets is not None else {}
+
+    @property
+    def recording(self) -> Recording | None:
+        """What was recorded so far; None where nothing is to be."""
+        return self._recorder.recording if self._recorder is not None else None
 
     @property
     def counters(self) -> Counters:
@@ -195,7 +204,9 @@ class RtpGate:
         codec = self.codec
         if codec is None:
             return
-        if self._sets is None:
+        if self._recorder is not None:
+            self._recorder.offer(packet, codec)
+        if self._sets is None or self._sets.codec != codec:
             self._sets = ParameterSets(codec)
         found = units(packet.payload, codec)
         self._sets.note(found)

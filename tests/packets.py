@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+
+import pytest
 
 SPS, PPS = bytes([0x67, 66, 0, 30, 1, 2]), bytes([0x68, 1, 2, 3])
 H265_SETS = (b"\x40\x01vps", b"\x42\x01sps", b"\x44\x01pps")
@@ -64,3 +69,25 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) 
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {timeout_s:g} s"
         time.sleep(0.01)
+
+
+@cache
+def real_stream(codec: str, size_wh: tuple[int, int] = (192, 128), pictures: int = 60, gop: int = 15) -> tuple[bytes, ...]:
+    """Packets that FFmpeg sends for a moving test picture; parameter sets stand before each intra picture."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("ffmpeg is not installed")
+    encoder = {"h264": ["libx264", "-x264-params", "repeat-headers=1"], "h265": ["libx265", "-x265-params", "repeat-headers=1:log-level=none"]}[codec]
+    picture = f"testsrc2=size={size_wh[0]}x{size_wh[1]}:rate=30"
+    with bound() as listening:
+        target = f"rtp://127.0.0.1:{listening.getsockname()[1]}?pkt_size=400"
+        command = [ffmpeg, "-loglevel", "error", "-f", "lavfi", "-i", picture, "-frames:v", str(pictures), "-pix_fmt", "yuv420p", "-c:v", *encoder]
+        options = ["-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop), "-keyint_min", str(gop), "-f", "rtp", target]
+        sending = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+        try:
+            listening.settimeout(20)
+            first = listening.recv(65536)
+            listening.settimeout(1)
+            return (first, *collect(listening))
+        finally:
+            sending.wait(60)

@@ -135,9 +135,9 @@ def test_parameter_sets_are_kept_in_the_order_that_a_decoder_wants() -> None:
     sets = ParameterSets("h265")
     for unit in (H265_SETS[2], H265_SETS[0]):
         sets.note(units(unit, "h265"))
-    assert format_parameters(sets, "h265") == {}
+    assert format_parameters(sets) == {}
     sets.note(units(H265_SETS[1], "h265"))
-    assert list(format_parameters(sets, "h265")) == ["sprop-vps", "sprop-sps", "sprop-pps"]
+    assert list(format_parameters(sets)) == ["sprop-vps", "sprop-sps", "sprop-pps"]
     assert tuple(sets.units.values()) == H265_SETS
 
 
@@ -161,7 +161,7 @@ def test_no_byte_string_makes_it_fail(seed: int) -> None:
         for codec, depacketizer, sets in readers:
             depacketizer.push(packet.payload, gap=chance.random() < 0.1)
             sets.note(units(packet.payload, codec))
-            format_parameters(sets, codec)
+            format_parameters(sets)
     assert count.lost >= 0
 
 
