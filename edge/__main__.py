@@ -32,6 +32,7 @@ AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC wi
 def _run(arguments: argparse.Namespace) -> None:
     from edge.classifier import Classifier
     from edge.engine import open_engine
+    from edge.errors import OutputError
     from edge.files import check_place, write_json
     from edge.lineage import now, result
     from edge.machine import peak_rss_mib
@@ -51,11 +52,14 @@ def _run(arguments: argparse.Namespace) -> None:
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
+    figures["missed"] = missed = _missed(sinks)
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
         conditions |= {"bundle": bundle.manifest.name, "video": arguments.video is not None}
         write_json(arguments.json, result("edge run", started_at, conditions, figures))
     _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
+    if missed["events"]:
+        raise OutputError(f"wanted every event in {arguments.events}, {missed['events']} lines found no space; those before stand whole: free the disk")
     if summary.interrupted:
         raise KeyboardInterrupt
 
@@ -71,13 +75,35 @@ def _pass_sink(source: str) -> PassSink | None:
 def _sinks(arguments: argparse.Namespace, fps: float | None, labels: Sequence[str]) -> list[Sink]:
     from edge.sinks import ConsoleSink, EventSink
 
-    sinks: list[Sink] = [EventSink(arguments.events, labels)] if arguments.events else []
+    sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
     sinks.append(ConsoleSink(labels))
-    if arguments.video:
+    if arguments.video and _is_live(arguments.source):
+        from edge.video_segments import SegmentedVideoSink
+
+        sinks.append(SegmentedVideoSink(arguments.video, fps, labels))
+    elif arguments.video:
         from edge.video_sink import VideoSink
 
         sinks.append(VideoSink(arguments.video, fps, labels))
     return sinks
+
+
+def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
+    """Count what sinks left out, for want of space or time."""
+    from edge.sinks import EventSink
+    from edge.video_segments import SegmentedVideoSink
+
+    missed = {"events": 0, "video": 0}
+    for sink in sinks:
+        if isinstance(sink, EventSink):
+            missed["events"] += sink.missed
+        elif isinstance(sink, SegmentedVideoSink):
+            missed["video"] += sink.missed
+    return missed
+
+
+def _is_live(source: str) -> bool:
+    return source.partition("://")[0] in ("csi", "v4l2", "rtp", "rtsp")
 
 
 def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[Path]) -> None:
@@ -89,6 +115,8 @@ def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[
     print(f"{'sightings':<14}{summary.sightings}")
     if "passes" in figures:
         print(f"{'passes right':<14}{figures['passes']['right']}/{figures['passes']['all']}")
+    if figures["missed"]["video"]:
+        print(f"{'not in video':<14}{figures['missed']['video']} frames")
     for path in outputs:
         print(f"{'written':<14}{path}")
 
@@ -116,7 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
     run.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes; auto is colour, none takes the whole frame as one sign")
     run.add_argument("--events", type=Path, metavar="F", help="write sightings here, as JSON lines")
-    run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv)")
+    run.add_argument(
+        "--events-max", type=cli.mebibytes, metavar="MIB", help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote"
+    )
+    run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     run.set_defaults(command=_run)
@@ -140,13 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        code = cli.main(_parser(), argv)
+        with cli.heeding_sigterm() as terminated:
+            code = cli.main(_parser(), argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # Who reads us has gone (as `head` does): nothing is left to say, also not by Python as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return cli.EXIT_REFUSED
-    return code
+    return 0 if terminated.is_set() and code == cli.EXIT_INTERRUPTED else code
 
 
 if __name__ == "__main__":

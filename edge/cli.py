@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from edge.errors import SignwingError
 
@@ -31,6 +34,35 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 up, found {text!r}")
     return int(text)
+
+
+def mebibytes(text: str) -> int:
+    """Read an option that is a size in MiB, from 1 up, and return it in bytes.
+
+    Raises:
+        ArgumentTypeError: no whole number, or less.
+    """
+    return count(text) << 20
+
+
+@contextmanager
+def heeding_sigterm() -> Iterator[threading.Event]:
+    """Let the first SIGTERM within the block end it as Ctrl-C does, so that outputs are finished; the event tells that it came.
+
+    A service that is stopped did what it was told: its exit code is 0, the one that systemd counts as clean without being told.
+    """
+    came = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        if not came.is_set():  # a second one would cut short what the first one began
+            came.set()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:

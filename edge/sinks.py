@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
 import time
@@ -15,11 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from edge.files import check_place, refused
+from edge.files import check_place, telling_refusal
 from edge.sources import Frame
 from edge.tracking import Detection, Report, Track
 
 EVENT_SCHEMA = 1
+EVENT_FILES = 4
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_LINE = 1 << 16
 
 _PROGRESS_S = 0.2
 _ERASE = "\r\x1b[K"
@@ -68,20 +73,32 @@ class Sink(Protocol):
 
 
 class EventSink:
-    """Writes events as JSON lines, each at once: what was announced can be read even if the run is killed."""
+    """Writes events as JSON lines, each at once: what was announced can be read even if the run is killed.
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        """Write to `path`; class ids become `labels`, in output order."""
-        self._path, self._labels = path, labels
+    A full disk does not end the run: it is told once, lines that found no space are counted, and writing goes on when there is space again.
+
+    Attributes:
+        missed: lines that could not be written.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str], *, max_bytes: int | None = None, keep: int = EVENT_FILES) -> None:
+        """Write to `path`; class ids become `labels`, in output order.
+
+        Args:
+            path: the newest lines; older ones move to `path`.1, .2 and so on.
+            labels: names of the classes.
+            max_bytes: size that a file does not exceed, if lines are shorter; what an earlier run wrote is kept. None: no bound, and a new file each run.
+            keep: files in all, the newest included.
+        """
+        self._path, self._labels, self._max_bytes, self._keep = path, labels, max_bytes, keep
         self._file: FileIO | None = None
-        self._whole = 0
+        self._whole = self.missed = 0
+        self._full = False
 
     def __enter__(self) -> EventSink:
         check_place(self._path)
-        try:
-            self._file = self._path.open("wb", buffering=0)
-        except OSError as error:
-            raise refused(self._path, error) from error
+        with telling_refusal(self._path):
+            self._open(anew=self._max_bytes is None)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -89,21 +106,67 @@ class EventSink:
             self._file.close()
 
     def write(self, result: Result) -> None:
-        """Write a line for each report.
+        """Write a line for each report."""
+        self._write([event_of(result, report, self._labels) for report in result.reports])
 
-        Raises:
-            OutputError: the disk is full or gone; the lines before stand whole.
-        """
-        assert self._file is not None
-        lines = "".join(json.dumps(event_of(result, report, self._labels)) + "\n" for report in result.reports).encode()
+    def _write(self, events: Sequence[dict[str, Any]]) -> None:
+        if not events:
+            return
+        lines = "".join(json.dumps(event) + "\n" for event in events).encode()
         try:
+            if self._max_bytes is not None and 0 < self._whole > self._max_bytes - len(lines):
+                self._rotate()
+            if self._file is None:
+                self._open(anew=False)
+            assert self._file is not None
             if self._file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            self._miss(len(events), error)
+            return
+        self._whole += len(lines)
+        if self._full:
+            self._full = False
+            _LOG.warning("events go on in %s, after %d lines that found no space", self._path, self.missed)
+
+    def _miss(self, lines: int, error: OSError) -> None:
+        self.missed += lines
+        if self._file is not None:
             with suppress(OSError):  # what is no plain file cannot be cut
                 self._file.truncate(self._whole)
-            raise refused(self._path, error) from error
-        self._whole += len(lines)
+                self._file.seek(self._whole)
+        if not self._full:
+            self._full = True
+            _LOG.warning("events in %s wait for space: %s", self._path, error.strerror or error)
+
+    def _open(self, *, anew: bool) -> None:
+        self._file = self._path.open("wb" if anew or not self._path.is_file() else "r+b", buffering=0)
+        self._whole = 0 if anew else _whole_lines(self._file)
+
+    def _rotate(self) -> None:
+        """Make room: every file takes the next number, the last one goes."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        names = [self._path, *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep))]
+        for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
+            if newer.exists():
+                newer.replace(older)
+        self._open(anew=True)
+
+
+def _whole_lines(file: FileIO) -> int:
+    """Cut off what a killed run left of a line, stand at the end, and return the size."""
+    if not file.seekable():
+        return 0
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        tail = min(size, _LONGEST_LINE)
+        file.seek(size - tail)
+        size += file.read(tail).rfind(b"\n") + 1 - tail
+        file.truncate(size)
+        file.seek(size)
+    return size
 
 
 def event_of(result: Result, report: Report, labels: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import command, done, lines, refused, rehash, rewrite, started
-from media import damage, picture, write_image, write_video
+from media import damage, picture, small_disk, write_image, write_video
 
 from edge.__main__ import main
 from edge.gtsrb import LABELS
@@ -205,7 +205,8 @@ def test_wrong_usage_is_exit_code_2(argv: list[str], capsys: pytest.CaptureFixtu
     assert ended.value.code == 2
 
 
-def test_ctrl_c_finishes_the_files(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_ctrl_c_and_a_stopped_service_finish_the_files(bundle: Path, tmp_path: Path, sent: int, code: int) -> None:
     events, video, summary = tmp_path / "e.jsonl", tmp_path / "v.avi", tmp_path / "s.json"
     write_image(tmp_path / "in" / "0.png", picture(0))
     for number in range(1, 3000):
@@ -215,14 +216,31 @@ def test_ctrl_c_finishes_the_files(bundle: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while not (events.exists() and events.stat().st_size > 2000) and time.monotonic() < deadline:
         time.sleep(0.005)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(sent)
     _, told = running.communicate(timeout=30)
-    assert (running.returncode, told) == (130, "python -m edge: interrupted\n")
+    assert (running.returncode, told) == (code, "python -m edge: interrupted\n")
     frames = json.loads(summary.read_text(encoding="utf-8"))["frames"]
     assert 0 < frames < 3000
     assert abs(len(lines(events)) - frames) <= 1
     assert abs(count_frames(video) - frames) <= 1
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+def test_a_full_disk_does_not_end_a_run_but_its_exit_code_tells(bundle: Path, tmp_path: Path) -> None:
+    events, summary = tmp_path / "e.jsonl", tmp_path / "s.json"
+    for number in range(60):
+        write_image(tmp_path / "in" / f"{number}.png", picture(number))
+    argv = command("run", tmp_path / "in", "--bundle", bundle, "--spotter", "none", "--events", events, "--json", summary)
+    with small_disk(6000):
+        running = started(argv, ROOT, subprocess.DEVNULL)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    warning, error = told.splitlines()
+    assert "wait for space" in warning
+    figures = json.loads(summary.read_text(encoding="utf-8"))
+    assert figures["frames"] == 60
+    assert figures["missed"]["events"] == figures["sightings"] - len(lines(events)) > 0
+    assert f"{figures['missed']['events']} lines found no space" in error
 
 
 def test_a_killed_run_leaves_readable_events_and_no_video(bundle: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import lines
 from media import picture, small_disk
 
 from edge.annotate import annotate
@@ -111,14 +113,47 @@ def test_a_full_disk_is_no_video(tmp_path: Path, suffix: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_ends_the_events_and_keeps_what_was_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_once_and_events_go_on_when_there_is_space(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "events.jsonl"
-    results = [result(index, sighting()) for index in range(20)]
-    with pytest.raises(OutputError, match="wanted to write"), small_disk(1000):
-        write_all(EventSink(path, LABELS), results)
-    kept = [json.loads(line)["frame"] for line in path.read_text(encoding="utf-8").splitlines()]
-    assert kept == list(range(len(kept)))
-    assert len(kept) >= 3
+    with caplog.at_level(logging.WARNING), EventSink(path, LABELS) as sink:
+        with small_disk(1000):
+            for index in range(20):
+                sink.write(result(index, sighting(), sighting()))
+            kept = [event["frame"] for event in lines(path)]
+            assert kept == [index for index in range(len(kept) // 2) for _ in range(2)]
+            assert len(kept) >= 2
+            assert sink.missed == 40 - len(kept)
+        for index in (50, 51):
+            sink.write(result(index, sighting()))
+    assert [event["frame"] for event in lines(path)] == [*kept, 50, 51]
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "wait for space: " in told[0]
+    assert f"after {40 - len(kept)} lines" in told[1]
+
+
+def test_events_rotate_by_size_and_the_newest_lines_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventSink(path, LABELS, max_bytes=1000, keep=3) as sink:
+        for index in range(40):
+            sink.write(result(index, sighting()))
+    files = [path.with_name(f"events.jsonl{suffix}") for suffix in (".2", ".1", "")]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    kept = [event["frame"] for file in files for event in lines(file)]
+    assert kept == list(range(kept[0], 40))
+    assert all(file.stat().st_size <= 1000 for file in files)
+    assert all(file.stat().st_size > 500 for file in files[:2])
+
+
+def test_a_bounded_events_file_keeps_what_an_earlier_run_wrote_but_not_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    write_all(EventSink(path, LABELS, max_bytes=1 << 20), [result(1, sighting())])
+    with path.open("ab") as file:
+        file.write(b'{"schema": 1, "eve')
+    write_all(EventSink(path, LABELS, max_bytes=1 << 20), [result(2, sighting())])
+    assert [event["frame"] for event in lines(path)] == [1, 2]
+    write_all(EventSink(path, LABELS), [result(3, sighting())])
+    assert [event["frame"] for event in lines(path)] == [3]
 
 
 @pytest.mark.parametrize("place", ["file/x.mp4", "folder.mp4", "/proc/x.mp4"])
