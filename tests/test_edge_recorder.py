@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -137,6 +137,37 @@ def test_the_gate_records_what_comes_in_without_being_told_the_codec(tmp_path: P
     (path,) = tmp_path.iterdir()
     assert path.suffix == f".{codec}"
     assert len(played(path)) == 60
+
+
+def mutated(packets: Sequence[bytes], count: int, chance: random.Random) -> list[bytes]:
+    """Real packets with bytes changed, cut off or put in; headers too."""
+    changed = []
+    for _ in range(count):
+        packet = bytearray(chance.choice(packets))
+        for _ in range(chance.randrange(1, 6)):
+            packet[min(int(chance.expovariate(0.1)), len(packet) - 1)] = chance.randrange(256)
+        kind = chance.randrange(4)
+        changed.append(bytes(packet[: chance.randrange(len(packet))] if kind == 0 else packet + chance.randbytes(20) if kind == 1 else packet))
+    return changed
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_noise_and_mutated_packets_end_nothing_and_the_stream_goes_on(tmp_path: Path, codec: str) -> None:
+    chance, packets, port = random.Random(11), real_stream(codec), free_ports()
+    half = len(packets) // 2
+    with RtpGate("", port, record=tmp_path / "flight", codec=codec) as gate:
+        send(packets[:half], port)
+        wait_for(lambda: gate.counters.packets == half, "the first half")
+        send([chance.randbytes(chance.randrange(200)) for _ in range(100_000)], port, pause_s=0)
+        time.sleep(0.2)
+        wait_for(lambda: gate.counters.foreign > 1000, "noise")
+        send(mutated(packets, 10_000, chance), port, pause_s=0)
+        again = real_stream(codec, (256, 144), 15)
+        time.sleep(0.5)
+        before = gate.counters.packets
+        send(again, port)
+        wait_for(lambda: gate.counters.packets >= before + len(again), "the stream after it")
+    assert [(256, 144)] * 15 in [played(path) for path in tmp_path.iterdir()]
 
 
 RECORD = """
