@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from packets import SPS, bound, collect, h264_stream, rtp, send, wait_for
@@ -137,6 +138,18 @@ def test_a_forward_address_that_nobody_listens_on_disturbs_nothing() -> None:
     port, packets = free_port(), h264_stream(40, gop=20)
     with RtpGate("", port, forward=[("127.0.0.1", free_port())]) as gate:
         assert passed(gate, port, packets) == packets
+
+
+def test_gates_that_open_and_close_leave_no_thread_and_no_descriptor(tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    before, port, packets = held(), free_port(), h264_stream(40, gop=20)
+    for _ in range(20):
+        with RtpGate("", port, record=tmp_path / "flight", forward=[("127.0.0.1", free_port())]) as gate:
+            send(packets[:5], port)
+            wait_for(lambda: gate.counters.packets == 5, "packets through the gate")
+    assert held() == before
 
 
 def test_packets_of_any_size_pass() -> None:
