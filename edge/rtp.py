@@ -9,6 +9,7 @@ from typing import NamedTuple
 from edge.nal import codec_of, plausible
 
 _HEADER = struct.Struct("!BBHII")
+_NUMBERS = struct.Struct("!HII")
 _EXTENSION = struct.Struct("!HH")
 _RTCP_TYPES = range(64, 96)  # RFC 5761 section 4: what RTCP on the same port looks like
 _LARGEST_GAP = 3000  # RFC 3550 A.1, MAX_DROPOUT: a wider one is a new start, not a loss
@@ -72,20 +73,21 @@ class SequenceCount:
         reordered: packets that came late.
         duplicates: packets that came again, or too late to tell.
         jumps: new starts in the middle of a stream.
+        stray: a number from far off, whose packet waits for the next to tell a new start from damage; None if there is none.
     """
 
     def __init__(self) -> None:
         self.lost = self.reordered = self.duplicates = self.jumps = 0
         self._highest: int | None = None
         self._seen = 0
-        self._stray: int | None = None
+        self.stray: int | None = None
 
     def restart(self) -> None:
         """Forget the position, as another sender begins; the counts stay."""
-        self._highest = self._stray = None
+        self._highest = self.stray = None
 
     def note(self, sequence: int) -> bool:
-        """Count a packet; False for one that is not wanted, since it came before."""
+        """Count a packet; False for one that is not wanted: it came before, or it is `stray` and wanted only if the next one makes a jump of it."""
         if self._highest is None:
             self._begin(sequence)
             return True
@@ -93,20 +95,20 @@ class SequenceCount:
         if 0 < step <= _LARGEST_GAP:
             self.lost += step - 1
             self._seen = (self._seen << step | 1) & ((1 << _WINDOW) - 1)
-            self._highest, self._stray = sequence, None
+            self._highest, self.stray = sequence, None
             return True
         if -_WINDOW < step <= 0:
             return self._note_late(-step)
         # RFC 3550 A.1: two in a row from elsewhere are a sender that started anew, one is a stray.
-        if self._stray is not None and ahead(sequence, self._stray) == 1:
+        if self.stray is not None and ahead(sequence, self.stray) == 1:
             self.jumps += 1
             self._begin(sequence)
             return True
-        self._stray = sequence
-        return True
+        self.stray = sequence
+        return False
 
     def _begin(self, sequence: int) -> None:
-        self._highest, self._seen, self._stray = sequence, (1 << _WINDOW) - 1, None
+        self._highest, self._seen, self.stray = sequence, (1 << _WINDOW) - 1, None
 
     def _note_late(self, behind: int) -> bool:
         if self._seen >> behind & 1:
@@ -162,6 +164,30 @@ class SenderLock:
         self._heard_ns = now_ns
         self._candidates.clear()
         return list(held)
+
+
+class Renumbering:
+    """Makes one continuous stream, for a decoder, of senders that follow each other: FFmpeg takes a new one's packets for late ones, half of the times."""
+
+    _SSRC = 0x53574E47
+
+    def __init__(self) -> None:
+        self._sequence = self._timestamp = 0
+        self._last: tuple[int, int, int] | None = None
+
+    def begin(self, packet: Packet, now_ns: int) -> None:
+        """Let a sender's first packet follow the last one of the sender before; its time goes on by the clock, `now_ns`."""
+        if self._last is not None:
+            sequence, timestamp, then_ns = self._last
+            self._sequence = sequence + 1 - packet.sequence
+            self._timestamp = timestamp + max(3000, (now_ns - then_ns) * 9 // 100_000) - packet.timestamp
+
+    def number(self, packet: Packet, now_ns: int) -> bytes:
+        """Return the datagram with the numbers that the decoder shall see."""
+        sequence, timestamp = (packet.sequence + self._sequence) % _WHOLE, (packet.timestamp + self._timestamp) & 0xFFFFFFFF
+        if self._last is None or ahead(sequence, self._last[0]) > 0:
+            self._last = sequence, timestamp, now_ns
+        return packet.datagram[:2] + _NUMBERS.pack(sequence, timestamp, self._SSRC) + packet.datagram[_HEADER.size :]
 
 
 class CodecGuess:

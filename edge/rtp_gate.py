@@ -14,15 +14,15 @@ from pathlib import Path
 from edge.errors import SourceError
 from edge.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
 from edge.recorder import Recorder, Recording
-from edge.rtp import CodecGuess, Packet, SenderLock, SequenceCount, parse_packet
+from edge.rtp import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
 from edge.sockets import free_ports, open_udp, resolve
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 1 << 16
 _LOOK_UP_S = 0.1
 _LOOPBACK = "127.0.0.1"
-# What a decoder gets that joins between intra frames; more would overflow its socket. Sent in pieces so that it can keep up.
-_REPLAY_BYTES, _REPLAY_PIECE, _REPLAY_PAUSE_S = 512 << 10, 64, 0.001
+# What a decoder gets that joins between intra frames, a second of 8 Mbit/s; more would overflow its socket. Sent at 10 MB/s so that it can keep up.
+_REPLAY_BYTES, _REPLAY_PIECE, _REPLAY_PAUSE_S = 1 << 20, 16, 0.002
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class Counters:
 
 
 class RtpGate:
-    """Takes the packets of one UDP port, in a thread of its own, and passes those of the camera on unchanged.
+    """Takes the packets of one UDP port, in a thread of its own, and passes those of the camera on.
 
-    The decoder listens on `port` of 127.0.0.1. When it begins to, it gets what came since the last intra frame, so that it need not wait for the next.
+    The `forward` addresses get them unchanged, the decoder renumbered, so that a sender that starts anew is one stream to it. It listens on `port` of
+    127.0.0.1; when it begins to, it gets what came since the last intra frame, so that it need not wait for the next.
     """
 
     def __init__(self, host: str, port: int, *, forward: Sequence[tuple[str, int]] = (), record: Path | None = None, codec: str | None = None) -> None:
@@ -86,6 +87,8 @@ class RtpGate:
                 raise SourceError(f"wanted forward addresses other than the port that is listened on, found {address[0]}:{port}: choose another port")
         self._recorder = Recorder(record) if record is not None else None
         self._lock, self._sequence, self._guess = SenderLock(codec), SequenceCount(), CodecGuess()
+        self._numbers = Renumbering()
+        self._stray: Packet | None = None
         self._sets: ParameterSets | None = None
         self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
         self._listening = False
@@ -179,14 +182,26 @@ class RtpGate:
         self._foreign += 1 - len(admitted)
         if admitted and (before is None or changes != self._lock.changes):
             self._sequence.restart()
-            self._forget()
+            self._begin(admitted[0], now_ns)
         for each in admitted:
-            if self._sequence.note(each.sequence):
-                self._pass_on(each, now_ns)
+            jumps, stray = self._sequence.jumps, self._stray
+            self._stray = None
+            if not self._sequence.note(each.sequence):
+                self._stray = each if self._sequence.stray == each.sequence else stray
+                continue
+            if jumps != self._sequence.jumps and stray is not None:
+                self._begin(stray, now_ns)
+                self._pass_on(stray, now_ns)
+            self._pass_on(each, now_ns)
+
+    def _begin(self, packet: Packet, now_ns: int) -> None:
+        self._forget()
+        self._numbers.begin(packet, now_ns)
 
     def _pass_on(self, packet: Packet, now_ns: int) -> None:
         self._packets, self._last_ns = self._packets + 1, now_ns
-        self._keep(packet, now_ns)
+        renumbered = self._numbers.number(packet, now_ns)
+        self._keep(packet, renumbered, now_ns)
         for address in self._forward:
             try:
                 self._onward.sendto(packet.datagram, address)
@@ -195,10 +210,10 @@ class RtpGate:
         if not self._listening and len(self._replay) > 1:
             self._listening = self._catch_up()
         else:
-            self._listening = self._send(packet.datagram)
+            self._listening = self._send(renumbered)
         self._unheard += not self._listening
 
-    def _keep(self, packet: Packet, now_ns: int) -> None:
+    def _keep(self, packet: Packet, renumbered: bytes, now_ns: int) -> None:
         """Remember the parameter sets, and all since the last intra frame began."""
         self._guess.note(packet.payload)
         codec = self.codec
@@ -220,8 +235,8 @@ class RtpGate:
         if intra:
             self._intra_ns = now_ns
         if self._replay or self._opening:
-            self._replay.append(packet.datagram)
-            self._replay_bytes += len(packet.datagram)
+            self._replay.append(renumbered)
+            self._replay_bytes += len(renumbered)
         if packet.marker and self._replay_intra:
             self._opening = False
         if self._replay_bytes > _REPLAY_BYTES:
