@@ -185,14 +185,18 @@ class RtpGate:
             self._begin(admitted[0], now_ns)
         for each in admitted:
             jumps, stray = self._sequence.jumps, self._stray
-            self._stray = None
-            if not self._sequence.note(each.sequence):
-                self._stray = each if self._sequence.stray == each.sequence else stray
-                continue
-            if jumps != self._sequence.jumps and stray is not None:
-                self._begin(stray, now_ns)
-                self._pass_on(stray, now_ns)
-            self._pass_on(each, now_ns)
+            wanted = self._sequence.note(each.sequence)
+            if stray is not None and self._sequence.stray != stray.sequence:
+                self._stray = None
+                if jumps != self._sequence.jumps:
+                    self._begin(stray, now_ns)
+                    self._pass_on(stray, now_ns)
+                else:
+                    self._foreign += 1
+            if wanted:
+                self._pass_on(each, now_ns)
+            elif self._sequence.stray == each.sequence:
+                self._stray = each
 
     def _begin(self, packet: Packet, now_ns: int) -> None:
         self._forget()

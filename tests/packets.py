@@ -43,7 +43,8 @@ def send(packets: Iterable[bytes], port: int, host: str = "127.0.0.1", pause_s: 
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
         for packet in packets:
             sender.sendto(packet, (host, port))
-            time.sleep(pause_s)
+            if pause_s:
+                time.sleep(pause_s)
 
 
 def bound(port: int = 0) -> socket.socket:
