@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edge import cli
 from edge.errors import MissingDependency
-from train.config import FEATURES, PRECISIONS, RECIPES, recipe
+from train.config import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
 
 
 @contextmanager
@@ -38,6 +38,9 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    if arguments.recipe == SPOTTER.name:
+        _fit_spotter(arguments)
+        return
     with _train_extra():
         from train.fit import fit
 
@@ -46,12 +49,28 @@ def _fit(arguments: argparse.Namespace) -> None:
         arguments.data,
         arguments.out,
         chosen,
-        weights=arguments.weights,
+        weights=arguments.weights or "imagenet",
         resume=arguments.resume,
         features=arguments.features,
         budget_gib=arguments.memory_budget,
         distributed=arguments.distribute,
     )
+
+
+def _fit_spotter(arguments: argparse.Namespace) -> None:
+    chosen = spotter_recipe(
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        precision=arguments.precision,
+        weights=arguments.weights,
+        size=arguments.size,
+        memory_budget=arguments.memory_budget,
+        distribute=arguments.distribute or None,
+    )
+    with _train_extra():
+        from train.fit_spotter import fit_spotter
+
+    fit_spotter(arguments.data, arguments.out, chosen, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -105,14 +124,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
-    fit = commands.add_parser("fit", help="train a classifier", description="Train a classifier; the run folder keeps all that export needs.")
-    fit.add_argument("--data", type=Path, required=True, help="folder with the photos, in any of GTSRB's public layouts")
+    fit = commands.add_parser(
+        "fit", help="train a classifier or the spotter", description="Train a classifier or the spotter; the run folder keeps all that export needs."
+    )
+    fit.add_argument(
+        "--data", type=Path, required=True, help="folder with the photos, in any of GTSRB's public layouts; for the spotter that above gtsdb/ and gtsrb/"
+    )
     fit.add_argument("--out", type=Path, required=True, help="run folder to write")
-    fit.add_argument("--recipe", choices=sorted(RECIPES), default="full", help="named settings")
+    fit.add_argument("--recipe", choices=sorted(NAMES), default="full", help="named settings")
     fit.add_argument(
         "--weights",
-        default="imagenet",
-        help="imagenet, none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights",
+        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights",
     )
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")

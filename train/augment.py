@@ -49,7 +49,7 @@ def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDA
     if rng.random() < 0.3:
         view = _farther(view, rng)
     if rng.random() < 0.3:
-        view = _blur(view, rng)
+        view = blur(view, rng)
     lit = _light(view, rng)
     if rng.random() < 0.2:
         lit *= np.float32(rng.uniform(*DUSK_RANGE))
@@ -58,7 +58,7 @@ def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDA
         lit = lit + rng.standard_normal(lit.shape, np.float32) * np.float32(strength)
     seen = np.clip(lit, 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
-        seen = _compress(seen, rng)
+        seen = compress(seen, rng)
     if rng.random() < 0.25:
         _cover(seen, rng)
     return seen
@@ -86,7 +86,8 @@ def _farther(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     return cv2.resize(small, view.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
-def _blur(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def blur(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur a view, (height, width, 3) uint8, as a lens out of focus or a moving camera does."""
     if rng.random() < 0.5:
         return cv2.GaussianBlur(view, (0, 0), rng.uniform(0.3, 1.5)).astype(np.uint8, copy=False)
     length = int(rng.choice([3, 5, 7]))
@@ -108,7 +109,8 @@ def _light(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.floa
     return ((lit - mean) * np.float32(rng.uniform(*CONTRAST_RANGE)) + mean) * tint + np.float32(rng.uniform(-darker, BRIGHTNESS))
 
 
-def _compress(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def compress(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Give a view, (height, width, 3) uint8, what JPEG of a low quality leaves of it."""
     _, blob = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))])
     return decode_image(blob.astype(np.uint8, copy=False), "a compressed view")
 

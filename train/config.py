@@ -13,6 +13,18 @@ FEATURES = ("auto", "cached", "computed")
 SEEDS = 2**32
 
 
+def check_epochs_and_seed(epochs: int, seed: int) -> None:
+    """Refuse what a user can type wrong in any recipe.
+
+    Raises:
+        InputError: no epoch, or a seed out of range.
+    """
+    if epochs < 1:
+        raise InputError(f"wanted at least 1 epoch, found {epochs}: give --epochs 1 or more")
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"wanted a seed from 0 to {SEEDS - 1}, found {seed}: give another --seed")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a classifier is trained.
@@ -78,10 +90,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what a user can type wrong; the network refuses a `size` that is too small for it."""
-        if self.epochs < 1:
-            raise InputError(f"wanted at least 1 epoch, found {self.epochs}: give --epochs 1 or more")
-        if not 0 <= self.seed < SEEDS:
-            raise InputError(f"wanted a seed from 0 to {SEEDS - 1}, found {self.seed}: give another --seed")
+        check_epochs_and_seed(self.epochs, self.seed)
 
 
 FULL = Recipe(name="full")
@@ -107,6 +116,75 @@ TUTORIAL = replace(
     valid_per_class=12,
 )
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TUTORIAL, FEWSHOT, FULL)}
+
+
+@dataclass(frozen=True)
+class SpotterRecipe:
+    """How the spotter is trained; from random weights always.
+
+    Attributes:
+        name: what `--recipe` calls it.
+        crop: side of the square that is cut out of a frame, pixels, a multiple of 16.
+        epochs: of `steps` batches each.
+        steps: batches an epoch.
+        batch: crops a step.
+        rate: peak of the learning rate (AdamW, one cosine after a warm-up).
+        warmup_share: share of the steps in which the rate rises.
+        weight_decay: decoupled.
+        scales: least and largest factor by which a frame is scaled.
+        drawn_share: share of the crops that come from drawn scenes and flights.
+        drawn_frames: how many of these are drawn, half of them flights.
+        most_pasted: signs from GTSRB's photos pasted into a crop, at most.
+        pasted_px: shorter side of a pasted sign, least and largest.
+        most_photos: GTSRB's photos that are kept in memory to paste.
+        false_a_frame: false boxes a frame that the threshold lets through on the tuning frames.
+        valid_share: share of each class's tracks whose photos are not pasted: those that classifiers hold out.
+        precision: Keras dtype policy; "auto" as for `Recipe`.
+        seed: of the weights, the order and all chance; 0 to 2^32 - 1.
+
+    Raises:
+        InputError: no epoch, or a seed out of range.
+    """
+
+    name: str = "spotter"
+    crop: int = 384
+    epochs: int = 40
+    steps: int = 150
+    batch: int = 8
+    rate: float = 3e-3
+    warmup_share: float = 0.08
+    weight_decay: float = 0.02
+    scales: tuple[float, float] = (0.6, 1.6)
+    drawn_share: float = 0.2
+    drawn_frames: int = 240
+    most_pasted: int = 4
+    pasted_px: tuple[float, float] = (9.0, 110.0)
+    most_photos: int = 6000
+    false_a_frame: float = 0.3
+    valid_share: float = 0.1
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what a user can type wrong."""
+        check_epochs_and_seed(self.epochs, self.seed)
+
+
+SPOTTER = SpotterRecipe()
+NAMES = (*RECIPES, SPOTTER.name)
+
+
+def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, **refused: Any) -> SpotterRecipe:
+    """Return the spotter's recipe with the user's changes; None keeps the recipe's own value.
+
+    Raises:
+        InputError: no epoch, a seed out of range, or an option that means nothing to the spotter (`refused`, by name).
+    """
+    told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value not in (None, "none")]
+    if told:
+        raise InputError(f"wanted options of the spotter, which trains from scratch at its own size, found {', '.join(told)}: leave that out")
+    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
+    return replace(SPOTTER, **{key: value for key, value in changes.items() if value is not None})
 
 
 def recipe(name: str, **changes: Any) -> Recipe:

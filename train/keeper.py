@@ -21,10 +21,10 @@ class Keeper(keras.callbacks.Callback):
     Stops the training where `patience` epochs have brought no lower validation loss; what counts is the history, so a resumed run counts on.
     """
 
-    def __init__(self, network: keras.Model, out: Path, first_epoch: int, patience: int | None) -> None:
-        """Keep `network` in `out`; it may be more than the part of it that `fit` trains."""
+    def __init__(self, network: keras.Model, out: Path, first_epoch: int, patience: int | None, judged_by: str = "val_loss") -> None:
+        """Keep `network` in `out`; it may be more than the part of it that `fit` trains. The best epoch is that with the least `judged_by`."""
         super().__init__()
-        self.network, self.out, self.patience = network, out, patience
+        self.network, self.out, self.patience, self.judged_by = network, out, patience, judged_by
         self.rows = runs.read_history(out / runs.HISTORY)[:first_epoch]
         self.began = self.drawn = -math.inf
 
@@ -47,31 +47,31 @@ class Keeper(keras.callbacks.Callback):
             self.drawn = time.monotonic()
         runs.save_checkpoint(self.network, self.out / runs.CHECKPOINT, epoch + 1)
         self._keep_best()
-        if is_over(self.rows, self.patience):
+        if is_over(self.rows, self.patience, self.judged_by):
             self.model.stop_training = True
 
     def _keep_best(self) -> None:
-        if self.rows and since_best(self.rows) == 0:
+        if self.rows and since_best(self.rows, self.judged_by) == 0:
             runs.save_weights(self.network, self.out / runs.BEST)
 
 
-def load_best(network: keras.Model, out: Path) -> None:
+def load_best(network: keras.Model, out: Path, judged_by: str = "val_loss") -> None:
     """Give a network that has come to the end of a run the weights of the run's best epoch.
 
     Raises:
         InputError: they cannot be read.
     """
     rows = runs.read_history(out / runs.HISTORY)
-    if since_best(rows) > 0 and (out / runs.BEST).exists():  # an older version kept none
+    if since_best(rows, judged_by) > 0 and (out / runs.BEST).exists():  # an older version kept none
         runs.load_weights(network, out / runs.BEST)
 
 
-def since_best(rows: list[dict[str, float]]) -> int:
+def since_best(rows: list[dict[str, float]], judged_by: str = "val_loss") -> int:
     """Return how many epochs ago the lowest validation loss was, 0 if it is the last one's; a loss that is no number is the highest."""
-    losses = [math.inf if math.isnan(row["val_loss"]) else row["val_loss"] for row in rows]
+    losses = [math.inf if math.isnan(row[judged_by]) else row[judged_by] for row in rows]
     return len(rows) - 1 - losses.index(min(losses)) if rows else 0
 
 
-def is_over(rows: list[dict[str, float]], patience: int | None) -> bool:
+def is_over(rows: list[dict[str, float]], patience: int | None, judged_by: str = "val_loss") -> bool:
     """Tell whether the last `patience` epochs have brought nothing better."""
-    return patience is not None and since_best(rows) >= patience
+    return patience is not None and since_best(rows, judged_by) >= patience

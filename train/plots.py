@@ -22,6 +22,8 @@ WIDTH_PX = 1000
 """Every picture is this wide on the page."""
 
 TRAIN, VALID, WRONG, QUIET = "#2b6cb0", "#dd6b20", "#c53030", "#667085"
+FOUND = ("tune_recall", "tune_ap50", "val_recall", "val_ap50")
+"""A spotter's figures in its history: recall at the recipe's false boxes a frame and AP50, on the tuning frames and on the held-out ones."""
 LEAST_ERROR = 1e-4  # what a logarithmic axis shows where nothing is wrong
 PAIRS_SHOWN = 10
 
@@ -62,7 +64,8 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     """Draw a run's history as a PNG: loss and error, and rate and duration where the rows have them.
 
     Args:
-        rows: one dict an epoch: epoch, loss, accuracy, val_loss, val_accuracy; learning_rate and seconds may be there.
+        rows: one dict an epoch: epoch, loss, and of a classifier accuracy, val_loss, val_accuracy, of a spotter `FOUND`; learning_rate and seconds may be
+            there.
         path: the PNG.
 
     Raises:
@@ -73,8 +76,11 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         figure.set_layout_engine("constrained")
         grid = figure.add_gridspec(2 if more else 1, 2, height_ratios=[3, 2] if more else None)
         panels = [figure.add_subplot(grid[place // 2, place % 2]) for place in range(2 + len(more))]
-        _draw_pair(panels[0], rows, "loss", "loss")
-        _draw_pair(panels[1], rows, "accuracy", "error (1 - top-1)")
+        if FOUND[0] in rows[0]:
+            _draw_found(panels[0], panels[1], rows)
+        else:
+            _draw_pair(panels[0], rows, "loss", "loss")
+            _draw_pair(panels[1], rows, "accuracy", "error (1 - top-1)")
         for panel, key in zip(panels[2:], more, strict=True):
             values = _column(rows, key)
             panel.plot(_column(rows, "epoch"), values, marker=".", color=QUIET)
@@ -82,6 +88,16 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         for panel in panels:
             panel.set_xlabel("epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_found(loss: Axes, found: Axes, rows: list[dict[str, float]]) -> None:
+    loss.plot(_column(rows, "epoch"), _column(rows, "loss"), marker=".", color=TRAIN, label="train (augmented)")
+    loss.set(ylabel="loss", yscale="log")
+    loss.legend()
+    for key, style, colour in zip(FOUND, ("-", "--", "-", "--"), (TRAIN, TRAIN, VALID, VALID), strict=True):
+        found.plot(_column(rows, "epoch"), np.maximum(1 - _column(rows, key), LEAST_ERROR), style, color=colour, label=f"1 - {key.replace('_', ' ')}")
+    found.set(ylabel="missed", yscale="log")
+    found.legend()
 
 
 def _draw_pair(panel: Axes, rows: list[dict[str, float]], key: str, name: str) -> None:

@@ -60,7 +60,8 @@ def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
-    now, before = _flat(asked), _flat(_read_json(out / ASKED))
+    # As JSON has it, which knows no tuples.
+    now, before = _flat(json.loads(json.dumps(asked))), _flat(_read_json(out / ASKED))
     before = {**asdict(RECIPES.get(str(before.get("recipe")), FULL)), **before}
     differing = [f"{key} {before.get(key)} (now {now[key]})" for key in now if now[key] != before.get(key)]
     if differing:

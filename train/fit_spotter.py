@@ -1,0 +1,149 @@
+"""Train the spotter: frames -> run folder (`train.runs` says what lies in it)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InputError
+from edge.files import write_json
+from edge.finding import Findings, figures, judge
+from edge.heatmap import decode
+from edge.lineage import lineage
+from train import runs, spotter
+from train.config import SpotterRecipe
+from train.environment import PeakMemory, describe
+from train.keeper import Keeper, load_best
+from train.model import round_to_fp16
+from train.plots import draw_curves
+from train.precision import choose_precision, in_policy
+from train.spotter_frames import Sides, Still, Views, draw_stills, padded, read_photos, read_sides, read_stills, stream
+from train.spotter_loss import spotter_loss
+
+JUDGED_BY = "tune_error"
+LEAST_SCORE = 0.02
+MOST = 100
+BATCH = 4
+
+
+def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, resume: bool) -> dict[str, Any]:
+    """Train by the recipe and write the run folder; returns what `run.json` holds. Nothing is written before the data are known to be good.
+
+    The best epoch and the threshold are chosen on frames of the training groups that are not trained on; the held-out groups only tell how good it is.
+
+    Args:
+        data: folder that holds GTSDB's frames (in gtsdb/, or beside it) and GTSRB's photos (in gtsrb/, or itself).
+        out: run folder.
+        recipe: how to train.
+        resume: go on after the last whole epoch in `out`.
+
+    Raises:
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; a broken frame or photo.
+        DataError: no frames or no photos, or too few.
+        OutputError: `out` cannot be written.
+    """
+    asked = {"recipe": dataclasses.asdict(recipe), "data": str(data)}
+    runs.check_start(out, asked, resume)
+    sides = read_sides(data)
+    print(f"{recipe}\n{len(sides.train)} frames to train, {len(sides.tuning)} to choose epoch and threshold, {len(sides.held)} held out, split by neighbours")
+    held, tuning = read_stills(sides.held, "reading frames held out"), read_stills(sides.tuning, "reading frames to tune")
+    with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
+        network = _trained(data, sides, tuning, held, out, recipe, asked)
+        environment = describe()
+    plain = spotter.fold(network)
+    round_to_fp16(plain)
+    chosen, told = findings(plain, tuning), findings(plain, held)
+    metrics = {"tuning": figures(chosen), "valid": figures(told), "threshold": round(chosen.score_at(recipe.false_a_frame), 4)}
+    runs.save_model(plain, out / runs.MODEL)
+    rows = runs.read_history(out / runs.HISTORY)
+    draw_curves(rows, out / runs.CURVES)
+    run = {
+        "schema": runs.SCHEMA,
+        **asked,
+        "metrics": metrics,
+        "frames": {"train": len(sides.train), "tuning": len(tuning), "valid": len(held)},
+        "parameters": plain.count_params(),
+        "flop": spotter.count_flop(),
+        "environment": environment,
+        "peak_memory": peak.figures,
+        "seconds": round(sum(row.get("seconds", 0.0) for row in rows)),
+        "lineage": lineage("tensorflow", "keras", "numpy"),
+    }
+    write_json(out / runs.RUN, run)
+    print(f"held-out frames: {metrics['valid']}; threshold {metrics['threshold']}, from the tuning frames: {metrics['tuning']}")
+    return run
+
+
+def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
+    """Judge what a spotter finds in stills."""
+    maps = [network.predict_on_batch(_batch(stills[start : start + BATCH])) for start in range(0, len(stills), BATCH)]
+    return judge((decode(found, least_score=LEAST_SCORE, most=MOST), still.boxes_xyxy) for found, still in zip(np.concatenate(maps), stills, strict=True))
+
+
+def _batch(stills: Sequence[Still]) -> NDArray[np.uint8]:
+    return np.stack([padded(still.image) for still in stills])
+
+
+def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], out: Path, recipe: SpotterRecipe, asked: dict[str, Any]) -> keras.Model:
+    """Train what the run in `out` lacks and return the network of its best epoch."""
+    done = runs.read_progress(out).epochs
+    keras.utils.set_random_seed(recipe.seed)
+    network = _compiled(recipe)
+    if (out / runs.CHECKPOINT).exists():
+        runs.load_checkpoint(network, out / runs.CHECKPOINT)
+    if done < recipe.epochs:
+        photos = read_photos(data, recipe)
+        if not photos:
+            raise InputError(f"wanted photos of GTSRB to paste in {data}, found none: add photos")
+        views = Views(read_stills(sides.train, "reading frames"), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
+        write_json(out / runs.ASKED, asked)
+        print(f"precision {keras.config.dtype_policy().name}; {network.count_params()} parameters, {spotter.count_flop() / 1e9:.2f} GFLOP a frame")
+        network.fit(
+            stream(views, done),
+            epochs=recipe.epochs,
+            initial_epoch=done,
+            steps_per_epoch=recipe.steps,
+            shuffle=False,
+            callbacks=[_Finder(recipe, tuning, held), Keeper(network, out, done, None, JUDGED_BY)],
+            verbose=1 if os.isatty(1) else 2,
+        )
+    load_best(network, out, JUDGED_BY)
+    return network
+
+
+def _compiled(recipe: SpotterRecipe) -> keras.Model:
+    network = spotter.build((None, None), batch_norm=True)
+    rising = int(recipe.steps * recipe.epochs * recipe.warmup_share)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.rate / 25, recipe.steps * recipe.epochs - rising, alpha=1e-2, warmup_target=recipe.rate, warmup_steps=rising
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=5.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    network.compile(optimizer, spotter_loss)
+    return network
+
+
+class _Finder(keras.callbacks.Callback):
+    """Adds to each epoch's figures what the network finds; stands before the keeper, which writes them down."""
+
+    def __init__(self, recipe: SpotterRecipe, tuning: Sequence[Still], held: Sequence[Still]) -> None:
+        super().__init__()
+        self.recipe, self.sides = recipe, {"tune": tuning, "val": held}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Judge both sides."""
+        told: dict[str, float] = {}
+        for side, stills in self.sides.items():
+            found = findings(self.model, stills)
+            told |= {f"{side}_recall": found.recall_at(self.recipe.false_a_frame), f"{side}_ap50": found.ap50()}
+        told[JUDGED_BY] = 1 - told["tune_ap50"]
+        print(", ".join(f"{key} {value:.4f}" for key, value in told.items()))
+        if logs is not None:
+            logs.update(told)
