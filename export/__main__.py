@@ -18,7 +18,7 @@ from edge import cli
 def _bundle(arguments: argparse.Namespace) -> None:
     from export.bundle import write_bundle
 
-    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name)
+    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, fewshot=arguments.fewshot)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the run was trained on (Test.csv too for the model card)")
     bundle.add_argument("--out", type=Path, required=True, help="bundle folder to write; a bundle there is replaced")
     bundle.add_argument("--name", help="name of the bundle (without one: vgg16- and its input's side)")
+    bundle.add_argument(
+        "--fewshot", type=Path, nargs="+", default=(), metavar="F", help="for the model card: train evaluate's JSON over runs of recipe fewshot"
+    )
     bundle.set_defaults(command=_bundle)
     verify = commands.add_parser("verify", help="prove a bundle", description="Check files, graphs, golden self-test and the accuracy of each precision.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")

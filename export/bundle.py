@@ -25,6 +25,8 @@ from export.artefacts import FILES, spec_of
 from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.card import CARD, PICTURE, write_card
 from export.crops import class_ids_of
+from export.fewshot import RECIPE as FEWSHOT
+from export.fewshot import read_fewshot
 from export.folder import replacing
 from export.golden import FILE as GOLDEN
 from export.golden import write_golden
@@ -41,7 +43,7 @@ RANKED_ON = 128
 """Photos that rank layers: each is run once for every layer."""
 
 
-def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, budgets: Mapping[str, Budget] = BUDGETS) -> Bundle:
+def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, budgets: Mapping[str, Budget] = BUDGETS, fewshot: Sequence[Path] = ()) -> Bundle:
     """Make a bundle of a run or of another bundle and verify it; the photos on which int8 strays furthest are drawn beside it, whether it passes or not.
 
     Args:
@@ -50,6 +52,7 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         out: folder to write; one that is a bundle is replaced.
         name: of the bundle; None is "vgg16-" and the input's side.
         budgets: what each artefact may lose.
+        fewshot: results of `train evaluate` for the card (`export.fewshot`); empty keeps what a bundle as source tells.
 
     Raises:
         InputError, BundleError, DataError: the source or the data set is not what was wanted.
@@ -57,9 +60,12 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         VerificationError: an artefact is beyond its budget; `out` is as it was.
     """
     with replacing(Path(out)) as folder:
+        told = read_fewshot(fewshot)
         read_train(data)  # a wrong --data is told before the conversion, which takes half a minute
         print(f"reading {source}")
         made = read_source(source)
+        if told:
+            made = replace(made, train={**made.train, FEWSHOT: told})
         photos, valid = held_out(data, made.train)
         chosen = calibration_photos(photos, made.train["recipe"]["seed"])
         draft = _Draft(folder, made, name)

@@ -55,7 +55,7 @@ The weights of int8-cpu keep to {weight_bits} bits, so that processors without V
 {by_class}
 
 Few tracks of a class means few physical signs: such a line is a hint, no measurement.
-
+{fewshot}
 ## Robustness
 
 int8-cpu on {photos} of the validation photos, up to {per_class} of each class. Each is corrupted at its own resolution, in the same way each time;
@@ -131,6 +131,7 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
         test=_test_line(export["test"]),
         top1=by_class["top1"],
         by_class="\n".join(f"| {key} | {row['label']} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
+        fewshot=_fewshot(train.get("fewshot", [])),
         photos=export["robustness"]["n"],
         clean=export["robustness"]["clean"],
         corruptions="\n".join(_corruption_row(name, figures) for name, figures in export["robustness"]["corruptions"].items()),
@@ -183,6 +184,18 @@ def _agreement_row(name: str, figures: dict[str, float]) -> str:
 
 def _test_line(test: dict[str, Any]) -> str:
     return f"On {test['n']} of GTSRB's official test photos {test['precision']} reaches top1 {test['top1']:.4f}.\n\n" if test else ""
+
+
+def _fewshot(records: list[dict[str, Any]]) -> str:
+    """Tell what the recipe of few photos reaches, where it was measured."""
+    rows = [
+        f"| {record['per_class']} | {record['weights']} | {len(record['seeds'])} | {record['n']} | {record['top1']:.4f} | {record['top1_std']:.4f} |"
+        for record in records
+    ]
+    if not rows:
+        return ""
+    head = "| photos a class | weights | seeds | test photos | top1, mean | standard deviation |\n|---|---|---|---|---|---|"
+    return "\n".join(["\n## With few photos\n\nNot this model: what the recipe fewshot reaches, in fp32 by Keras.\n", head, *rows, ""])
 
 
 def _corruption_row(name: str, figures: dict[str, Any]) -> str:

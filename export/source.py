@@ -14,6 +14,8 @@ from edge.errors import InputError, one_line
 from edge.gtsrb import CLASSES
 from edge.manifest import MANIFEST, read_bundle
 from export.artefacts import ROLE, spec_of
+from export.fewshot import KEYS as FEWSHOT_KEYS
+from export.fewshot import RECIPE as FEWSHOT
 from export.lint import check_graph
 from export.verify import Infer
 
@@ -32,7 +34,7 @@ class Source:
         fp16: bytes of its ONNX model in float16.
         size: side of its square input, pixels.
         train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`; where it started from another run's model, `former` with that
-            one's `recipe`, `weights` and `photos`.
+            one's `recipe`, `weights` and `photos`; `fewshot` as `export.fewshot` reads it, where it was given.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
     """
 
@@ -103,6 +105,8 @@ def _training(record: Any, where: Path) -> dict[str, Any]:
         kept["weights"] = Path(record["weights"]).name
         if FORMER in record:
             kept[FORMER] = _former(record[FORMER])
+        if FEWSHOT in record:
+            kept[FEWSHOT] = [{key: row[key] for key in FEWSHOT_KEYS} for row in record[FEWSHOT]]
         kept["metrics"] = {split: _kept_figures(figures) for split, figures in record["metrics"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"wanted the record of a training in {where}, found a fault ({error!r}): train again, or give another source") from error

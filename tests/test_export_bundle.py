@@ -198,6 +198,7 @@ def test_card_says_what_was_measured(made: Path) -> None:
     assert f"| low resolution | side, px: 24, 16, 12 | {export['robustness']['corruptions']['low_resolution']['top1'][0]:.3f} |" in card
     assert "(robustness.png)" in card
     assert "nothing is calibrated afterwards" in card
+    assert "With few photos" not in card
 
 
 def test_card_tells_what_else_the_records_hold(copy: Path) -> None:
@@ -208,12 +209,14 @@ def test_card_tells_what_else_the_records_hold(copy: Path) -> None:
     export["rejection"] |= {"sign_free_accepted": None, "sign_free_crops": 0, "source": "validation photos alone"}
     export["quantization"]["int8"]["kept_in_float"] = ["block1_conv1/Conv", "block3_conv2/Conv"]
     train["recipe"]["last_layers"] = None
+    train["fewshot"] = [{"weights": "drawn", "per_class": 28, "seeds": [0, 1, 2], "n": 2526, "top1": 0.99024, "top1_std": 0.00165}]
     card = write_card(bundle, {"top1": 1.0, "per_class": {}})
     for wanted in (
         " for int8, with block1_conv1/Conv, block3_conv2/Conv left in float; ",
         "temperature of 0.522 ",
         "(15 bins) 0.0263 and 0.0017",
         "chosen on validation photos alone",
+        "| 28 | drawn | 3 | 2526 | 0.9902 | 0.0016 |",
     ):
         assert wanted in card
     assert "nothing is calibrated" not in card
