@@ -3,6 +3,7 @@
 python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
+python -m benchmarks pipeline
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.setting import Setting
 from edge import cli
+from edge.__main__ import SPOTTERS
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
 from edge.manifest import SHIPPED
 
@@ -36,6 +38,12 @@ def _memory(arguments: argparse.Namespace) -> None:
     memory(_setting(arguments), arguments.batch, arguments.runs, arguments.json)
 
 
+def _pipeline(arguments: argparse.Namespace) -> None:
+    from benchmarks.pipeline import SOURCES, pipeline
+
+    pipeline(_setting(arguments), arguments.sources or SOURCES, arguments.spotter, arguments.seconds, arguments.json)
+
+
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
         from edge.files import check_place
@@ -56,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     memory = _add(commands, "memory", _memory, "resident memory of a process that runs it")
     memory.add_argument("--batch", type=cli.count, default=16, metavar="N", help="crops per call")
     memory.add_argument("--runs", type=cli.count, default=20, metavar="N", help="calls")
+    pipeline = _add(commands, "pipeline", _pipeline, "the whole runtime, source to sink")
+    pipeline.add_argument(
+        "sources", nargs="*", metavar="SOURCE", help="what edge run takes (without one: the drawn flight at 1280x720, flat out and at 30 fps)"
+    )
+    pipeline.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
+    pipeline.add_argument("--seconds", type=cli.count, default=30, metavar="N", help="of each source")
     return parser
 
 

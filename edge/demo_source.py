@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edge.errors import SourceError
-from edge.scenes import Flight, score_passes
+from edge.scenes import SEEN_AHEAD, Flight, score_passes
 from edge.sinks import Result
 from edge.sources import Frame
 from edge.uri import Uri, parse_uri
@@ -76,5 +76,6 @@ class PassSink:
     def score(self) -> dict[str, int]:
         """Return what `score_passes` does, for the part of the flight that was watched."""
         watched = score_passes(replace(self._flight, frames=self._last + 1), self._announced)
-        # A flight that was cut short sees signs ahead that the shorter flight does not have.
-        return watched | {"false": score_passes(self._flight, self._announced)["false"]}
+        # A flight that was cut short sees signs ahead that the shorter flight does not have; all of a long one would take minutes to look through.
+        ahead = replace(self._flight, frames=min(self._flight.frames, self._last + 1 + SEEN_AHEAD))
+        return watched | {"false": score_passes(ahead, self._announced)["false"]}

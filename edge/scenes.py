@@ -29,6 +29,8 @@ MATCH_IOU = 0.3
 _STEP_M = 1.0
 _LAST_M = 8.0
 _NEAREST_M, _FARTHEST_M = 1.0, 130.0
+SEEN_AHEAD = int(_FARTHEST_M / _STEP_M)
+"""Frames before it is passed from which a sign can be seen at all."""
 _TRIES = 200
 
 
