@@ -4,6 +4,7 @@ python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
+python -m benchmarks detector
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ def _pipeline(arguments: argparse.Namespace) -> None:
     pipeline(_setting(arguments), arguments.sources or SOURCES, arguments.spotter, arguments.seconds, arguments.json)
 
 
+def _detector(arguments: argparse.Namespace) -> None:
+    from benchmarks.detector import detector
+
+    detector(_setting(arguments), arguments.spotter, arguments.rounds, arguments.json)
+
+
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
         from edge.files import check_place
@@ -70,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     pipeline.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     pipeline.add_argument("--seconds", type=cli.count, default=30, metavar="N", help="of each source")
+    detector = _add(commands, "detector", _detector, "the runtime beside a general detector")
+    detector.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes our boxes")
+    detector.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")
     return parser
 
 
