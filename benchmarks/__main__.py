@@ -5,6 +5,9 @@ python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
 python -m benchmarks detector
+python -m benchmarks all --json result.json
+python -m benchmarks report result.json --out report.html
+python -m benchmarks compare before.json after.json
 """
 
 from __future__ import annotations
@@ -51,6 +54,24 @@ def _detector(arguments: argparse.Namespace) -> None:
     detector(_setting(arguments), arguments.spotter, arguments.rounds, arguments.json)
 
 
+def _all(arguments: argparse.Namespace) -> None:
+    from benchmarks.collect import collect
+
+    collect(_setting(arguments), arguments.json)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from benchmarks.report import report
+
+    report(arguments.results, arguments.out, arguments.markdown)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from benchmarks.compare import compare
+
+    compare(arguments.before, arguments.after, arguments.band)
+
+
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
         from edge.files import check_place
@@ -80,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     detector = _add(commands, "detector", _detector, "the runtime beside a general detector")
     detector.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes our boxes")
     detector.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")
+    everything = _add(commands, "all", _all, "everything that needs no photos, in one file")
+    everything.set_defaults(json=Path("benchmarks.json"))
+    report = commands.add_parser("report", help="draw results", description="Draw results in one HTML page that opens anywhere.")
+    report.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="what --json of the benchmarks wrote")
+    report.add_argument("--out", type=Path, default=Path("benchmarks.html"), metavar="F", help="the page")
+    report.add_argument("--markdown", type=Path, metavar="F", help="write the figures as a table here, too")
+    report.set_defaults(command=_report)
+    compare = commands.add_parser("compare", help="two results side by side", description="Say what got better or worse; exit code 1 if anything is worse.")
+    for side in ("before", "after"):
+        compare.add_argument(side, type=Path, metavar=side.upper(), help="what --json of a benchmark wrote")
+    compare.add_argument("--band", type=cli.share, default=0.1, metavar="SHARE", help="relative change that counts as the same")
+    compare.set_defaults(command=_compare)
     return parser
 
 

@@ -101,15 +101,16 @@ def self_test(bundle: Bundle, choice: Choice) -> Iterator[Outcome]:
     engine = choice.engine
     if engine == "auto":
         engine = choose_engine(bundle, _ROLE, precision=choice.precision, provider=choice.provider)
-    for precision in _precisions(bundle, engine) if choice.precision == "auto" else [choice.precision]:
+    for precision in runnable_precisions(bundle, engine) if choice.precision == "auto" else [choice.precision]:
         if precision not in bundle.manifest.golden.tolerance:
             raise BundleError(f"wanted a golden tolerance for {precision} in {bundle.folder}, the manifest has none: export the bundle again")
         yield _outcome(bundle, Choice(engine, precision, choice.provider), images, wanted)
 
 
-def _precisions(bundle: Bundle, engine: str) -> list[str]:
+def runnable_precisions(bundle: Bundle, engine: str) -> list[str]:
+    """Return the precisions that an engine can run a bundle in; of TensorRT those that are built, or the one whose refusal tells how to build it."""
     if engine == "tensorrt":
-        return built_precisions(bundle, _ROLE) or ["fp16"]  # which then says how to build it
+        return built_precisions(bundle, _ROLE) or ["fp16"]
     held = [model.precision for model in bundle.manifest.models if model.role == _ROLE]
     return [precision for precision in _ON_ONNXRUNTIME if precision in held] + (["fp32"] if "fp16" in held else [])
 

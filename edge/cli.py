@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -34,6 +35,21 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 up, found {text!r}")
     return int(text)
+
+
+def share(text: str) -> float:
+    """Read an option that is a share, from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: no number, or one out of range.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 to 1, found {text!r}")
+    return value
 
 
 def mebibytes(text: str) -> int:

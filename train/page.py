@@ -5,8 +5,7 @@ The page shows photos of the data set: it stays in the run folder and is never c
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import page
 from edge.files import write_text
 from edge.gtsrb import LABELS
 from train.plots import WIDTH_PX, confused_pairs, count_confusions, draw_balance, draw_confusion, draw_curves
@@ -33,25 +33,6 @@ _HINTS = {
     "A class with ten photos to validate is scored in steps of a tenth.",
     "Augmentation": "A person should still name nearly every view: if not, it is too strong; if the views look like the photo, it is too weak.",
 }
-
-_CSS = """
-:root{color-scheme:light dark;--ground:#f7f8fa;--card:#fff;--ink:#101828;--soft:#475467;--line:#e4e7ec}
-@media(prefers-color-scheme:dark){:root{--ground:#0f1319;--card:#1a2029;--ink:#e6e9ee;--soft:#a3adbb;--line:#303846}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:1050px;padding:1rem;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-h1{margin:.5rem 0 0;font-size:1.6rem}h2{margin:2rem 0 .25rem;font-size:1.15rem}
-p{margin:0 0 .75rem;color:var(--soft);max-width:75ch;overflow-wrap:anywhere}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.75rem;margin:1rem 0}
-dl div,.sheet,table{background:var(--card);border:1px solid var(--line);border-radius:8px}
-dl div{padding:.6rem .8rem}dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.35rem;font-weight:600}
-dd small{display:block;font-size:.8rem;font-weight:400;color:var(--soft)}
-.sheet{overflow-x:auto;background:#fff;padding:.5rem}.sheet img{display:block;width:100%;height:auto;min-width:680px}
-table{border-collapse:separate;border-spacing:0;width:100%;font-size:.9rem}
-th,td{padding:.3rem .7rem;text-align:left;vertical-align:top;border-top:1px solid var(--line)}.facts td{overflow-wrap:anywhere}
-@media(max-width:600px){th,td{padding:.3rem .4rem}}
-thead th,tbody:first-child tr:first-child>*{border-top:0}th{font-weight:500}tbody th{color:var(--soft)}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 1.5rem;align-items:start}
-"""
 
 
 @dataclass(frozen=True)
@@ -101,12 +82,11 @@ def write_report(out: Path, run: Mapping[str, Any], seen: Seen) -> Path:
         f"<p>{escape(origin)}</p>",
         _headline(run, seen),
         _worst(run["metrics"]["valid"]["per_class"], count_confusions(seen.class_ids, seen.probabilities.argmax(axis=1))),
-        *(_section(title, hint, path) for (title, hint), path in zip(_HINTS.items(), pictures, strict=True)),
-        f'<div class="pair"><div><h2>Recipe</h2>{_facts(run["recipe"])}</div>',
-        f"<div><h2>Environment</h2>{_facts({**run['environment'], 'versions': made['versions']})}</div></div>",
+        *(page.picture(title, hint, path.read_bytes(), WIDTH_PX) for (title, hint), path in zip(_HINTS.items(), pictures, strict=True)),
+        f'<div class="pair"><div><h2>Recipe</h2>{page.facts(run["recipe"])}</div>',
+        f"<div><h2>Environment</h2>{page.facts({**run['environment'], 'versions': made['versions']})}</div></div>",
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(name)}</title><style>{_CSS}</style>'
-    write_text(out / REPORT, "\n".join([f'<!doctype html><html lang="en"><head>{head}</head><body>', *body, "</body></html>\n"]))
+    write_text(out / REPORT, page.document(name, body))
     return out / REPORT
 
 
@@ -122,11 +102,11 @@ def _headline(run: Mapping[str, Any], seen: Seen) -> str:
         ("peak memory, GPU", _mib(peak["gpu_peak_mib"]), "no GPU used" if peak["gpu_peak_mib"] is None else "without CUDA's own"),
         ("photos to train", str(run["photos"]["train"]), f"{run['photos']['valid']} to validate"),
     )
-    return "<dl>" + "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>" for name, value, note in tiles) + "</dl>"
+    return page.tiles(tiles)
 
 
 def _mib(mib: float | None) -> str:
-    return "\u2013" if mib is None else f"{mib / 1024:.2f} GiB"
+    return page.DASH if mib is None else f"{mib / 1024:.2f} GiB"
 
 
 def _worst(per_class: Mapping[str, Any], counts: NDArray[np.int64]) -> str:
@@ -140,31 +120,5 @@ def _worst(per_class: Mapping[str, Any], counts: NDArray[np.int64]) -> str:
         (f"{class_id} {LABELS[class_id]}", f"{top1:.4f}", str(n), ", ".join(taken.get(class_id, [])[:TAKEN_FOR_SHOWN]))
         for top1, class_id, n in imperfect[:WORST_SHOWN]
     ]
-    cells = "".join(f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in rest) + "</tr>" for name, *rest in rows)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("class", "top-1", "photos", "taken for"))
     note = f"{len(imperfect)} of {len(per_class)} classes have a mistake; the worst come first."
-    return f"<h2>Worst classes</h2><p>{note}</p><table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
-
-
-def _section(title: str, hint: str, path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    # A phone scrolls a picture sideways rather than shrink its text away; the keyboard can, too.
-    image = f'<img src="data:image/png;base64,{data}" width="{WIDTH_PX}" alt="{escape(title)}">'
-    sheet = f'<div class="sheet" tabindex="0" role="region" aria-label="{escape(title)}">{image}</div>'
-    return f"<section><h2>{escape(title)}</h2><p>{escape(hint)}</p>{sheet}</section>"
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in _flat(facts))
-    return f'<table class="facts"><tbody>{rows}</tbody></table>'
-
-
-def _flat(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in facts.items():
-        name = f"{above} {key}".strip().replace("_", " ")
-        if isinstance(value, Mapping):
-            yield from _flat(value, name)
-        elif isinstance(value, (list, tuple)):
-            yield name, "; ".join(", ".join(f"{v}" for _, v in _flat(item)) if isinstance(item, Mapping) else str(item) for item in value)
-        else:
-            yield name, "\u2013" if value is None else str(value)
+    return f"<h2>Worst classes</h2><p>{note}</p>{page.table(('class', 'top-1', 'photos', 'taken for'), rows)}"
