@@ -56,28 +56,38 @@ class Memory:
 
 def read_identity(root: Path = SYSTEM) -> Identity:
     """Read what this machine is; `root` is where its file system starts."""
-    compatible = _text(root / "proc/device-tree/compatible")
-    release = _text(root / "etc/nv_tegra_release")
-    clocks = [_text(root / "sys/class/devfreq" / node / "max_freq").strip() for node in _GPU_NODES]
+    compatible = read_text(root / "proc/device-tree/compatible")
+    release = read_text(root / "etc/nv_tegra_release")
+    clocks = [read_text(root / "sys/class/devfreq" / node / "max_freq").strip() for node in _GPU_NODES]
     return Identity(
         model=read_model(root),
         module=parse_module(compatible),
         l4t=parse_release(release),
-        power_mode=parse_power_mode(_nvpmodel(root)),
-        boot_spec=_field(_text(root / "etc/nv_boot_control.conf"), "TNSPEC"),
+        power_mode=read_power_mode(root),
+        boot_spec=_field(read_text(root / "etc/nv_boot_control.conf"), "TNSPEC"),
         gpu_max_hz=next((int(clock) for clock in clocks if clock.isdecimal()), None),
-        jetson=_TEGRA in compatible,
+        jetson=is_jetson(root),
     )
+
+
+def is_jetson(root: Path = SYSTEM) -> bool:
+    """Tell whether this is a Jetson, where the CPU and the GPU share one memory."""
+    return _TEGRA in read_text(root / "proc/device-tree/compatible")
+
+
+def read_power_mode(root: Path = SYSTEM) -> str | None:
+    """Ask `nvpmodel` for the name of the power mode; None on a PC."""
+    return parse_power_mode(_nvpmodel(root))
 
 
 def read_model(root: Path = SYSTEM) -> str | None:
     """Return the board's name in the device tree; None on a PC."""
-    return _text(root / "proc/device-tree/model").rstrip("\0\n") or None
+    return read_text(root / "proc/device-tree/model").rstrip("\0\n") or None
 
 
 def read_memory(root: Path = SYSTEM) -> Memory | None:
     """Read /proc/meminfo; None where there is none."""
-    return parse_memory(_text(root / "proc/meminfo"))
+    return parse_memory(read_text(root / "proc/meminfo"))
 
 
 def this_board(tensorrt: str, gpu: str, compute_capability: str, root: Path = SYSTEM) -> Board:
@@ -144,7 +154,8 @@ def _field(text: str, key: str) -> str | None:
     return None
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what a small file of the system says; nothing where it is not there or cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux, or not this kind of machine

@@ -52,6 +52,14 @@ def status_mib(key: str, process: int | str = "self") -> float | None:
     return None
 
 
+def pss_mib() -> float | None:
+    """Return this process's proportional memory in MiB: pages that several processes share count in parts; None where the system has no such figure."""
+    for line in _read("/proc/self/smaps_rollup").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / _KIB_PER_MIB
+    return None
+
+
 def _cpu_field(key: str) -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
