@@ -23,7 +23,7 @@ from edge.classifier import Classifier
 from edge.errors import MissingDependency
 from edge.lineage import now
 from edge.manifest import read_bundle
-from edge.pipeline import choose_spotter, run
+from edge.pipeline import open_spotter, run
 from edge.scenes import Flight
 from edge.sources import Frame
 
@@ -61,7 +61,8 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
         bundle = read_bundle(setting.bundle)
         engine = stack.enter_context(setting.open())
         classifier = Classifier(engine, bundle.manifest.thresholds.confidence)
-        chosen = choose_spotter(spotter)
+        options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
+        chosen = stack.enter_context(open_spotter(spotter, bundle, **options))
         peers, missing = _peers(frames, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signwing-"))))
         turns: dict[str, Callable[[], float]] = {f"ours, {engine.precision}": lambda: run(_Kept(frames), chosen, classifier, []).fps}
         turns |= {name: lambda detect=detect: _fps(detect, frames) for name, detect in peers.items()}  # type: ignore[misc]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.pipeline import Summary
     from edge.sinks import Sink
 
-SPOTTERS = ("auto", "colour", "none", "learned")
+SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
 
@@ -37,16 +37,20 @@ def _run(arguments: argparse.Namespace) -> None:
     from edge.lineage import now, result
     from edge.machine import peak_rss_mib
     from edge.manifest import read_bundle
-    from edge.pipeline import choose_spotter, run
+    from edge.pipeline import open_spotter, run
     from edge.sources import open_source
 
     started_at = now()
-    spotter = choose_spotter(arguments.spotter)
     bundle = read_bundle(arguments.bundle)
     if arguments.json is not None:
         check_place(arguments.json)
-    engine = open_engine(bundle, "classifier", engine=arguments.engine, precision=arguments.precision, provider=arguments.provider)
-    with Classifier(engine, bundle.manifest.thresholds.confidence) as classifier, open_source(arguments.source) as source:
+    options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider")}
+    engine = open_engine(bundle, "classifier", **options)
+    with (
+        Classifier(engine, bundle.manifest.thresholds.confidence) as classifier,
+        open_spotter(arguments.spotter, bundle, **options) as spotter,
+        open_source(arguments.source) as source,
+    ):
         passes = _pass_sink(arguments.source)
         sinks = [*_sinks(arguments, source.fps, bundle.manifest.labels), *([passes] if passes else [])]
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
@@ -142,7 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
     run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
     run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
-    run.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes; auto is colour, none takes the whole frame as one sign")
+    run.add_argument(
+        "--spotter",
+        choices=SPOTTERS,
+        default="auto",
+        help="what proposes boxes; auto is learned where the bundle has one, else colour; none: the whole frame",
+    )
     run.add_argument("--events", type=Path, metavar="F", help="write sightings here, as JSON lines")
     run.add_argument(
         "--events-max", type=cli.mebibytes, metavar="MIB", help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote"

@@ -23,6 +23,8 @@ TABLE = "gt.txt"
 GROUP = 10
 """Frames whose numbers share all but the last digit stay on one side of the split."""
 HELD_OUT_EVERY = 4
+TUNING_EVERY = 8
+"""Of so many groups on the training side one is kept for choosing by: an epoch, a threshold, a calibration."""
 CROPS_PER_FRAME = 16
 """Places without a sign that are cut out of a frame, at most."""
 _SIDE_PX = (16.0, 80.0)
@@ -37,6 +39,34 @@ class RoadFrame:
     path: Path
     boxes_xyxy: NDArray[np.float64]
     class_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Frames to train on, to choose by, and held out for the report."""
+
+    train: list[RoadFrame]
+    tuning: list[RoadFrame]
+    held: list[RoadFrame]
+
+
+def read_sides(data: Path) -> Sides:
+    """Read the list of GTSDB's frames and split it by groups of neighbouring frames.
+
+    Raises:
+        DataError: no frames in or beside `data`, a damaged list, or too few frames for three sides.
+    """
+    folder = find_frames(data)
+    if folder is None:
+        raise DataError(
+            f"wanted GTSDB's {TABLE} in {data}, in its gtsdb/, or beside it, found none: put the frames there, or give --data the folder above them"
+        )
+    train, held = split_by_group(read_frames(folder))
+    tuning = [frame for frame in train if int(frame.path.stem) // GROUP % TUNING_EVERY == 0]
+    rest = [frame for frame in train if frame not in tuning]
+    if not (rest and tuning and held):
+        raise DataError(f"wanted frames of at least {TUNING_EVERY} groups of {GROUP} numbers in {folder}, found {len(train)} to train: add frames")
+    return Sides(rest, tuning, held)
 
 
 def find_frames(root: Path) -> Path | None:

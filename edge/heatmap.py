@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.manifest import STRIDE
 from edge.spotter import Proposals, iou_matrix
 
-STRIDE = 4
-"""Pixels a cell of the map."""
 UNIT_PX = 16.0
 """Sizes are told as logarithms of multiples of this."""
 SAME_SIGN_IOU = 0.45

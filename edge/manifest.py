@@ -17,6 +17,8 @@ from edge.records import check_sha256, read_record
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+PLANES, STRIDE = 5, 4
+"""Of a spotter's map: see `edge.heatmap.decode`; pixels a cell."""
 SHIPPED = Path(__file__).resolve().parent / "models"
 
 _LONGEST_SIDE = 1 << 16
@@ -57,18 +59,35 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Golden:
-    """The self-test: drawn inputs and the outputs to expect, largest absolute difference allowed by precision."""
+    """The self-test: drawn inputs and the outputs to expect.
+
+    Attributes:
+        file: name inside the bundle.
+        sha256: of the file, hexadecimal.
+        tolerance: largest absolute difference allowed, by `tolerance_key`.
+    """
 
     file: str
     sha256: str
     tolerance: dict[str, float]
 
 
+def tolerance_key(role: str, precision: str) -> str:
+    """Return how `Golden.tolerance` calls a model in a precision: a classifier's by the precision alone, "int8", others as "spotter.int8"."""
+    return precision if role == "classifier" else f"{role}.{precision}"
+
+
 @dataclass(frozen=True)
 class Thresholds:
-    """What the runtime accepts: `confidence` is the probability, 0 to 1, below which a crop is no sign."""
+    """What the runtime accepts.
+
+    Attributes:
+        confidence: the classifier's probability, 0 to 1, below which a crop is no sign.
+        spotter: the learned spotter's score, 0 to 1, from which it proposes a box; None where the bundle has none.
+    """
 
     confidence: float
+    spotter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,10 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+
+    def holds(self, role: str) -> bool:
+        """Tell whether there is any model of a role."""
+        return any(model.role == role for model in self.manifest.models)
 
     def model(self, role: str, precision: str) -> ModelSpec:
         """Return the model of a role and precision.
@@ -144,6 +167,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _check(manifest: Manifest) -> None:
     if not 0.0 <= manifest.thresholds.confidence <= 1.0:
         raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
+    spotter, held = manifest.thresholds.spotter, any(model.role == "spotter" for model in manifest.models)
+    if (spotter is not None) != held or not 0.0 <= (spotter or 0.0) <= 1.0:
+        raise ValueError(f"threshold spotter {spotter} does not fit {'a spotter, whose score is from 0 to 1' if held else 'a bundle without one'}")
     if not all(0.0 <= limit < math.inf for limit in manifest.golden.tolerance.values()):
         raise ValueError(f"golden tolerances {manifest.golden.tolerance} are not all 0 and more")
     for model in manifest.models:
@@ -166,5 +192,13 @@ def _check_model(model: ModelSpec, labels: int) -> None:
         raise ValueError(f"input of {model.file} is {model.input}, not uint8 NHWC with 3 channels")
     if model.output.dtype != "float32":
         raise ValueError(f"output of {model.file} is {model.output.dtype}, not float32")
+    if model.role == "spotter":
+        _check_maps(model)
     if model.role == "classifier" and model.output.shape != (-1, labels):
         raise ValueError(f"output of {model.file} is {model.output.shape}, not a probability for each of {labels} labels")
+
+
+def _check_maps(model: ModelSpec) -> None:
+    _, height, width, _ = model.input.shape
+    if height % STRIDE or width % STRIDE or model.output.shape != (-1, PLANES, height // STRIDE, width // STRIDE):
+        raise ValueError(f"output of {model.file} is {model.output.shape}, not {PLANES} planes of a {STRIDE}th of its frames' {height} x {width}")

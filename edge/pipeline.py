@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.classifier import Classifier, cut_crop
-from edge.errors import InputError, SourceError
+from edge.engine import open_engine
+from edge.errors import BundleError, SourceError
+from edge.manifest import Bundle
 from edge.sinks import Result, Sink
 from edge.sources import Frame, Source
 from edge.spotter import Spotter, spot_by_colour, spot_whole
+from edge.spotter_learned import LearnedSpotter
 from edge.tracking import Detection, Report, Tracker, distinct
 
 STAGES = ("source", "spot", "classify", "track", "sinks")
@@ -51,15 +54,30 @@ class Summary:
         return {key: value for key, value in vars(self).items() if key != "interrupted"}
 
 
-def choose_spotter(name: str) -> Spotter:
-    """Return a spotter by its name: auto (which is colour), colour or none.
+@contextmanager
+def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: str = "auto", provider: str = "cpu") -> Iterator[Spotter]:
+    """Give a spotter by its name: learned, colour, none (the whole frame), or auto, which is learned where the bundle holds one and else colour.
+
+    Args:
+        name: of the spotter.
+        bundle: where a learned one lies.
+        engine: as of `edge.engine.open_engine`, like `precision` and `provider`; they concern a learned one alone.
+        precision: see there.
+        provider: see there.
 
     Raises:
-        InputError: a spotter that this version does not have.
+        BundleError: no learned spotter in the bundle, or a damaged one.
+        EngineError: the engine refuses it or an option.
+        MissingDependency: the engine's library is not installed.
     """
-    if name == "learned":
-        raise InputError("wanted the learned spotter, this version brings colour and none; it comes with a later release: use --spotter colour")
-    return spot_whole if name == "none" else spot_by_colour
+    threshold = bundle.manifest.thresholds.spotter
+    if name == "learned" and threshold is None:
+        raise BundleError(f"wanted a learned spotter in {bundle.folder}, found none: export one with --spotter RUN, or use --spotter colour")
+    if name in ("learned", "auto") and threshold is not None:
+        with LearnedSpotter(open_engine(bundle, "spotter", engine=engine, precision=precision, provider=provider), threshold) as learned:
+            yield learned
+    else:
+        yield spot_whole if name == "none" else spot_by_colour
 
 
 def name_boxes(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], classifier: Classifier) -> list[Detection]:

@@ -1,11 +1,11 @@
-"""Reads a JSON file into the frozen dataclass that describes it: nothing missing, nothing unknown, each value of the type that is declared."""
+"""Reads a JSON file into the frozen dataclass that describes it: nothing missing that has no default, nothing unknown, each value of its declared type."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -66,9 +66,10 @@ def _parsed(kind: Any, raw: Any, where: str) -> Any:
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         held = _of_type(dict, raw, where)
-        if set(held) != set(hints):
-            raise ValueError(f"{where} lacks {sorted(set(hints) - set(held))} and has unknown {sorted(set(held) - set(hints))}")
-        return kind(**{name: _parsed(hint, held[name], f"{where}.{name}") for name, hint in hints.items()})  # type: ignore[operator]
+        needed = {field.name for field in fields(kind) if field.default is MISSING}  # what has a default came later than the first files
+        if not needed <= set(held) <= set(hints):
+            raise ValueError(f"{where} lacks {sorted(needed - set(held))} and has unknown {sorted(set(held) - set(hints))}")
+        return kind(**{name: _parsed(hints[name], value, f"{where}.{name}") for name, value in held.items()})  # type: ignore[operator]
     if get_origin(kind) is UnionType:  # only `X | None` is used
         return None if raw is None else _parsed(get_args(kind)[0], raw, where)
     if get_origin(kind) is tuple:

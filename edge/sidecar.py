@@ -64,7 +64,7 @@ class Sidecar:
         peak_mib: most resident memory of the building process, which on a Jetson leaves out most of what the GPU took.
         least_available_mib: least memory that the system had left meanwhile, whoever took it; None where it does not tell.
         seconds: that the build took.
-        difference: largest absolute difference of a golden output in the self-test; None for a model without golden outputs.
+        difference: largest absolute difference of a golden output in the self-test; None until that has run.
         built_at: UTC, ISO 8601.
     """
 

@@ -18,7 +18,7 @@ from edge import cli
 def _bundle(arguments: argparse.Namespace) -> None:
     from export.bundle import write_bundle
 
-    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, fewshot=arguments.fewshot)
+    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, fewshot=arguments.fewshot, spotter=arguments.spotter)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument(
         "--fewshot", type=Path, nargs="+", default=(), metavar="F", help="for the model card: train evaluate's JSON over runs of recipe fewshot"
     )
+    bundle.add_argument("--spotter", type=Path, metavar="RUN", help="run of recipe spotter to add (without one: that of a bundle as SOURCE is kept)")
     bundle.set_defaults(command=_bundle)
     verify = commands.add_parser("verify", help="prove a bundle", description="Check files, graphs, golden self-test and the accuracy of each precision.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")

@@ -13,7 +13,7 @@ from edge.board import SYSTEM, read_identity, read_memory
 from edge.errors import BundleError, EngineError, VerificationError
 from edge.files import cache_folder, sha256_of, telling_refusal
 from edge.lineage import now
-from edge.manifest import Bundle, ModelSpec, read_bundle
+from edge.manifest import Bundle, ModelSpec, read_bundle, tolerance_key
 from edge.sidecar import ENGINES, SCHEMA, STRONG, Board, Sidecar, plan_path, sidecar_path, write_sidecar
 from export.build_child import Job, Rung
 from export.build_preflight import findings
@@ -67,8 +67,9 @@ def build_engines(folder: Path, role: str | None, precision: str | None, options
         kept = ", ".join(f"{model.role} {model.precision}" for model in held) or "none"
         raise BundleError(f"wanted {asked} for TensorRT in {folder}, it holds {kept}: choose another --precision or export the bundle again")
     for spec in wanted:
-        if spec.role == "classifier" and spec.precision not in bundle.manifest.golden.tolerance:
-            raise BundleError(f"wanted a golden tolerance for {spec.precision} in {folder}, the manifest has none: export the bundle again")
+        key = tolerance_key(spec.role, spec.precision)
+        if key not in bundle.manifest.golden.tolerance:
+            raise BundleError(f"wanted a golden tolerance for {key} in {folder}, the manifest has none: export the bundle again")
         bundle.verified_path(spec.file, spec.sha256)
     for spec in wanted:
         _build(bundle, spec, options)
@@ -114,9 +115,8 @@ def _build(bundle: Bundle, spec: ModelSpec, options: Options) -> None:
         sidecar = replace(sidecar, difference=tested.done["difference"])
         write_sidecar(plan, sidecar)
         final = install(plan, bundle.folder)
-    agrees = (
-        "" if sidecar.difference is None else f", golden outputs within {sidecar.difference:.2g} ({bundle.manifest.golden.tolerance[spec.precision]:g} allowed)"
-    )
+    allowed = bundle.manifest.golden.tolerance[tolerance_key(spec.role, spec.precision)]
+    agrees = f", golden outputs within {sidecar.difference:.2g} ({allowed:g} allowed)"
     print(f"{final}: {final.stat().st_size / _MIB:.1f} MiB in {sidecar.seconds:.0f} s, builder's peak {sidecar.peak_mib:.0f} MiB{agrees}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,13 +19,13 @@ from edge.gtsdb import find_frames
 from edge.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from edge.lineage import lineage
 from edge.machine import describe
-from edge.manifest import SCHEMA, Bundle, Golden, Manifest, Thresholds, read_bundle, write_manifest
+from edge.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.onnx_fp32 import widen
 from export import robustness
-from export.artefacts import FILES, spec_of
+from export.artefacts import FILES, SPOTTER, spec_of
 from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.card import CARD, PICTURE, write_card
-from export.crops import class_ids_of
+from export.crops import class_ids_of, read_batches
 from export.fewshot import RECIPE as FEWSHOT
 from export.fewshot import read_fewshot
 from export.folder import replacing
@@ -32,10 +33,11 @@ from export.golden import FILE as GOLDEN
 from export.golden import write_golden
 from export.quantize import Judge, Make, Quantized, quantize
 from export.source import Source, read_source
+from export.spotter import Spotter, make_spotter, read_spotter
 from export.threshold import choose_rejection
 from export.to_int8 import layers_of, to_int8
 from export.to_int8_cpu import WEIGHT_BITS, to_int8_cpu
-from export.verify import BUDGETS, KERAS, REFERENCE, Budget, as_record, as_table, check, check_graphs, compare_all, run_on_photos
+from export.verify import BUDGETS, KERAS, REFERENCE, Agreement, Budget, as_record, as_table, check, check_graphs, compare, compare_all, run_on_photos
 from export.worst import draw_worst, sheet_path
 
 QUANTIZED = ("int8", "int8-cpu")
@@ -43,7 +45,15 @@ RANKED_ON = 128
 """Photos that rank layers: each is run once for every layer."""
 
 
-def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, budgets: Mapping[str, Budget] = BUDGETS, fewshot: Sequence[Path] = ()) -> Bundle:
+def write_bundle(
+    source: Path,
+    data: Path,
+    out: Path,
+    name: str | None = None,
+    budgets: Mapping[str, Budget] = BUDGETS,
+    fewshot: Sequence[Path] = (),
+    spotter: Path | None = None,
+) -> Bundle:
     """Make a bundle of a run or of another bundle and verify it; the photos on which int8 strays furthest are drawn beside it, whether it passes or not.
 
     Args:
@@ -53,6 +63,7 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         name: of the bundle; None is "vgg16-" and the input's side.
         budgets: what each artefact may lose.
         fewshot: results of `train evaluate` for the card (`export.fewshot`); empty keeps what a bundle as source tells.
+        spotter: run of a spotter; None keeps that of a bundle as source.
 
     Raises:
         InputError, BundleError, DataError: the source or the data set is not what was wanted.
@@ -64,6 +75,7 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         read_train(data)  # a wrong --data is told before the conversion, which takes half a minute
         print(f"reading {source}")
         made = read_source(source)
+        found_by = read_spotter(spotter) if spotter else None
         if told:
             made = replace(made, train={**made.train, FEWSHOT: told})
         photos, valid = held_out(data, made.train)
@@ -72,11 +84,10 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
         draft.write("fp16", made.fp16)
         found = run_on_photos(draft.bundle("fp16"), [REFERENCE, "fp16"], valid, {KERAS: made.keras} if made.keras else None)
         quantized = _quantize(draft, chosen, valid, found[REFERENCE], budgets)
-        strayed = {precision: result.probabilities for precision, result in quantized.items()}
+        strayed = {precision: result.outputs for precision, result in quantized.items()}
         draw_worst(strayed, found[REFERENCE], valid, sheet_path(out))
         print(f"the photos on which int8 strays furthest: {sheet_path(out)}")
         whole = draft.bundle(*FILES)
-        check_graphs(whole)
         figures = {
             "calibration": {"photos": len(chosen), "per_class": PER_CLASS, "percentile": PERCENTILE, "int8_cpu_weight_bits": WEIGHT_BITS},
             "quantization": {precision: result.as_record() for precision, result in quantized.items()},
@@ -84,6 +95,11 @@ def write_bundle(source: Path, data: Path, out: Path, name: str | None = None, b
             **_measured(whole, data, valid, strayed["int8-cpu"]),
         }
         robustness.draw(figures["robustness"], folder / PICTURE)
+        if found_by:
+            whole = draft.joined(whole, make_spotter(found_by, data, folder, draft.of))
+        elif made.keras is None:
+            whole = _kept_spotter(whole, read_bundle(source))
+        check_graphs(whole)
         done = _finish(whole, figures)
         write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid))))
         write_manifest(folder, done.manifest)
@@ -105,9 +121,19 @@ class _Draft:
 
     def bundle(self, *precisions: str) -> Bundle:
         """Describe artefacts that are there; threshold, self-test and export's own record are still open."""
-        models = tuple(spec_of(precision, self.made.size, sha256_of(self.folder / FILES[precision])) for precision in precisions)
+        return self.of(*(spec_of(precision, self.made.size, sha256_of(self.folder / FILES[precision])) for precision in precisions))
+
+    def of(self, *models: ModelSpec) -> Bundle:
+        """Describe a bundle of these models alone."""
         name, lineage = self.name or f"vgg16-{self.made.size}", {"train": self.made.train}
         return Bundle(self.folder, Manifest(SCHEMA, name, LABELS, models, Thresholds(0.0), Golden(GOLDEN, "", {}), lineage))
+
+    def joined(self, classifier: Bundle, spotter: Spotter) -> Bundle:
+        """Add a spotter to the classifier's draft."""
+        manifest = classifier.manifest
+        lineage = {**manifest.lineage, SPOTTER: spotter.lineage}
+        models, thresholds = (*manifest.models, *spotter.models), replace(manifest.thresholds, spotter=spotter.threshold)
+        return Bundle(self.folder, replace(manifest, models=models, thresholds=thresholds, lineage=lineage))
 
     def run(self, precision: str, photos: Sequence[Photo], content: bytes) -> NDArray[np.float32]:
         """Put an artefact in its place and run it over photos."""
@@ -117,16 +143,18 @@ class _Draft:
 
 def _quantize(
     draft: _Draft, chosen: Sequence[Photo], valid: Sequence[Photo], reference: NDArray[np.float32], budgets: Mapping[str, Budget]
-) -> dict[str, Quantized]:
+) -> dict[str, Quantized[Agreement]]:
     """Write both int8 artefacts, calibrated on `chosen` and picked on `valid`, on which fp32 gives `reference`."""
     fp32 = onnxslim.slim(onnx.load_from_string(widen(draft.made.fp16)))
-    histograms = observe(fp32, chosen, draft.made.size)
+    histograms = observe(fp32, read_batches(chosen, draft.made.size, "calibrating"))
     few = chosen[:RANKED_ON]
     judged_on = ((valid, reference), (few, run_on_photos(draft.bundle("fp16"), [REFERENCE], few)[REFERENCE]))
     makers: dict[str, Make] = {"int8": partial(to_int8, draft.made.fp16), "int8-cpu": partial(to_int8_cpu, fp32)}
     done = {}
     for precision, make in makers.items():
-        by_valid, by_few = (Judge(partial(draft.run, precision, photos), wanted, class_ids_of(photos)) for photos, wanted in judged_on)
+        by_valid, by_few = (
+            Judge(partial(draft.run, precision, photos), partial(compare, reference=wanted, class_ids=class_ids_of(photos))) for photos, wanted in judged_on
+        )
         done[precision] = quantize(make, histograms, layers_of(fp32), by_valid, by_few, budgets[precision])
         draft.write(precision, done[precision].content)
     return done
@@ -159,11 +187,23 @@ def _finish(draft: Bundle, figures: Mapping[str, Any]) -> Bundle:
     record = {**lineage("tensorflow", "keras", "tf2onnx", "onnx", "onnxslim", "onnxruntime", "numpy"), **figures, "cpu_flags": describe()["cpu_flags"]}
     manifest = replace(
         draft.manifest,
-        thresholds=Thresholds(figures["rejection"]["threshold"]),
+        thresholds=replace(draft.manifest.thresholds, confidence=figures["rejection"]["threshold"]),
         golden=write_golden(draft, [REFERENCE, *FILES]),
         lineage={**draft.manifest.lineage, "export": record},
     )
     return Bundle(draft.folder, manifest)
+
+
+def _kept_spotter(draft: Bundle, source: Bundle) -> Bundle:
+    """Copy the spotter of a bundle, if it has one, into a draft; its bytes and its records stay as they are."""
+    kept = tuple(model for model in source.manifest.models if model.role == SPOTTER)
+    if not kept:
+        return draft
+    for model in kept:
+        shutil.copyfile(source.verified_path(model.file, model.sha256), draft.folder / model.file)
+    lineage = {**draft.manifest.lineage, SPOTTER: source.manifest.lineage.get(SPOTTER, {})}
+    thresholds = replace(draft.manifest.thresholds, spotter=source.manifest.thresholds.spotter)
+    return Bundle(draft.folder, replace(draft.manifest, models=(*draft.manifest.models, *kept), thresholds=thresholds, lineage=lineage))
 
 
 def _test_figures(draft: Bundle, data: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ One pass, a photo at a time. Of each tensor only its extremes and a histogram ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from edge.errors import VerificationError
 from edge.gtsrb import Photo
-from export.crops import read_batches
 
 PER_CLASS = 10
 METHODS = ("minmax", "entropy", "percentile")
 PERCENTILE = 99.999
 BINS = 2048
-OBSERVED = frozenset({"Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape"})
+OBSERVED = frozenset({"Add", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Resize"})
 
 _LEVELS = 128
 _STEP = 8
@@ -96,26 +95,26 @@ class Histogram:
         return float((p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-9))).sum())
 
 
-def observe(fp32: onnx.ModelProto, photos: Sequence[Photo], size: int) -> dict[str, Histogram]:
-    """Run a float32 model over photos and count what enters and leaves the nodes of `OBSERVED`, but for what a Relu rectifies.
+def observe(fp32: onnx.ModelProto, batches: Iterable[NDArray[np.uint8]]) -> dict[str, Histogram]:
+    """Run a float32 model over images, one at a time, and count what enters and leaves the nodes of `OBSERVED`, but for what a Relu rectifies.
 
     Args:
-        fp32: a model with input `images`; not changed.
-        photos: to calibrate on.
-        size: side of the model's input, pixels.
+        fp32: a model with one input; not changed.
+        batches: images as the model takes them, to calibrate on.
 
     Returns:
         A histogram for each tensor, by its name.
 
     Raises:
         VerificationError: a value is no number or does not fit float16, in which the board computes.
-        InputError: a broken photo.
+        InputError: a broken photo among `batches`.
     """
     session, names = _session(fp32)
     histograms = {name: Histogram() for name in names}
-    for crops in read_batches(photos, size, "calibrating"):
-        for crop in crops:
-            for name, values in zip(names, session.run(names, {"images": crop[None]}), strict=True):
+    taken = session.get_inputs()[0].name
+    for images in batches:
+        for image in images:
+            for name, values in zip(names, session.run(names, {taken: image[None]}), strict=True):
                 histograms[name].add(_fitting(values, name))
     return histograms
 

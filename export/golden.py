@@ -9,19 +9,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.check import difference
 from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
-from edge.manifest import Bundle, Golden
+from edge.manifest import Bundle, Golden, tolerance_key
 from edge.signs import FLIGHT_CLASSES, draw_sign
+from export.artefacts import ROLE, SPOTTER
 
 FILE = "golden.npz"
 SEED = 7
 MARGIN = 0.1
+FRAME_SIDES = (12, 16, 24, 36, 52, 76)
+"""Of the signs in the spotter's frame, pixels."""
 FLOORS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2, "int8-cpu": 5e-2}
 """Least tolerance by precision: a GPU rounds to float16 after each layer, and another processor may add int8 products otherwise than the one that measured."""
 HEAD_ROOM = 4.0
 MOST = 0.5
+
+_APART = 14
+_DECIMALS = 3
 
 
 def draw_crops(size: int) -> NDArray[np.uint8]:
@@ -46,30 +53,65 @@ def _crop(class_id: int, size: int, place: int, rng: np.random.Generator) -> NDA
     return np.clip(np.rint(ground * light), 0, 255).astype(np.uint8)
 
 
+def draw_frame(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw signs of many sizes over a shaded ground without noise, which would not pack: (height, width, 3) uint8 BGR; the same each time."""
+    width, height = size_wh
+    rng = np.random.default_rng(SEED)
+    shade = np.linspace(0.5, 1.2, height)[:, None, None] * np.linspace(0.9, 1.1, width)[None, :, None]
+    frame = np.array([150.0, 130.0, 110.0]) * shade
+    column = row = 0
+    for place, class_id in enumerate(FLIGHT_CLASSES):
+        side = FRAME_SIDES[place % len(FRAME_SIDES)]
+        if column + side + _APART > width:
+            column, row = 0, row + max(FRAME_SIDES) + _APART
+        if row + side > height:
+            break
+        window = frame[row : row + side, column : column + side]
+        face = draw_sign(class_id, side).astype(np.float64)
+        alpha = face[:, :, 3:] / 255
+        window[:] = window * (1 - alpha) + face[:, :, :3] * alpha * rng.uniform(0.6, 1.1)
+        column += side + _APART
+    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+
 def write_golden(bundle: Bundle, precisions: Sequence[str]) -> Golden:
-    """Write `golden.npz` into a bundle's folder: `images` uint8 and the `probabilities` of fp32; tolerances are measured here, with head room.
+    """Write `golden.npz` into a bundle's folder: drawn inputs of each role, and what fp32 makes of them; tolerances are measured here, with head room.
 
     Raises:
         VerificationError: an artefact is so far from fp32 on drawn signs that a self-test could prove nothing.
     """
-    images = draw_crops(bundle.model("classifier", "fp16").input.shape[1])
-    expected = _infer(bundle, "fp32", images)
-    tolerance = {}
-    for precision in precisions:
-        error = float(np.abs(_infer(bundle, precision, images) - expected).max())
-        tolerance[precision] = _tolerance(error, FLOORS[precision])
-        if not error * 2 <= tolerance[precision]:
-            raise VerificationError(f"wanted {precision} near fp32 on drawn signs, found a probability {error:.2f} away: train longer")
+    images = draw_crops(bundle.model(ROLE, "fp16").input.shape[1])
+    probabilities = _infer(bundle, ROLE, "fp32", images)
+    arrays: dict[str, NDArray[np.generic]] = {"images": images, "probabilities": probabilities}
+    tolerance = _tolerances(bundle, ROLE, precisions, images, probabilities)
+    if bundle.holds(SPOTTER):
+        _, height, width, _ = bundle.model(SPOTTER, "fp16").input.shape
+        frames = draw_frame((width, height))[None]
+        # Three decimals are more than is compared, and pack.
+        maps = _infer(bundle, SPOTTER, "fp32", frames).round(_DECIMALS)
+        arrays |= {"frames": frames, "maps": maps.astype(np.float16)}
+        tolerance |= _tolerances(bundle, SPOTTER, precisions, frames, maps)
     path = bundle.folder / FILE
     with written_beside(path) as beside:
-        np.savez_compressed(beside, images=images, probabilities=expected)
+        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
     return Golden(FILE, sha256_of(path), tolerance)
+
+
+def _tolerances(bundle: Bundle, role: str, precisions: Sequence[str], inputs: NDArray[np.uint8], expected: NDArray[np.float32]) -> dict[str, float]:
+    tolerance = {}
+    for precision in precisions:
+        error = difference(role, _infer(bundle, role, precision, inputs), expected)
+        allowed = _tolerance(error, FLOORS[precision])
+        if not error * 2 <= allowed:
+            raise VerificationError(f"wanted the {role}'s {precision} near fp32 on drawn signs, found an output {error:.2f} away: train longer")
+        tolerance[tolerance_key(role, precision)] = allowed
+    return tolerance
 
 
 def _tolerance(error: float, floor: float) -> float:
     return min(max(floor, math.ceil(error * HEAD_ROOM * 1000) / 1000), MOST)
 
 
-def _infer(bundle: Bundle, precision: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    with open_engine(bundle, "classifier", engine="onnxruntime", precision=precision) as engine:
-        return engine.infer(images)
+def _infer(bundle: Bundle, role: str, precision: str, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with open_engine(bundle, role, engine="onnxruntime", precision=precision) as engine:
+        return engine.infer(inputs)

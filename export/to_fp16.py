@@ -1,4 +1,4 @@
-"""Float32 ONNX to the fp16 artefact: float16 weights and arithmetic between the mean subtraction and the softmax, which both stay in float32.
+"""Float32 ONNX to the fp16 artefact: float16 weights and arithmetic between the mean subtraction and the softmax (a spotter's sigmoid), which stay in float32.
 
 The mean does not fit float16, and neither do small probabilities. No weight may change, so that float32 is derived from this file exactly.
 """
@@ -11,7 +11,8 @@ from onnx import TensorProto, numpy_helper
 
 from edge.errors import VerificationError
 
-LAST_OPERATORS = frozenset({"Softmax"})
+LAST_OPERATORS = frozenset({"Sigmoid", "Softmax"})
+_SCALED = "Resize"  # of its inputs only the first is of the type that it works on
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -24,7 +25,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     half.CopyFrom(model)
     graph = half.graph
     in_float = _stays_float(graph)
-    taken_in_half = {name for node in graph.node if node.name not in in_float for name in node.input}
+    inner = [node for node in graph.node if node.name not in in_float]
+    taken_in_half = {name for node in inner for name in (node.input[:1] if node.op_type == _SCALED else node.input)}
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name in taken_in_half:
             tensor.CopyFrom(_exact_half(tensor))
@@ -34,9 +36,15 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _stays_float(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes ahead of the first convolution, and of those that make probabilities."""
+    """Names of the nodes ahead of the first convolution, of those that make probabilities, and of what comes after these."""
     first = next(place for place, node in enumerate(graph.node) if node.op_type == "Conv")
-    return {node.name for place, node in enumerate(graph.node) if place < first or node.op_type in LAST_OPERATORS}
+    names = {node.name for node in graph.node[:first]}
+    behind: set[str] = set()
+    for node in graph.node:
+        if node.op_type in LAST_OPERATORS or behind.intersection(node.input):
+            names.add(node.name)
+            behind.update(node.output)
+    return names
 
 
 def _exact_half(tensor: TensorProto) -> TensorProto:

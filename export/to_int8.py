@@ -23,8 +23,15 @@ LEAST_SCALE = float(np.finfo(np.float16).tiny)
 
 
 def layers_of(model: onnx.ModelProto) -> list[str]:
-    """Return what to quantize, by the tensor that each gives: all with weights but the last, which costs nothing and decides between signs that are alike."""
-    return [node.output[0] for node in model.graph.node if node.op_type in LAYERS][:-1]
+    """Return what to quantize, by the tensor that each gives: all with weights but the last of each branch, which cost nothing and decide.
+
+    A classifier's last tells signs apart that are alike, a spotter's two tell where a sign is and how large.
+    """
+    feeding: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type in LAYERS or feeding.intersection(node.output):
+            feeding.update(node.input)
+    return [node.output[0] for node in model.graph.node if node.op_type in LAYERS and node.output[0] in feeding]
 
 
 def weight_axis(node: NodeProto) -> int:

@@ -12,7 +12,7 @@ from onnxruntime.quantization.calibrate import TensorData
 from export.calibrate import Range
 from export.to_int8 import LAYERS, layers_of
 
-QUANTIZED = ("Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape")
+QUANTIZED = ("Add", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Resize")
 WEIGHT_BITS = 7
 
 
@@ -27,7 +27,8 @@ def to_int8_cpu(fp32: onnx.ModelProto, ranges: Mapping[str, Range], kept: Collec
         kept: layers that stay in float32, some of `export.to_int8.layers_of`.
     """
     model = onnx.shape_inference.infer_shapes(fp32)
-    float_layers = {node.output[0] for node in model.graph.node if node.op_type in LAYERS} - set(layers_of(model)) | set(kept)
+    quantized_layers = set(layers_of(model)) - set(kept)
+    float_nodes = {node.output[0] for node in model.graph.node if node.op_type in LAYERS} - quantized_layers | _around(model.graph)
     for node in model.graph.node:
         node.name = node.output[0]  # by which the quantizer is told of layers; another's graph may have none, or the same twice
     rectified = {node.input[0]: ranges[node.output[0]] for node in model.graph.node if node.op_type == "Relu"}
@@ -40,7 +41,7 @@ def to_int8_cpu(fp32: onnx.ModelProto, ranges: Mapping[str, Range], kept: Collec
         activation_qType=QuantType.QUInt8,
         tensors_range=spans,
         nodes_to_quantize=[],
-        nodes_to_exclude=sorted(float_layers),
+        nodes_to_exclude=sorted(float_nodes),
         op_types_to_quantize=list(QUANTIZED),
         extra_options={},
     )
@@ -49,3 +50,16 @@ def to_int8_cpu(fp32: onnx.ModelProto, ranges: Mapping[str, Range], kept: Collec
     quantized = quantizer.model.model
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
+
+
+def _around(graph: onnx.GraphProto) -> set[str]:
+    """Return what is ahead of the first layer or behind the last ones, which computes in float32, by the tensor that each node gives."""
+    seen = {name for node in graph.node if node.op_type in LAYERS for name in node.output}
+    fed: set[str] = set()
+    for node in graph.node:
+        if seen.intersection(node.input):
+            seen.update(node.output)
+    for node in reversed(graph.node):
+        if node.op_type in LAYERS or fed.intersection(node.output):
+            fed.update(node.input)
+    return {node.output[0] for node in graph.node if node.op_type not in LAYERS and not (node.output[0] in seen and node.output[0] in fed)}

@@ -17,30 +17,36 @@ import tf2onnx
 from onnx import numpy_helper
 
 from edge.errors import InputError
-from export.artefacts import INPUT, OUTPUT
+from export.artefacts import ROLE, SPOTTER, TENSORS
 
 BATCH = "batch"
 # 18 is the last that tf2onnx knows, but it turns GlobalAveragePool into Transpose and ReduceMean.
 OPSET = 17
 TO_NHWC = [0, 2, 3, 1]
+_UNNAMED = "images"
 
 
-def to_onnx(network: keras.Model) -> onnx.ModelProto:
-    """Convert a classifier to float32 ONNX.
+def to_onnx(network: keras.Model, role: str = ROLE) -> onnx.ModelProto:
+    """Convert a classifier or a spotter to float32 ONNX.
 
     Args:
-        network: from uint8 BGR images (batch, size, size, 3) to float32 probabilities (batch, classes).
+        network: from uint8 BGR images (batch, size, size, 3) to float32 probabilities (batch, classes); a spotter from frames (batch, height, width, 3)
+            to maps (batch, height / 4, width / 4, 5).
+        role: which of the two.
 
     Returns:
-        A checked model from `images` uint8 (batch, size, size, 3) to `probabilities` float32 (batch, classes).
+        A checked model whose tensors are called as `export.artefacts.TENSORS` says; a spotter's maps have their planes in front, (batch, 5, ...).
 
     Raises:
         InputError: the conversion leaves a graph that depends on its input's shape at run time, or has a Transpose within.
     """
-    model = onnxslim.slim(_convert(network))
+    taken, given = TENSORS[role]
+    model = onnxslim.slim(_convert(_convertible(network), taken, given))
+    if role == SPOTTER:
+        _end_in_nchw(model.graph, given)
     _flatten_nchw(model.graph)
     _rename(model.graph)
-    _strip(model)
+    _strip(model, role)
     operators = Counter(node.op_type for node in model.graph.node)
     if operators["Shape"] or operators["Transpose"] != 1:
         raise InputError(f"wanted a graph with one Transpose and no Shape, the conversion left {dict(operators)}: train the network with python -m train fit")
@@ -48,15 +54,36 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
     return model
 
 
-def _convert(network: keras.Model) -> onnx.ModelProto:
+class _Doubled(keras.layers.Layer):
+    """UpSampling2D by 2, nearest, as one operator: tf2onnx turns Keras's own into Unsqueeze, Tile, Reshape and Transpose, and this into Resize."""
+
+    def call(self, data: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.ResizeNearestNeighbor(images=data, size=[2 * data.shape[1], 2 * data.shape[2]])
+
+
+def _convertible(network: keras.Model) -> keras.Model:
+    """Return a network that computes the same in operators that tf2onnx converts well."""
+    if not any(isinstance(layer, keras.layers.UpSampling2D) for layer in network.layers):
+        return network
+
+    def cloned(layer: keras.layers.Layer) -> keras.layers.Layer:
+        nearest = isinstance(layer, keras.layers.UpSampling2D) and tuple(layer.size) == (2, 2) and layer.interpolation == "nearest"
+        return _Doubled(name=layer.name) if nearest else type(layer).from_config(layer.get_config())
+
+    clone = keras.models.clone_model(network, clone_function=cloned)
+    clone.set_weights(network.get_weights())
+    return clone
+
+
+def _convert(network: keras.Model, taken: str, given: str) -> onnx.ModelProto:
     """Convert with the weights as inputs, and make them constants afterwards: tf2onnx copies whatever is constant some fifty times (4 GB for a VGG-16)."""
     weights = {f"weight_{place}": variable.numpy() for place, variable in enumerate(network.trainable_variables)}
     others = [variable.value for variable in network.non_trainable_variables]
-    images = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=INPUT)
+    images = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=taken)
     signature = [images, *(tf.TensorSpec(values.shape, tf.float32, name=name) for name, values in weights.items())]
 
     def call(images: tf.Tensor, *trainable: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT: network.stateless_call(list(trainable), others, images, training=False)[0]}
+        return {given: network.stateless_call(list(trainable), others, images, training=False)[0]}
 
     model, _ = tf2onnx.convert.from_function(tf.function(call, input_signature=signature), input_signature=signature, opset=OPSET)
     for tensor in [tensor for tensor in model.graph.input if tensor.name in weights]:
@@ -81,6 +108,20 @@ def _flatten_nchw(graph: onnx.GraphProto) -> None:
         matrix.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(ordered), matrix.name))
         reshape.input[0] = node.input[0]
         graph.node.remove(node)
+
+
+def _end_in_nchw(graph: onnx.GraphProto, given: str) -> None:
+    """Leave out the last Transpose, to NHWC: planes in front are what the decoder reads."""
+    last = next(node for node in graph.node if given in node.output)
+    if last.op_type != "Transpose" or list(last.attribute[0].ints) != TO_NHWC:
+        raise InputError(f"wanted maps that end in a Transpose to NHWC, the conversion left {last.op_type}: train the network with python -m train fit")
+    maker = next(node for node in graph.node if last.input[0] in node.output)
+    maker.output[0] = given
+    graph.node.remove(last)
+    sides = graph.output[0].type.tensor_type.shape.dim
+    height, width, planes = (side.dim_value for side in sides[1:])
+    for side, value in zip(sides[1:], (planes, height, width), strict=True):
+        side.dim_value = value
 
 
 def _wrapped(graph: onnx.GraphProto) -> onnx.ModelProto:
@@ -110,15 +151,15 @@ def _rename(graph: onnx.GraphProto) -> None:
 def _layer(name: str) -> str:
     """Read the Keras layer from tf2onnx's "block1_conv1_1/BiasAdd__6"; TensorFlow appends "_1" when a layer is traced again."""
     layer, found, _ = name.partition("/")
-    return re.sub(r"_\d+$", "", layer) if found else INPUT
+    return re.sub(r"_\d+$", "", layer) if found else _UNNAMED
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def _strip(model: onnx.ModelProto, role: str) -> None:
     """Name the batch, and drop what varies from run to run without meaning anything."""
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = BATCH
     del model.graph.value_info[:], model.metadata_props[:]
-    model.graph.name, model.graph.doc_string, model.doc_string = "classifier", "", ""
+    model.graph.name, model.graph.doc_string, model.doc_string = role, "", ""
     for node in model.graph.node:
         node.doc_string = ""
     del model.opset_import[:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,33 @@ REFERENCE = "fp32"
 KERAS = "keras"
 
 
+class Loss(Protocol):
+    """What an artefact loses against its reference: `drop` of what it is for, and the largest and the mean absolute difference of its outputs."""
+
+    @property
+    def drop(self) -> float:
+        """Of top-1 accuracy, or of what a spotter finds; a fraction of 1."""
+        ...
+
+    @property
+    def max_error(self) -> float:
+        """Of any output."""
+        ...
+
+    @property
+    def mean_error(self) -> float:
+        """Of all outputs."""
+        ...
+
+
 @dataclass(frozen=True)
 class Budget:
-    """What an artefact may differ from its reference: `drop` of top-1 accuracy and `max_error` of any probability, fractions of 1."""
+    """What an artefact may differ from its reference: `drop` and `max_error` as `Loss` has them."""
 
     drop: float
     max_error: float = 1.0
 
-    def holds(self, found: Agreement) -> bool:
+    def holds(self, found: Loss) -> bool:
         """Tell whether figures are within; a NaN never is."""
         return found.drop <= self.drop and found.max_error <= self.max_error
 
@@ -182,6 +202,6 @@ def as_table(agreements: Mapping[str, Agreement], reference: str = REFERENCE) ->
     return "\n".join([head, *rows])
 
 
-def as_record(agreements: Mapping[str, Agreement]) -> dict[str, dict[str, float]]:
-    """Return figures for the manifest, rounded to what they mean."""
-    return {name: {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in asdict(a).items()} for name, a in agreements.items()}
+def as_record(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return figures, a dataclass each, for the manifest, rounded to what they mean."""
+    return {name: {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in asdict(a).items()} for name, a in found.items()}

@@ -161,9 +161,29 @@ def test_a_model_is_found_by_role_and_precision(folder: Path, tiny_spec: ModelSp
 
 
 def test_the_spotter_may_have_another_output(folder: Path, manifest: Manifest, tiny_spec: ModelSpec) -> None:
-    spotter = ModelSpec("spotter", "spotter.fp16.onnx", "b" * 64, "fp16", "tensorrt", tiny_spec.input, TensorSpec("heat", (-1, 5, 60, 90), "float32"))
-    write_manifest(folder, Manifest(SCHEMA, "two", LABELS, (tiny_spec, spotter), manifest.thresholds, manifest.golden, {}))
+    spotter = ModelSpec("spotter", "spotter.fp16.onnx", "b" * 64, "fp16", "tensorrt", tiny_spec.input, TensorSpec("maps", (-1, 5, 6, 6), "float32"))
+    write_manifest(folder, Manifest(SCHEMA, "two", LABELS, (tiny_spec, spotter), Thresholds(0.5, 0.3), manifest.golden, {}))
     assert read_bundle(folder).model("spotter", "fp16") == spotter
+    assert read_bundle(folder).holds("spotter")
+
+
+def test_a_bundle_of_before_there_was_a_spotter_is_read(folder: Path) -> None:
+    written = json.loads((folder / MANIFEST).read_text())
+    del written["thresholds"]["spotter"]
+    (folder / MANIFEST).write_text(json.dumps(written))
+    bundle = read_bundle(folder)
+    assert bundle.manifest.thresholds.spotter is None
+    assert not bundle.holds("spotter")
+
+
+@pytest.mark.parametrize(("shape", "threshold"), [((-1, 5, 6, 7), 0.3), ((-1, 4, 6, 6), 0.3), ((-1, 5, 6, 6), None), ((-1, 5, 6, 6), 1.5)])
+def test_a_spotter_that_does_not_fit_its_bundle_is_refused(
+    folder: Path, manifest: Manifest, tiny_spec: ModelSpec, shape: tuple[int, ...], threshold: float | None
+) -> None:
+    spotter = ModelSpec("spotter", "spotter.fp16.onnx", "b" * 64, "fp16", "tensorrt", tiny_spec.input, TensorSpec("maps", shape, "float32"))
+    write_manifest(folder, Manifest(SCHEMA, "two", LABELS, (tiny_spec, spotter), Thresholds(0.5, threshold), manifest.golden, {}))
+    with pytest.raises(BundleError, match="found a fault"):
+        read_bundle(folder)
 
 
 STRANGERS: list[Any] = [None, True, 0, -1, 10**30, 1.5, float("nan"), float("inf"), "", "x" * 200, "\ud800", [], [[]], {}, {"a": 1}, [None], "-1"]

@@ -14,10 +14,10 @@ from media import picture
 
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
-from edge.errors import InputError, OutputError, SourceError
+from edge.errors import BundleError, OutputError, SourceError
 from edge.gtsrb import CLASSES, LABELS
-from edge.manifest import ModelSpec, TensorSpec
-from edge.pipeline import STAGES, choose_spotter, name_boxes, run
+from edge.manifest import ModelSpec, TensorSpec, read_bundle
+from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.sinks import EventSink, Result
 from edge.sources import Frame
 from edge.spotter import Proposals, spot_by_colour, spot_whole
@@ -163,8 +163,10 @@ def test_rejected_boxes_are_no_detections() -> None:
             assert name_boxes(picture(5), boxes[:0], classifier) == []
 
 
-def test_spotters_by_name() -> None:
-    assert choose_spotter("auto") is choose_spotter("colour") is spot_by_colour
-    assert choose_spotter("none") is spot_whole
-    with pytest.raises(InputError, match="later release"):
-        choose_spotter("learned")
+def test_spotters_by_name(tiny_bundle: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    for name, wanted in (("auto", spot_by_colour), ("colour", spot_by_colour), ("none", spot_whole)):
+        with open_spotter(name, bundle) as spotter:
+            assert spotter is wanted
+    with pytest.raises(BundleError, match="--spotter colour"), open_spotter("learned", bundle):
+        pass

@@ -15,6 +15,7 @@ from edge.errors import VerificationError  # noqa: E402
 from edge.gtsrb import Photo  # noqa: E402
 from edge.images import fit_crop, read_image  # noqa: E402
 from export.calibrate import BINS, METHODS, Histogram, observe, ranges  # noqa: E402
+from export.crops import read_batches  # noqa: E402
 
 SIZE = 24
 
@@ -78,7 +79,7 @@ def photos(tmp_path: Path) -> list[Photo]:
 
 def test_a_graph_is_observed_on_every_photo(tiny_models: dict[str, bytes], photos: list[Photo]) -> None:
     model = onnx.load_from_string(tiny_models["fp32"])
-    found = observe(model, photos, SIZE)
+    found = observe(model, read_batches(photos, SIZE, "calibrating"))
     assert set(found) == {"nchw", "relu", "flat", "logits"}
     assert model.SerializeToString() == onnx.load_from_string(tiny_models["fp32"]).SerializeToString()
     crops = np.stack([fit_crop(read_image(photo.path), SIZE) for photo in photos])
@@ -102,4 +103,4 @@ def test_values_that_half_precision_cannot_hold_are_refused(tiny_models: dict[st
     kernel = next(tensor for tensor in model.graph.initializer if tensor.name == "conv_w")
     kernel.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(kernel.dims), weight, np.float32), "conv_w"))
     with pytest.raises(VerificationError, match=r"wanted values within float16's 65504 .* in relu"):
-        observe(model, photos[:1], SIZE)
+        observe(model, read_batches(photos[:1], SIZE, "calibrating"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ pytest.importorskip("onnxruntime", reason="needs the export extra")
 
 from export.calibrate import Histogram, Range
 from export.quantize import Judge, Quantized, quantize, worst_first
-from export.verify import Budget
+from export.verify import Agreement, Budget, compare
 
 HARM = {"first": 0.02, "second": 0.005, "third": 0.1, "fourth": 0.001}
 IDS = np.array([0, 1, 0, 1])
 REFERENCE: NDArray[np.float32] = np.eye(2, dtype=np.float32)[IDS]
+COMPARED = partial(compare, reference=REFERENCE, class_ids=IDS)
 
 
 def make(spans: Mapping[str, Range], kept: Collection[str]) -> bytes:
@@ -37,8 +39,8 @@ def histograms() -> dict[str, Histogram]:
     return {"x": made}
 
 
-def chosen(max_error: float) -> Quantized:
-    judge = Judge(run, REFERENCE, IDS)
+def chosen(max_error: float) -> Quantized[Agreement]:
+    judge = Judge(run, COMPARED)
     return quantize(make, histograms(), list(HARM), judge, judge, Budget(drop=0.0, max_error=max_error))
 
 
@@ -48,7 +50,7 @@ def test_the_method_that_loses_least_is_kept_and_all_are_told() -> None:
     assert found.method == min(found.tried, key=lambda method: found.tried[method].mean_error) != "minmax"
     assert found.kept == ()
     assert found.content == make({"x": histograms()["x"].range(found.method)}, ())
-    np.testing.assert_array_equal(found.probabilities, run(found.content))
+    np.testing.assert_array_equal(found.outputs, run(found.content))
     record = found.as_record()
     assert (record["method"], record["kept_in_float"]) == (found.method, [])
     assert record["tried"]["minmax"]["max_error"] > record["tried"][found.method]["max_error"]
@@ -60,14 +62,14 @@ def test_signs_lost_weigh_more_than_error() -> None:
     def run_losing(content: bytes) -> NDArray[np.float32]:
         return REFERENCE[::-1] if content == least.content else run(content)
 
-    judge = Judge(run_losing, REFERENCE, IDS)
+    judge = Judge(run_losing, COMPARED)
     found = quantize(make, histograms(), list(HARM), judge, judge, Budget(drop=1.0))
     assert found.method != least.method
     assert (found.tried[least.method].drop, found.tried[found.method].drop) == (1.0, 0.0)
 
 
 def test_layers_are_ranked_by_the_harm_that_each_does_alone() -> None:
-    assert worst_first(make, {"x": (0.0, 1.0)}, list(HARM), Judge(run, REFERENCE, IDS)) == ["third", "first", "second", "fourth"]
+    assert worst_first(make, {"x": (0.0, 1.0)}, list(HARM), Judge(run, COMPARED)) == ["third", "first", "second", "fourth"]
 
 
 def test_no_more_layers_stay_in_float_than_it_takes() -> None:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from edge.errors import InputError
 from edge.files import write_json
 from edge.finding import Findings, figures, judge
+from edge.gtsdb import Sides, read_sides
 from edge.heatmap import decode
 from edge.lineage import lineage
+from edge.spotter_learned import pad
 from train import runs, spotter
 from train.config import SpotterRecipe
 from train.environment import PeakMemory, describe
@@ -24,7 +26,7 @@ from train.keeper import Keeper, load_best
 from train.model import round_to_fp16
 from train.plots import draw_curves
 from train.precision import choose_precision, in_policy
-from train.spotter_frames import Sides, Still, Views, draw_stills, padded, read_photos, read_sides, read_stills, stream
+from train.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream, with_decoys
 from train.spotter_loss import spotter_loss
 
 JUDGED_BY = "tune_error"
@@ -88,7 +90,7 @@ def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
 
 
 def _batch(stills: Sequence[Still]) -> NDArray[np.uint8]:
-    return np.stack([padded(still.image) for still in stills])
+    return np.stack([pad(still.image, spotter.FRAME_WH) for still in stills])
 
 
 def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], out: Path, recipe: SpotterRecipe, asked: dict[str, Any]) -> keras.Model:
@@ -102,7 +104,7 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
         photos = read_photos(data, recipe)
         if not photos:
             raise InputError(f"wanted photos of GTSRB to paste in {data}, found none: add photos")
-        views = Views(read_stills(sides.train, "reading frames"), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
+        views = Views(with_decoys(read_stills(sides.train, "reading frames")), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
         write_json(out / runs.ASKED, asked)
         print(f"precision {keras.config.dtype_policy().name}; {network.count_params()} parameters, {spotter.count_flop() / 1e9:.2f} GFLOP a frame")
         network.fit(

@@ -6,7 +6,7 @@ A sign without a name may be mirrored. Patches without a sign are pasted in the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -15,22 +15,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.errors import DataError
-from edge.gtsdb import GROUP, RoadFrame, find_frames, read_frames, split_by_group
+from edge.gtsdb import RoadFrame
 from edge.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
 from edge.scenes import Flight, scene
-from edge.spotter import iou_matrix
+from edge.spotter import iou_matrix, spot_by_colour
+from edge.spotter_learned import GREY, shrink
 from train.augment import blur, compress
 from train.config import SpotterRecipe
 from train.paste import paste, surroundings_of
 from train.spotter import FRAME_WH
 from train.spotter_loss import TARGETS, encode
-
-GREY = 114
-"""What pads a frame, as at the runtime."""
-TUNING_EVERY = 8
-"""Of so many groups of neighbouring frames one is kept from the training side for choosing the epoch and the threshold."""
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
@@ -39,41 +34,23 @@ _FLIGHT_SEEDS = 100_000  # far from those that are flown to judge
 _FLIGHT_FRAMES = 8
 _GAMMAS, _CONTRASTS, _BRIGHTNESS, _TINTS = (0.6, 1.7), (0.6, 1.4), 30.0, (0.9, 1.1)
 _PATCHES = 0.35
+_AROUND_SIGN, _AROUND_DECOY = 0.55, 0.25
 _TRIES = 6
 
 
 @dataclass(frozen=True)
 class Still:
-    """A frame, (height, width, 3) uint8 BGR, and the boxes of its signs, (n, 4) float64 pixels, end-exclusive."""
+    """A frame, (height, width, 3) uint8 BGR.
+
+    Attributes:
+        image: the frame.
+        boxes_xyxy: of its signs, (n, 4) float64 pixels, end-exclusive.
+        decoys_xyxy: of what looks like a sign by its colour and is none, (m, 4): lights, posters, barrels.
+    """
 
     image: Image
     boxes_xyxy: Boxes
-
-
-@dataclass(frozen=True)
-class Sides:
-    """GTSDB's frames: to train on, to choose by, and held out for the report."""
-
-    train: list[RoadFrame]
-    tuning: list[RoadFrame]
-    held: list[RoadFrame]
-
-
-def read_sides(data: Path) -> Sides:
-    """Read the list of GTSDB's frames and split it by groups of neighbouring frames.
-
-    Raises:
-        DataError: no frames in or beside `data`, a damaged list, or too few frames for three sides.
-    """
-    folder = find_frames(data)
-    if folder is None:
-        raise DataError(f"wanted GTSDB's gt.txt in {data}, in its gtsdb/, or beside it, found none: put the frames there, or give --data the folder above them")
-    train, held = split_by_group(read_frames(folder))
-    tuning = [frame for frame in train if int(frame.path.stem) // GROUP % TUNING_EVERY == 0]
-    rest = [frame for frame in train if frame not in tuning]
-    if not (rest and tuning and held):
-        raise DataError(f"wanted frames of at least {TUNING_EVERY} groups of {GROUP} numbers in {folder}, found {len(train)} to train: add frames")
-    return Sides(rest, tuning, held)
+    decoys_xyxy: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def read_stills(frames: Sequence[RoadFrame], name: str) -> list[Still]:
@@ -85,20 +62,18 @@ def read_stills(frames: Sequence[RoadFrame], name: str) -> list[Still]:
     return [_fitted(read_image(frame.path), frame.boxes_xyxy) for frame in tqdm(frames, name, disable=None)]
 
 
+def with_decoys(stills: Sequence[Still]) -> list[Still]:
+    """Find the decoys of stills by the colour spotter."""
+    found = []
+    for still in tqdm(stills, "looking for what is no sign", disable=None):
+        seeming = spot_by_colour(still.image).boxes_xyxy.astype(np.float64)
+        found.append(replace(still, decoys_xyxy=seeming[~(iou_matrix(seeming, still.boxes_xyxy) > 0).any(axis=1)]))
+    return found
+
+
 def _fitted(image: Image, boxes: Boxes) -> Still:
-    scale = min(FRAME_WH[0] / image.shape[1], FRAME_WH[1] / image.shape[0], 1.0)
-    if scale < 1:
-        size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    return Still(image, boxes * scale)
-
-
-def padded(image: Image) -> Image:
-    """Pad a still to the spotter's frame, (480, 816, 3), at the right and below."""
-    height, width = image.shape[:2]
-    whole = np.full((FRAME_WH[1], FRAME_WH[0], 3), GREY, np.uint8)
-    whole[:height, :width] = image
-    return whole
+    fitted, scale = shrink(image, FRAME_WH)
+    return Still(fitted, boxes * scale)
 
 
 def draw_stills(count: int, seed: int) -> list[Still]:
@@ -193,8 +168,14 @@ class Views:
 
 
 def _patch_without(still: Still, rng: np.random.Generator) -> tuple[Image, Boxes]:
-    """Cut a square without a sign out of a frame, with the box that a sign would have in it."""
+    """Cut a square without a sign out of a frame, a decoy where it has one half of the time, with the box that a sign would have in it."""
     height, width = still.image.shape[:2]
+    if len(still.decoys_xyxy) and rng.random() < 0.5:
+        x1, y1, x2, y2 = still.decoys_xyxy[int(rng.integers(len(still.decoys_xyxy)))]
+        aside, above = 0.125 * (x2 - x1), 0.125 * (y2 - y1)  # the margin that `surroundings_of` takes off again
+        left, top, right, bottom = np.clip([x1 - aside, y1 - above, x2 + aside, y2 + above], 0, [width, height, width, height]).astype(int)
+        patch = still.image[top:bottom, left:right]
+        return patch, surroundings_of(patch)
     for _ in range(_TRIES):
         side = int(rng.integers(12, 110))
         x, y = rng.integers(0, width - side), rng.integers(0, height - side)
@@ -207,13 +188,15 @@ def _patch_without(still: Still, rng: np.random.Generator) -> tuple[Image, Boxes
 
 
 def _cut(still: Still, recipe: SpotterRecipe, rng: np.random.Generator) -> tuple[Image, Boxes]:
-    """Cut a square out of a scaled frame, more often than not one with a sign."""
+    """Cut a square out of a scaled frame, more often than not one with a sign, and else often one with a decoy."""
     height, width = still.image.shape[:2]
     side = round(recipe.crop / float(np.exp(rng.uniform(*np.log(recipe.scales)))))
     room = np.maximum(np.array([width, height]) - side, 0)
     corner = rng.integers(0, room + 1)
-    if len(still.boxes_xyxy) and rng.random() < 0.6:
-        box = still.boxes_xyxy[rng.integers(len(still.boxes_xyxy))]
+    chance = rng.random()
+    sought = still.boxes_xyxy if chance < _AROUND_SIGN else still.decoys_xyxy if chance < _AROUND_SIGN + _AROUND_DECOY else still.boxes_xyxy[:0]
+    if len(sought):
+        box = sought[rng.integers(len(sought))]
         corner = np.clip((box[:2] + box[2:]) / 2 - rng.uniform(0.1, 0.9, 2) * side, 0, room).astype(int)
     x, y = corner.tolist()
     region = still.image[y : y + side, x : x + side]

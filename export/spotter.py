@@ -1,0 +1,265 @@
+"""A trained spotter to its artefacts in a bundle: converted, quantized, and verified by what it finds in frames that it was not trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxslim
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edge.engine import open_engine
+from edge.errors import InputError, VerificationError, one_line
+from edge.files import sha256_of, written_beside
+from edge.finding import FALSE_RATES, Findings, judge
+from edge.gtsdb import RoadFrame, read_sides
+from edge.heatmap import decode
+from edge.images import read_image
+from edge.manifest import Bundle, ModelSpec
+from edge.onnx_fp32 import widen
+from edge.spotter_learned import pad, shrink
+from export.artefacts import SPOTTER, TARGETS, spotter_spec
+from export.calibrate import observe
+from export.quantize import Judge, quantize
+from export.source import MODEL, RUN
+from export.to_int8 import layers_of, to_int8
+from export.to_int8_cpu import to_int8_cpu
+from export.verify import KERAS, REFERENCE, Budget, Infer, as_record
+
+CALIBRATED_ON = 64
+"""Frames of the training side."""
+RANKED_ON = 8
+FALSE_A_FRAME = 0.3
+"""False boxes a frame at which artefacts are compared, and that the threshold lets through; the classifier refuses most of them."""
+BUDGETS: dict[str, Budget] = {
+    REFERENCE: Budget(drop=0.0, max_error=0.0),
+    KERAS: Budget(drop=0.002, max_error=1e-2),
+    "fp16": Budget(drop=0.002),
+    "int8": Budget(drop=0.02),
+    "int8-cpu": Budget(drop=0.02),
+}
+"""`drop` is of recall and of AP50, whichever falls more; with 150 signs, one is 0.007."""
+
+_LEAST_SCORE, _MOST = 0.02, 100
+_KEPT_KEYS = ("recipe", "metrics", "frames", "parameters", "flop", "lineage")
+
+Image = NDArray[np.uint8]
+Maps = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artefact beside a reference on the same `n` frames.
+
+    Attributes:
+        n: frames.
+        signs: that count in them.
+        recall: at `FALSE_A_FRAME` false boxes a frame.
+        ap50: average precision at IoU 0.5.
+        drop: by how much recall or AP50 is below the reference's, the larger of the two.
+        max_error: largest absolute difference of the heat.
+        mean_error: mean absolute difference of the heat.
+    """
+
+    n: int
+    signs: int
+    recall: float
+    ap50: float
+    drop: float
+    max_error: float
+    mean_error: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame as the spotter sees it, (height, width, 3) uint8 BGR, and the boxes of its signs there, (n, 4) float64 pixels, end-exclusive."""
+
+    image: Image
+    boxes_xyxy: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpotterSource:
+    """A trained spotter.
+
+    Attributes:
+        fp16: bytes of its ONNX model in float16.
+        size_wh: width and height of its frames, pixels.
+        train: training's record.
+        keras: the model before conversion, from frames to maps with their planes in front.
+    """
+
+    fp16: bytes
+    size_wh: tuple[int, int]
+    train: dict[str, Any]
+    keras: Infer
+
+
+@dataclass(frozen=True)
+class Spotter:
+    """A spotter's part of a bundle.
+
+    Attributes:
+        models: its artefacts, whose files lie in the bundle's folder.
+        threshold: least score of a proposal, 0 to 1.
+        lineage: records of training and export.
+    """
+
+    models: tuple[ModelSpec, ...]
+    threshold: float
+    lineage: dict[str, Any]
+
+
+def read_spotter(run: Path) -> SpotterSource:
+    """Read a finished run of the recipe spotter.
+
+    Raises:
+        InputError: no finished run, another recipe's, or a model with another input or output.
+        VerificationError: weights that are not exact in float16.
+    """
+    run = Path(run)
+    cure = "give the folder that python -m train fit --recipe spotter wrote"
+    try:
+        record = json.loads((run / RUN).read_text(encoding="utf-8"))
+        train = {key: record[key] for key in _KEPT_KEYS}
+        name = train["recipe"]["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"wanted a finished run of the spotter in {run}, found a fault ({error!r}): {cure}") from error
+    if name != SPOTTER:
+        raise InputError(f"wanted a run of recipe {SPOTTER} in {run}, found {name}: {cure}")
+    import keras
+
+    from export.to_fp16 import to_fp16
+    from export.to_onnx import to_onnx
+
+    try:
+        network = keras.models.load_model(run / MODEL, compile=False)
+    except Exception as error:  # Keras raises a different class for each of archive, layer and configuration
+        raise InputError(f"wanted a Keras model in {run / MODEL}, Keras refused: {one_line(error)}: {cure}") from error
+    _, height, width, channels = network.input_shape
+    if channels != 3 or tuple(network.output_shape[1:]) != (height // 4, width // 4, 5):
+        raise InputError(f"wanted a spotter's model in {run / MODEL}, found {network.input_shape} to {network.output_shape}: {cure}")
+
+    def infer(frames: Image) -> Maps:
+        return np.asarray(network(frames, training=False), np.float32).transpose(0, 3, 1, 2)
+
+    return SpotterSource(to_fp16(to_onnx(network, SPOTTER)).SerializeToString(deterministic=True), (width, height), train, infer)
+
+
+def make_spotter(made: SpotterSource, data: Path, folder: Path, draft: Callable[[ModelSpec], Bundle], budgets: Mapping[str, Budget] = BUDGETS) -> Spotter:
+    """Write a spotter's artefacts into a bundle's folder and verify them on frames that it was not trained on.
+
+    The calibration and the threshold are chosen on the tuning groups alone; the budgets hold on these and the held-out groups together.
+
+    Args:
+        made: the source.
+        data: where GTSDB's frames are found.
+        folder: of the bundle.
+        draft: describes a bundle of one artefact, to run it.
+        budgets: what each artefact may lose.
+
+    Raises:
+        DataError: no frames.
+        InputError: a frame that cannot be read.
+        VerificationError: an artefact is beyond its budget.
+    """
+    sides = read_sides(data)
+    chosen = see(sides.train[:: max(1, len(sides.train) // CALIBRATED_ON)], made.size_wh, "reading frames to calibrate on")
+    tuned_on = see(sides.tuning, made.size_wh, "reading frames to choose by")
+    unseen = [*tuned_on, *see(sides.held, made.size_wh, "reading frames held out")]
+    specs: dict[str, ModelSpec] = {}
+
+    def run(precision: str, frames: Sequence[Seen], content: bytes) -> Maps:
+        path = folder / f"{SPOTTER}.{precision}.onnx"
+        with written_beside(path) as beside:
+            beside.write_bytes(content)
+        specs[precision] = spotter_spec(precision, made.size_wh, sha256_of(path))
+        return _run(draft(specs[precision]), precision, frames)
+
+    def compared(frames: Sequence[Seen], reference: Maps) -> Callable[[Maps], Found]:
+        return partial(compare, reference=reference, frames=frames)
+
+    found = {"fp16": run("fp16", unseen, made.fp16)}
+    found = {REFERENCE: _run(draft(specs["fp16"]), REFERENCE, unseen), KERAS: _infer(made.keras, unseen, f"running the spotter in {KERAS}"), **found}
+    tuning = found[REFERENCE][: len(tuned_on)]
+    fp32 = onnxslim.slim(onnx.load_from_string(widen(made.fp16)))
+    histograms = observe(fp32, (frame.image[None] for frame in tqdm(chosen, "calibrating the spotter", unit="frame", disable=None)))
+    makers = {"int8": partial(to_int8, made.fp16), "int8-cpu": partial(to_int8_cpu, fp32)}
+    quantized = {}
+    for precision, make in makers.items():
+        by_all, by_few = (Judge(partial(run, precision, frames), compared(frames, tuning[: len(frames)])) for frames in (tuned_on, tuned_on[:RANKED_ON]))
+        quantized[precision] = quantize(make, histograms, layers_of(fp32), by_all, by_few, budgets[precision])
+        found[precision] = run(precision, unseen, quantized[precision].content)
+    figures = {name: compare(maps, found[REFERENCE], unseen) for name, maps in found.items()}
+    print(as_table(figures))
+    _check(figures, budgets)
+    findings = findings_of(tuning, tuned_on)
+    export = {
+        "calibration": {"frames": len(chosen)},
+        "quantization": {precision: result.as_record() for precision, result in quantized.items()},
+        "verification": as_record(figures),
+        "tuning": {f"recall_at_{rate:g}": round(findings.recall_at(rate), 4) for rate in FALSE_RATES},
+    }
+    # A float16 score just below would be lost to rounding: the threshold goes to the next lower thousandth.
+    threshold = max(np.floor(findings.score_at(FALSE_A_FRAME) * 1000) / 1000, _LEAST_SCORE)
+    return Spotter(tuple(specs[precision] for precision in TARGETS), float(threshold), {"train": made.train, "export": export})
+
+
+def compare(maps: Maps, reference: Maps, frames: Sequence[Seen]) -> Found:
+    """Compare two artefacts' maps, (n, 5, height, width) float32 each, of the same frames."""
+    found, wanted = (findings_of(each, frames) for each in (maps, reference))
+    recall, ap50 = found.recall_at(FALSE_A_FRAME), found.ap50()
+    drop = max(wanted.recall_at(FALSE_A_FRAME) - recall, wanted.ap50() - ap50)
+    error = np.abs(maps[:, 0] - reference[:, 0])
+    return Found(len(frames), found.signs, recall, ap50, drop, float(error.max()), float(error.mean()))
+
+
+def findings_of(maps: Maps, frames: Sequence[Seen]) -> Findings:
+    """Judge what is found in frames by their maps, (n, 5, height, width) float32."""
+    decoded = (decode(each.transpose(1, 2, 0), least_score=_LEAST_SCORE, most=_MOST) for each in maps)
+    return judge(zip(decoded, (frame.boxes_xyxy for frame in frames), strict=True))
+
+
+def see(frames: Sequence[RoadFrame], size_wh: tuple[int, int], name: str) -> list[Seen]:
+    """Read frames as the runtime gives them to a spotter of an input size; `name` is of the bar.
+
+    Raises:
+        InputError: a frame that cannot be read.
+    """
+    seen = []
+    for frame in tqdm(frames, name, unit="frame", disable=None):
+        image, scale = shrink(read_image(frame.path), size_wh)
+        seen.append(Seen(pad(image, size_wh), frame.boxes_xyxy * scale))
+    return seen
+
+
+def as_table(figures: Mapping[str, Found]) -> str:
+    """Lay figures out for people: a line for each artefact."""
+    head = f"{f'spotter against {REFERENCE}':22}{'frames':>8}{'signs':>7}{'recall':>9}{'AP50':>9}{'drop':>9}{'max error':>11}{'mean error':>12}"
+    rows = [f"{name:22}{f.n:8}{f.signs:7}{f.recall:9.4f}{f.ap50:9.4f}{f.drop:9.4f}{f.max_error:11.2g}{f.mean_error:12.2g}" for name, f in figures.items()]
+    return "\n".join([head, *rows])
+
+
+def _check(figures: Mapping[str, Found], budgets: Mapping[str, Budget]) -> None:
+    for name, found in figures.items():
+        if not budgets[name].holds(found):
+            raise VerificationError(
+                f"wanted the spotter's {name} within {budgets[name].drop:.3f} of {REFERENCE}'s recall and AP50 on {found.n} frames, "
+                f"found a drop of {found.drop:.4f} and an error of {found.max_error:.2g}: train longer, or export again"
+            )
+
+
+def _run(bundle: Bundle, precision: str, frames: Sequence[Seen]) -> Maps:
+    with open_engine(bundle, SPOTTER, engine="onnxruntime", precision=precision) as engine:
+        return _infer(engine.infer, frames, f"running the spotter in {precision}")
+
+
+def _infer(infer: Infer, frames: Sequence[Seen], name: str) -> Maps:
+    return np.concatenate([infer(frame.image[None]) for frame in tqdm(frames, name, unit="frame", disable=None)])
