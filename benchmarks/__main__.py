@@ -5,6 +5,7 @@ python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
 python -m benchmarks detector
+python -m benchmarks clients
 python -m benchmarks all --json result.json
 python -m benchmarks report result.json --out report.html
 python -m benchmarks compare before.json after.json
@@ -54,6 +55,13 @@ def _detector(arguments: argparse.Namespace) -> None:
     detector(_setting(arguments), arguments.spotter, arguments.rounds, arguments.json)
 
 
+def _clients(arguments: argparse.Namespace) -> None:
+    from benchmarks.clients import clients
+    from benchmarks.pipeline import FLAT_OUT
+
+    clients(_setting(arguments), arguments.source or FLAT_OUT, arguments.slow, arguments.dead, arguments.rounds, arguments.seconds, arguments.json)
+
+
 def _all(arguments: argparse.Namespace) -> None:
     from benchmarks.collect import collect
 
@@ -101,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     detector = _add(commands, "detector", _detector, "the runtime beside a general detector")
     detector.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes our boxes")
     detector.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")
+    looking = _add(commands, "clients", _clients, "what those who look at the page cost the loop")
+    looking.add_argument("source", nargs="?", metavar="SOURCE", help="what edge run takes (without one: the drawn flight at 1280x720, flat out)")
+    looking.add_argument("--slow", type=cli.count, default=50, metavar="N", help="clients that read 20 kB/s")
+    looking.add_argument("--dead", type=cli.count, default=50, metavar="N", help="clients that stop reading")
+    looking.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns without and with them")
+    looking.add_argument("--seconds", type=cli.count, default=10, metavar="N", help="of each turn")
     everything = _add(commands, "all", _all, "everything that needs no photos, in one file")
     everything.set_defaults(json=Path("benchmarks.json"))
     report = commands.add_parser("report", help="draw results", description="Draw results in one HTML page that opens anywhere.")

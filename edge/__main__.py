@@ -13,10 +13,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli
+from edge import cli, outputs
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
 from edge.manifest import SHIPPED
 
@@ -45,14 +46,15 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         check_place(arguments.json)
     options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider")}
-    engine = open_engine(bundle, "classifier", **options)
+    engine, labels = open_engine(bundle, "classifier", **options), bundle.manifest.labels
     with (
         Classifier(engine, bundle.manifest.thresholds.confidence) as classifier,
         open_spotter(arguments.spotter, bundle, **options) as spotter,
         open_source(arguments.source) as source,
+        ExitStack() as stack,
     ):
         passes = _pass_sink(arguments.source)
-        sinks = [*_sinks(arguments, source.fps, bundle.manifest.labels), *([passes] if passes else [])]
+        sinks = [*_sinks(arguments, source.fps, labels), *outputs.watching_sinks(arguments, source, engine, labels, stack), *([passes] if passes else [])]
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
@@ -159,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
+    outputs.add_options(run)
     run.set_defaults(command=_run)
     classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
     classify.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="crops, or folders of crops")

@@ -47,6 +47,8 @@ def copy_of_the_house(tmp_path: Path) -> Path:
         ("export/verify.py", "import train.model", "Train and export"),
         ("benchmarks/accuracy.py", "import train.config", "Benchmarks measure"),
         ("edge/pipeline.py", "import onnxruntime", "ONNX Runtime stays"),
+        ("edge/sinks.py", "import starlette", "The page's server"),
+        ("edge/web_state.py", "import prometheus_client", "Prometheus stays"),
         ("export/build_child.py", "import keras", "What builds an engine"),
         ("export/build_engine.py", "import tensorrt", "TensorRT stays"),
     ],

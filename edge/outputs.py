@@ -1,0 +1,75 @@
+"""What `edge run` offers to be watched with: the page, and the telemetry behind it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import InputError
+
+if TYPE_CHECKING:
+    from edge.engine import Engine
+    from edge.sinks import Sink
+    from edge.sources import Source
+
+LOOPBACK = "127.0.0.1"
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of these outputs."""
+    parser.add_argument("--web", type=port, metavar="PORT", help="serve a page with the live picture, sightings and figures; 0 takes a free port")
+    parser.add_argument("--web-host", default=LOOPBACK, metavar="H", help="address to serve it on; other than loopback wants --web-token-file")
+    parser.add_argument("--web-token-file", type=Path, metavar="F", help="file with the token that the page asks for, as password of any user")
+
+
+def port(text: str) -> int:
+    """Read an option that is a TCP port.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"wanted a port from 0 to 65535, found {text!r}")
+    return int(text)
+
+
+def watching_sinks(arguments: argparse.Namespace, source: Source, engine: Engine, labels: Sequence[str], stack: ExitStack) -> list[Sink]:
+    """Return the sinks that the options ask for; what they need while the run goes on is opened on `stack`.
+
+    Raises:
+        InputError: options that do not go together, or a token file that holds none.
+        MissingDependency: a package of an extra is absent.
+    """
+    if arguments.web is None:
+        if arguments.web_token_file is not None or arguments.web_host != LOOPBACK:
+            raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
+        return []
+    from edge.meter import Meter
+    from edge.telemetry import Monitor
+
+    meter, monitor = Meter(), stack.enter_context(Monitor())
+    facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}
+    return [_page(arguments, source, facts, labels, meter, monitor)]
+
+
+def without_credentials(uri: str) -> str:
+    """Return a URI without user and password."""
+    return _CREDENTIALS.sub("", uri)
+
+
+def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Any, monitor: Any) -> Sink:
+    from edge.metrics import Metrics
+    from edge.web import WebSink
+    from edge.web_access import Access, read_token
+    from edge.web_state import PageState
+
+    token = None if arguments.web_token_file is None else read_token(arguments.web_token_file)
+    access = Access(arguments.web_host, token)
+    state = PageState(source, labels, meter, facts)
+    monitor.tell(state.note_telemetry)
+    return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))

@@ -1,0 +1,153 @@
+import { Plot } from "./plots.js";
+
+const SPANS = [1, 2, 5, 10], KEPT = 60, ROWS = 600;
+const STATUS_MS = 1000, AGAIN_MS = 1500, PATIENCE_MS = 15000;
+const at = (id) => document.getElementById(id);
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+const history = { t: [], fps: [], age_p50_ms: [], age_p99_ms: [], rss_mib: [], available_mib: [], temperature_c: [], cpu_load: [], gpu_load: [], cpu: [], gpu: [] };
+let paused = false, newest = 0, run = null;
+
+const plots = [
+  ["Speed", "FPS", [["fps", "frames"]]],
+  ["Age of a result", "ms", [["age_p50_ms", "p50"], ["age_p99_ms", "p99"]]],
+  ["Memory of the process", "MiB", [["rss_mib", "RSS"]]],
+  ["Temperature", "°C", [["temperature_c", "hottest"]]],
+  ["Load", "%", [["cpu", "CPU"], ["gpu", "GPU"]]],
+].map(([title, unit, series]) => new Plot(at("sheets"), title, unit, series));
+
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return answer;
+}
+
+function show(state, said) {
+  at("state").dataset.state = state;
+  if (at("state").textContent !== state) at("state").textContent = state;
+  at("signal").hidden = state === "live" || state === "ended";
+  at("signal").textContent = state === "offline" ? "No connection to the runtime" : `No signal: ${state}`;
+  at("alert").hidden = !said;
+  if (said && at("alert").textContent !== said) at("alert").textContent = said;
+}
+
+// The picture: each is asked for when the one before is shown, so that a slow link shows fewer, never older ones.
+async function film() {
+  let number = 0, shown = null;
+  for (;;) {
+    if (paused || document.hidden) { await pause(200); continue; }
+    try {
+      const answer = await ask(`live.jpg?after=${number}`);
+      if (answer.status === 204) continue;
+      number = Number(answer.headers.get("x-picture"));
+      const url = URL.createObjectURL(await answer.blob());
+      const picture = at("picture");
+      picture.src = url;
+      await picture.decode().catch(() => {});
+      picture.width = picture.naturalWidth || picture.width;
+      picture.height = picture.naturalHeight || picture.height;
+      if (shown) URL.revokeObjectURL(shown);
+      shown = url;
+    } catch {
+      number = 0;
+      await pause(AGAIN_MS);
+    }
+  }
+}
+
+function tile(name, value, unit, note) {
+  const box = document.createElement("div"), term = document.createElement("dt"), data = document.createElement("dd");
+  term.textContent = name;
+  data.textContent = value === null || value === undefined ? "–" : `${value}${unit}`;
+  if (note) data.append(Object.assign(document.createElement("small"), { textContent: note }));
+  box.append(term, data);
+  return box;
+}
+
+function tiles(status) {
+  const machine = status.machine ?? {}, memory = machine.memory, age = status.age_ms ?? {};
+  const percent = (share) => (share === null || share === undefined ? null : Math.round(share * 100));
+  const made = [
+    tile("Speed", status.fps.toFixed(1), " FPS", `${status.frames} frames, ${status.dropped ?? 0} dropped`),
+    tile("Age", age.p50 === undefined ? null : age.p50.toFixed(0), " ms", age.p99 === undefined ? "" : `p99 ${age.p99.toFixed(0)} ms`),
+    tile("Memory", machine.rss_mib === undefined ? null : Math.round(machine.rss_mib), " MiB", memory ? `${memory.available_mib} of ${memory.total_mib} MiB free` : ""),
+    tile("CPU", percent(machine.cpu_load), " %", ""),
+  ];
+  if (typeof machine.hottest_c === "number") made.push(tile("Temperature", machine.hottest_c.toFixed(0), " °C", "hottest sensor"));
+  if (typeof machine.gpu_load === "number") made.push(tile("GPU", percent(machine.gpu_load), " %", machine.power_mode ?? ""));
+  if (machine.power_mw?.VDD_IN) made.push(tile("Power", (machine.power_mw.VDD_IN / 1000).toFixed(1), " W", "whole module"));
+  if (typeof machine.throttled === "number") made.push(tile("Throttled", machine.throttled, "", "times since the board started"));
+  made.push(tile("Engine", status.engine ?? null, "", status.precision ?? ""));
+  at("tiles").replaceChildren(...made);
+}
+
+function remember(rows) {
+  const share = (value) => (value === null ? null : value * 100);
+  for (const key of Object.keys(rows)) history[key]?.push(...rows[key]);
+  history.cpu.push(...rows.cpu_load.map(share));
+  history.gpu.push(...rows.gpu_load.map(share));
+  for (const key of Object.keys(history)) history[key].splice(0, Math.max(0, history[key].length - ROWS));
+}
+
+function forget() {
+  for (const key of Object.keys(history)) history[key].length = 0;
+  at("sightings").replaceChildren();
+  newest = 0;
+}
+
+async function watch() {
+  for (;;) {
+    try {
+      const status = await (await ask(`api/status?since=${history.t[history.t.length - 1] ?? 0}`)).json();
+      if (run !== null && run !== status.started_s) { forget(); run = status.started_s; continue; }
+      run = status.started_s;
+      show(status.state ?? "live", status.warning ?? "");
+      at("source").textContent = status.source ?? "";
+      at("total").textContent = `${status.sightings} in all`;
+      tiles(status);
+      remember(status.history);
+      const minutes = (history.t[history.t.length - 1] - history.t[0]) / 60;
+      const span = SPANS.find((each) => minutes <= each) ?? SPANS[SPANS.length - 1];
+      for (const plot of plots) plot.draw(history, span);
+      if (status.sightings > newest) await sighted();
+    } catch (error) {
+      show("offline", `No answer from the runtime (${error.message}); trying again.`);
+      await pause(AGAIN_MS);
+    }
+    await pause(STATUS_MS);
+  }
+}
+
+async function sighted() {
+  const { sightings } = await (await ask(`api/sightings?after=${newest}`)).json();
+  if (!sightings.length) return;
+  newest = sightings[0].number;
+  at("sightings").prepend(...sightings.map(item));
+  at("announce").textContent = `${sightings[0].label}, ${Math.round(sightings[0].confidence * 100)} percent`;
+  at("none").hidden = true;
+  while (at("sightings").children.length > KEPT) at("sightings").lastElementChild.remove();
+}
+
+function item(sighting) {
+  const row = document.createElement("li"), link = document.createElement("a"), crop = document.createElement("img");
+  crop.src = link.href = sighting.crop;
+  crop.alt = `Crop of ${sighting.label}`;
+  crop.width = crop.height = 64;
+  link.append(crop);
+  const text = document.createElement("div"), name = document.createElement("strong"), more = document.createElement("small");
+  name.textContent = sighting.label;
+  const time = new Date(sighting.seen_s * 1000).toLocaleTimeString();
+  more.textContent = `${Math.round(sighting.confidence * 100)} % · ${time} · ${sighting.still ?? `frame ${sighting.frame}`}`;
+  text.append(name, more);
+  row.append(link, text);
+  return row;
+}
+
+at("pause").addEventListener("click", () => {
+  paused = !paused;
+  at("pause").setAttribute("aria-pressed", String(paused));
+  at("pause").textContent = paused ? "Show picture" : "Pause picture";
+});
+
+film();
+watch();
