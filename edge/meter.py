@@ -98,3 +98,21 @@ class Meter:
         """What the run has come to."""
         with self._lock:
             return Counts(self._frames, dict(self._sightings), (*self._ages, self._frames), self._age_sum_ms)
+
+
+class MeterSink:
+    """Lets a meter take each result before the outputs that read it."""
+
+    def __init__(self, meter: Meter) -> None:
+        """Feed `meter`."""
+        self._meter = meter
+
+    def __enter__(self) -> MeterSink:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        """Count a result."""
+        self._meter.note(result)

@@ -1,4 +1,4 @@
-"""What `edge run` offers to be watched with: the page, and the telemetry behind it."""
+"""What `edge run` offers to be watched with: the page, MAVLink, and the telemetry behind them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from edge.errors import InputError
 
 if TYPE_CHECKING:
     from edge.engine import Engine
+    from edge.meter import Meter
     from edge.sinks import Sink
     from edge.sources import Source
+    from edge.telemetry import Monitor
 
 LOOPBACK = "127.0.0.1"
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
@@ -25,6 +27,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--web", type=port, metavar="PORT", help="serve a page with the live picture, sightings and figures; 0 takes a free port")
     parser.add_argument("--web-host", default=LOOPBACK, metavar="H", help="address to serve it on; other than loopback wants --web-token-file")
     parser.add_argument("--web-token-file", type=Path, metavar="F", help="file with the token that the page asks for, as password of any user")
+    parser.add_argument("--mavlink", metavar="ADDRESS", help="tell an autopilot what is seen: udpout:127.0.0.1:14550, udpin:HOST:PORT, or /dev/ttyTHS1,57600")
+    parser.add_argument("--mavlink-system", type=system_id, metavar="N", help="the vehicle's system id (without it: learned from its heartbeat, 1 until then)")
 
 
 def port(text: str) -> int:
@@ -38,6 +42,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def system_id(text: str) -> int:
+    """Read an option that is a vehicle's system id of MAVLink.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 255:
+        raise argparse.ArgumentTypeError(f"wanted a system id from 1 to 255, found {text!r}")
+    return int(text)
+
+
 def watching_sinks(arguments: argparse.Namespace, source: Source, engine: Engine, labels: Sequence[str], stack: ExitStack) -> list[Sink]:
     """Return the sinks that the options ask for; what they need while the run goes on is opened on `stack`.
 
@@ -45,16 +60,24 @@ def watching_sinks(arguments: argparse.Namespace, source: Source, engine: Engine
         InputError: options that do not go together, or a token file that holds none.
         MissingDependency: a package of an extra is absent.
     """
-    if arguments.web is None:
-        if arguments.web_token_file is not None or arguments.web_host != LOOPBACK:
-            raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
+    if arguments.web is None and (arguments.web_token_file is not None or arguments.web_host != LOOPBACK):
+        raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
+    if arguments.mavlink is None and arguments.mavlink_system is not None:
+        raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
+    if arguments.web is None and arguments.mavlink is None:
         return []
-    from edge.meter import Meter
+    from edge.meter import Meter, MeterSink
     from edge.telemetry import Monitor
 
-    meter, monitor = Meter(), stack.enter_context(Monitor())
+    meter, monitor = Meter(), Monitor()
     facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}
-    return [_page(arguments, source, facts, labels, meter, monitor)]
+    sinks: list[Sink] = [MeterSink(meter)]
+    if arguments.web is not None:
+        sinks.append(_page(arguments, source, facts, labels, meter, monitor))
+    if arguments.mavlink is not None:
+        sinks.append(_mavlink(arguments, labels, meter, monitor))
+    stack.enter_context(monitor)
+    return sinks
 
 
 def without_credentials(uri: str) -> str:
@@ -62,7 +85,7 @@ def without_credentials(uri: str) -> str:
     return _CREDENTIALS.sub("", uri)
 
 
-def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Any, monitor: Any) -> Sink:
+def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
     from edge.metrics import Metrics
     from edge.web import WebSink
     from edge.web_access import Access, read_token
@@ -73,3 +96,10 @@ def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], 
     state = PageState(source, labels, meter, facts)
     monitor.tell(state.note_telemetry)
     return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
+
+
+def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
+    from edge.links import parse_address
+    from edge.mavlink import MavlinkSink
+
+    return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system)

@@ -58,7 +58,6 @@ class PageState:
 
     def note(self, result: Result) -> None:
         """Take a result."""
-        self.meter.note(result)
         if not result.final:
             self._newest = result
         for report in result.reports:

@@ -18,7 +18,7 @@ from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.gtsrb import LABELS
 from edge.manifest import read_bundle
-from edge.meter import AGE_BOUNDS_MS, Meter
+from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.metrics import Metrics
 from edge.pipeline import run
 from edge.sinks import Result
@@ -65,7 +65,7 @@ def test_counters_agree_with_the_summary_of_the_run(tiny_bundle: Path) -> None:
         state = PageState(source, LABELS, meter, {})
         page = WebSink("127.0.0.1", 0, Access("127.0.0.1", None), state, Metrics(source, meter, LABELS, lambda: state.telemetry))
         scraping = Scraping(page)
-        summary = run(source, spot_by_colour, classifier, [page, scraping])
+        summary = run(source, spot_by_colour, classifier, [MeterSink(meter), page, scraping])
     found = scraping.samples
     assert scraping.kind.startswith("text/plain; version=")
     assert summary.sightings > 0

@@ -49,6 +49,8 @@ def copy_of_the_house(tmp_path: Path) -> Path:
         ("edge/pipeline.py", "import onnxruntime", "ONNX Runtime stays"),
         ("edge/sinks.py", "import starlette", "The page's server"),
         ("edge/web_state.py", "import prometheus_client", "Prometheus stays"),
+        ("edge/notices.py", "import pymavlink", "MAVLink and serial"),
+        ("edge/mavlink.py", "import serial", "MAVLink and serial"),
         ("export/build_child.py", "import keras", "What builds an engine"),
         ("export/build_engine.py", "import tensorrt", "TensorRT stays"),
     ],

@@ -61,6 +61,18 @@ def result(index: int, *class_ids: int, size_wh: tuple[int, int] = (96, 64)) -> 
     return Result(Frame(index, image, now - 12_000_000, None), reports, detections, [Track(index, c, 0.98, BOX) for c in class_ids], now)
 
 
+class Page(WebSink):
+    """A page whose meter takes each result, as another sink lets it in a run."""
+
+    def __init__(self, host: str, access: Access, state: PageState, metrics: Metrics) -> None:
+        super().__init__(host, 0, access, state, metrics)
+        self._meter = state.meter
+
+    def write(self, result: Result) -> None:
+        self._meter.note(result)
+        super().write(result)
+
+
 @contextmanager
 def serving(token: str | None = None, host: str = "127.0.0.1") -> Iterator[tuple[WebSink, PageState]]:
     """A page on a free port, with telemetry ten times a second."""
@@ -68,7 +80,7 @@ def serving(token: str | None = None, host: str = "127.0.0.1") -> Iterator[tuple
     state = PageState(source, LABELS, meter, {"source": "frames", "engine": "fake", "precision": "fp16"})
     with Monitor(period_s=0.1) as monitor:
         monitor.tell(state.note_telemetry)
-        with WebSink(host, 0, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry)) as sink:
+        with Page(host, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry)) as sink:
             yield sink, state
 
 
