@@ -54,14 +54,15 @@ def _run(arguments: argparse.Namespace) -> None:
         ExitStack() as stack,
     ):
         passes = _pass_sink(arguments.source)
-        sinks = [*_sinks(arguments, source.fps, labels), *outputs.watching_sinks(arguments, source, engine, labels, stack), *([passes] if passes else [])]
+        written = _sinks(arguments, source.fps, labels)
+        sinks = [*written, *outputs.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
     figures["missed"] = missed = _missed(sinks)
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
-        conditions |= {"bundle": bundle.manifest.name, "video": arguments.video is not None}
+        conditions |= {"bundle": bundle.manifest.name, "video": arguments.video is not None} | outputs.conditions(arguments)
         write_json(arguments.json, result("edge run", started_at, conditions, figures))
     _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
     if missed["events"]:

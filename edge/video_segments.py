@@ -66,6 +66,7 @@ class SegmentedVideoSink:
 
     Attributes:
         missed: frames that were left out.
+        paused: whether frames are left out for the sake of memory.
         written: the segments, in order.
     """
 
@@ -89,7 +90,7 @@ class SegmentedVideoSink:
             raise OutputError(f"wanted a video of a live source named *.mkv, found {path}: other formats do not outlive a power cut, choose .mkv")
         self._path, self._fps, self._labels = path, fps or _USUAL_FPS, labels
         self._segment_bytes, self._segment_s, self._free, self._wall = segment_bytes, segment_s, free, wall
-        self.missed = 0
+        self.missed, self.paused = 0, False
         self.written: list[Path] = []
         self._queue: queue.Queue[Result | None] = queue.Queue(_QUEUED)
         self._thread = threading.Thread(target=self._work, name="video", daemon=True)
@@ -118,10 +119,17 @@ class SegmentedVideoSink:
         """Leave a frame to be written; never waits."""
         if result.final:
             return
+        if self.paused:
+            self.missed += 1
+            return
         try:
             self._queue.put_nowait(result)
         except queue.Full:
             self.missed += 1
+
+    def pause(self, on: bool) -> None:
+        """Leave frames out from now on, or no longer; a pause ends the segment."""
+        self.paused = on
 
     def _work(self) -> None:
         while (result := self._queue.get()) is not None:

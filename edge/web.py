@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-PICTURES_A_SECOND = 10.0
+PICTURES_A_SECOND, FEW_A_SECOND = 10.0, 1.0
 BYTES_A_SECOND = 8 << 20
 """What all clients together get of pictures: where many look, each gets fewer."""
 MOST_CONNECTIONS = 200
@@ -50,7 +50,11 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class WebSink:
-    """Serves the page while it is open."""
+    """Serves the page while it is open.
+
+    Attributes:
+        state: what the page shows.
+    """
 
     def __init__(self, host: str, port: int, access: Access, state: PageState, metrics: Metrics) -> None:
         """Listen on `host` and `port`; 0 takes any that is free.
@@ -64,7 +68,7 @@ class WebSink:
         except ImportError as error:
             raise MissingDependency("wanted starlette and uvicorn for --web, found none: pip install 'signwing[web]'") from error
         self._host, self._port, self._access = host, port, access
-        self._state, self._metrics = state, metrics
+        self.state, self._metrics = state, metrics
         self._film = Film(state)
         self._server: uvicorn.Server | None = None
         self._socket: socket.socket | None = None
@@ -116,7 +120,11 @@ class WebSink:
 
     def write(self, result: Result) -> None:
         """Leave a result; never waits."""
-        self._state.note(result)
+        self.state.note(result)
+
+    def spare(self, on: bool) -> None:
+        """Give few pictures from now on, or as many as before."""
+        self._film.pictures_a_second = FEW_A_SECOND if on else PICTURES_A_SECOND
 
     def _work(self) -> None:
         try:
@@ -206,7 +214,7 @@ class WebSink:
     async def _health(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse
 
-        silent_s = self._state.meter.rates.silent_s
+        silent_s = self.state.meter.rates.silent_s
         return PlainTextResponse("ok\n") if silent_s < _HEALTHY_S else PlainTextResponse(f"no result for {silent_s:.0f} s\n", 503)
 
     async def _tell_metrics(self, request: Request) -> Response:
@@ -219,19 +227,19 @@ class WebSink:
         from starlette.responses import JSONResponse
 
         since_s = _number(request, "since")
-        return _bad("since") if since_s is None else JSONResponse(self._state.status(since_s))
+        return _bad("since") if since_s is None else JSONResponse(self.state.status(since_s))
 
     async def _tell_sightings(self, request: Request) -> Response:
         from starlette.responses import JSONResponse
 
         after = _number(request, "after")
-        return _bad("after") if after is None else JSONResponse({"schema": 1, "sightings": self._state.sightings(int(after))})
+        return _bad("after") if after is None else JSONResponse({"schema": 1, "sightings": self.state.sightings(int(after))})
 
     async def _crop(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, Response
 
         name = request.path_params["name"]
-        crop = self._state.crop(int(name)) if name.isascii() and name.isdigit() and len(name) < _DIGITS else None
+        crop = self.state.crop(int(name)) if name.isascii() and name.isdigit() and len(name) < _DIGITS else None
         return PlainTextResponse("not kept\n", 404) if crop is None else Response(jpeg(crop), media_type="image/jpeg")
 
     async def _picture(self, request: Request) -> Response:

@@ -46,6 +46,8 @@ class PageState:
     def __init__(self, source: Source, labels: Sequence[str], meter: Meter, facts: dict[str, Any], *, wall_s: Callable[[], float] = time.time) -> None:
         """Tell of a source's losses; name class ids as `labels`; `facts` are told in the status as they are."""
         self._source = source
+        self.warnings: list[Callable[[], str]] = []
+        """Each is asked for what is wrong now; the page shows what is not empty."""
         self._labels, self._facts, self._wall_s = labels, facts, wall_s
         self.meter = meter
         self._lock = threading.Lock()
@@ -106,6 +108,7 @@ class PageState:
             "schema": SCHEMA,
             **self._facts,
             "state": "live",
+            "warning": "; ".join(filter(None, (warning() for warning in self.warnings))),
             "started_s": round(self._started_s, 3),
             "uptime_s": round(self._wall_s() - self._started_s, 1),
             "frames": counts.frames,

@@ -292,7 +292,7 @@ def test_a_port_that_is_taken_is_refused_before_any_work() -> None:
         port = int(sink.url.rstrip("/").rpartition(":")[2])
         with (
             pytest.raises(OutputError, match=f"wanted to serve the page at 127.0.0.1 port {port}"),
-            WebSink("127.0.0.1", port, sink._access, sink._state, sink._metrics),
+            WebSink("127.0.0.1", port, sink._access, sink.state, sink._metrics),
         ):
             pytest.fail("it opened")
 
@@ -318,4 +318,4 @@ def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.Monke
 
         monkeypatch.setitem(sys.modules, "uvicorn", None)
         with pytest.raises(MissingDependency, match=r"signwing\[web\]"):
-            WebSink("127.0.0.1", 0, sink._access, sink._state, sink._metrics)
+            WebSink("127.0.0.1", 0, sink._access, sink.state, sink._metrics)
