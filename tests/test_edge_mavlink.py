@@ -25,6 +25,7 @@ pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
 
 from commands import refused
 from media import picture
+from packets import wait_for
 
 from edge.board import Memory
 from edge.errors import MissingDependency
@@ -230,13 +231,14 @@ def test_a_serial_port_may_be_unplugged(tmp_path: Path, caplog: pytest.LogCaptur
     pytest.importorskip("serial", reason="the extra mavlink is not installed")
     cable = SerialCable(tmp_path / "ttyTHS1")
     with caplog.at_level(logging.WARNING), sending(f"{cable.path},115200") as sink:
-        time.sleep(0.5)
-        for _ in range(2):
+        for turn in range(2):
+            wait_for(lambda turn=turn: len(caplog.records) == 2 * turn + 1, "the loss to be told")  # type: ignore[misc]
             cable.plug()
             assert cable.read()
+            wait_for(lambda turn=turn: len(caplog.records) == 2 * turn + 2, "the return to be told")  # type: ignore[misc]
             sink.write(result(14))
             cable.unplug()
-            time.sleep(1.5)
+        wait_for(lambda: len(caplog.records) == 5, "the last loss to be told")
     told = [record.getMessage() for record in caplog.records]
     assert [message.partition(" for ")[0].partition(" at ")[0] for message in told] == ["MAVLink waits", "MAVLink goes on"] * 2 + ["MAVLink waits"]
     assert all(str(cable.path) in message for message in told)

@@ -108,6 +108,15 @@ def test_with_the_token_in_a_browsers_own_way_all_of_it_works(tmp_path: Path) ->
         assert not browser.said
 
 
+def test_user_and_token_may_stand_in_the_address(tmp_path: Path) -> None:
+    with serving(TOKEN) as (sink, _), Feeding(sink), Browser(tmp_path / "profile") as browser:
+        browser.open(sink.url.replace("http://", f"http://pilot:{TOKEN}@"))
+        browser.wait(f"{SHOWN} > 1")
+        browser.wait("document.getElementById('picture').src.startsWith('blob:')")
+        browser.wait("[...document.querySelectorAll('#sightings img')].slice(0, 2).every((image) => image.naturalWidth)")
+        assert not browser.said
+
+
 def test_a_feed_without_signal_says_so_over_the_picture(tmp_path: Path) -> None:
     with serving() as (sink, _), Browser(tmp_path / "profile") as browser:
         browser.open(sink.url)

@@ -17,7 +17,8 @@ const plots = [
 ].map(([title, unit, series]) => new Plot(at("sheets"), title, unit, series));
 
 async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  // Not as a plain path: where user and token stand in the address bar, browsers refuse to fetch what is relative to it.
+  const answer = await fetch(new URL(path, location.href), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return answer;
 }
