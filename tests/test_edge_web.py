@@ -103,7 +103,7 @@ def test_the_newest_picture_is_given_once_and_then_the_next_is_waited_for() -> N
 
 
 def test_a_source_that_is_silent_is_no_error_and_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.web._WAIT_S", 0.3)
+    monkeypatch.setattr("edge.web_film._WAIT_S", 0.3)
     monkeypatch.setattr("edge.web._HEALTHY_S", 0.5)
     with serving() as (sink, _):
         assert get(sink, "/healthz")[0] == 200

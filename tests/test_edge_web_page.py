@@ -62,7 +62,7 @@ def test_the_page_lives(browser: Browser, pictures: Path, request: pytest.Fixtur
         assert browser.wait("document.getElementById('state').textContent") == "live"
         first = browser.wait("document.getElementById('picture').src.startsWith('blob:') && document.getElementById('picture').src")
         browser.wait(f"document.getElementById('picture').src !== {first!r}")
-        assert browser.run("document.getElementById('picture').naturalWidth") == 960
+        browser.wait("document.getElementById('picture').naturalWidth === 960")
         browser.wait("[...document.querySelectorAll('#sightings img')].slice(0, 3).every((image) => image.naturalWidth === 39)")
         points = browser.run(POINTS)
         time.sleep(2.5)
