@@ -89,7 +89,7 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
 class _Kept:
     """Frames in memory as a source."""
 
-    uri, stills, fps, dropped, unreadable, live = "memory", False, 30.0, 0, 0, False
+    uri, stills, live, feed, fps, dropped, unreadable = "memory", False, False, None, 30.0, 0, 0
 
     def __init__(self, frames: Sequence[NDArray[np.uint8]]) -> None:
         self._frames = frames

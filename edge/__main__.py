@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.demo_source import PassSink
     from edge.pipeline import Summary
     from edge.sinks import Sink
+    from edge.sources import Source
 
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
@@ -54,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> None:
         ExitStack() as stack,
     ):
         passes = _pass_sink(arguments.source)
-        written = _sinks(arguments, source.fps, labels)
+        written = _sinks(arguments, source, labels)
         sinks = [*written, *outputs.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
@@ -79,19 +80,19 @@ def _pass_sink(source: str) -> PassSink | None:
     return PassSink(source)
 
 
-def _sinks(arguments: argparse.Namespace, fps: float | None, labels: Sequence[str]) -> list[Sink]:
+def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
     from edge.sinks import ConsoleSink, EventSink
 
     sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
     sinks.append(ConsoleSink(labels))
-    if arguments.video and _is_live(arguments.source):
+    if arguments.video and source.live:
         from edge.video_segments import SegmentedVideoSink
 
-        sinks.append(SegmentedVideoSink(arguments.video, fps, labels))
+        sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
     elif arguments.video:
         from edge.video_sink import VideoSink
 
-        sinks.append(VideoSink(arguments.video, fps, labels))
+        sinks.append(VideoSink(arguments.video, source.fps, labels))
     return sinks
 
 
@@ -107,10 +108,6 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
         elif isinstance(sink, SegmentedVideoSink):
             missed["video"] += sink.missed
     return missed
-
-
-def _is_live(source: str) -> bool:
-    return source.partition("://")[0] in ("csi", "v4l2", "rtp", "rtsp")
 
 
 def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[Path]) -> None:
@@ -144,7 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="python -m edge", description="Frames in, named traffic signs out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
-    run.add_argument("source", metavar="SOURCE", help="folder of stills, image, video, or demo://?seed=0&frames=600 (?realtime=1 plays as a camera would)")
+    run.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="stills, video (?realtime=1 as a camera would), demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
+    )
     run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
     run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edge.errors import SourceError
+from edge.feed_state import FeedState
 from edge.scenes import SEEN_AHEAD, Flight, score_passes
 from edge.sinks import Result
 from edge.sources import Frame
@@ -32,7 +33,8 @@ def flight_of(uri: Uri) -> Flight:
 class DemoSource:
     """Draws one frame after the other; none is ever lost."""
 
-    stills = False
+    stills = live = False
+    feed = None
     dropped = 0
     unreadable = 0
 
@@ -72,6 +74,9 @@ class PassSink:
         """Keep the sightings and updates of a frame."""
         self._last = result.frame.index
         self._announced += [(self._last, r.track, r.class_id, r.box_xyxy) for r in result.reports if r.event != "gone" and r.track is not None]
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: a drawn flight has no feed."""
 
     def score(self) -> dict[str, int]:
         """Return what `score_passes` does, for the part of the flight that was watched."""

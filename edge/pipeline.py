@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier, cut_crop
 from edge.engine import open_engine
 from edge.errors import BundleError, SourceError
+from edge.feed_state import FeedState
 from edge.manifest import Bundle
 from edge.sinks import Result, Sink
 from edge.sources import Frame, Source
@@ -37,6 +38,7 @@ class Summary:
         fps: frames a second, sinks included.
         age_ms: p50, p90, p99 and max of the time from a frame's arrival to its result.
         stage_ms: mean of each of `STAGES`.
+        feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `reconnects`; None of others.
         interrupted: whether the user ended it.
     """
 
@@ -47,6 +49,7 @@ class Summary:
     fps: float
     age_ms: dict[str, float]
     stage_ms: dict[str, float]
+    feed: dict[str, Any] | None
     interrupted: bool
 
     def figures(self) -> dict[str, Any]:
@@ -91,6 +94,8 @@ def name_boxes(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], classi
 def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
+    A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave.
+
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
@@ -99,16 +104,19 @@ def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequenc
     loop = _Loop(spotter, classifier, None if source.stills else Tracker())
     interrupted = False
     with source, ExitStack() as stack:
-        frames = iter(source)
-        frame = next(frames, None)
-        if frame is None:
-            raise SourceError(f"wanted frames from {source.uri}, found none that can be read: choose another source")
-        for sink in sinks:
-            stack.enter_context(sink)
         try:
-            while frame is not None:
-                loop.step(frame, sinks)
-                frame = next(frames, None) if loop.frames != max_frames else None
+            coming = iter(source)
+            came = next(coming, None)
+            if came is None:
+                raise SourceError(f"wanted frames from {source.uri}, found none that can be read: choose another source")
+            for sink in sinks:
+                stack.enter_context(sink)
+            while came is not None:
+                if isinstance(came, FeedState):
+                    loop.tell(came, sinks)
+                else:
+                    loop.step(came, sinks)
+                came = next(coming, None) if loop.frames != max_frames else None
         except KeyboardInterrupt:
             interrupted = True
         loop.finish(sinks)
@@ -142,6 +150,13 @@ class _Loop:
         self._sightings += sum(report.event == "sighting" for report in reports)
         self._ages_ms.append(result.age_ms)
 
+    def tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
+        """Hand a change of the feed on."""
+        if state.state == "lost":
+            self.finish(sinks)
+        for sink in sinks:
+            sink.feed(state)
+
     def finish(self, sinks: Sequence[Sink]) -> None:
         """Take leave of the tracks that still live."""
         reports = self._tracker.finish() if self._tracker else []
@@ -156,7 +171,8 @@ class _Loop:
         age_ms = {f"p{p}": round(float(np.percentile(ages, p)), 3) for p in (50, 90, 99)} | {"max": round(float(ages.max()), 3)}
         stage_ms = {stage: round(ns / frames / 1e6, 3) for stage, ns in self._stages_ns.items()}
         fps = round(self.frames / seconds, 2) if seconds else 0.0
-        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, age_ms, stage_ms, interrupted)
+        told = {key: value for key, value in vars(source.feed).items() if key != "at_ns"} if source.feed is not None else None
+        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, age_ms, stage_ms, told, interrupted)
 
     def _lap(self, stage: str) -> None:
         now = time.perf_counter_ns()

@@ -35,14 +35,14 @@ class Mailbox:
             self._frame = frame
             self._changed.notify()
 
-    def take(self) -> Frame | None:
-        """Wait for a frame; None when the capture has ended and all is fetched.
+    def take(self, timeout_s: float | None = None) -> Frame | None:
+        """Wait for a frame; None when the capture has ended and all is fetched, or when none came within `timeout_s`.
 
         Raises:
             Exception: what the capture ended with.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._closed)
+            self._changed.wait_for(lambda: self._frame is not None or self._closed, timeout_s)
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -63,6 +63,8 @@ class Mailbox:
 
 class Realtime:
     """A source that runs in a thread of its own, at its own speed; the loop gets the newest frame."""
+
+    live, feed = False, None
 
     def __init__(self, source: Source) -> None:
         """Play `source`, at 30 fps if it does not tell its own."""
@@ -109,6 +111,7 @@ class Realtime:
         start_s: float | None = None
         try:
             for frame in self._source:
+                assert isinstance(frame, Frame)  # a recorded source has no feed that could change
                 due_s = frame.index / self._speed
                 start_s = time.monotonic() - due_s if start_s is None else start_s
                 if self._stopping.wait(max(0.0, start_s + due_s - time.monotonic())):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from edge.feed_state import FeedState
 from edge.files import check_place, telling_refusal
 from edge.sources import Frame
 from edge.tracking import Detection, Report, Track
@@ -71,6 +72,14 @@ class Sink(Protocol):
         """
         ...
 
+    def feed(self, state: FeedState) -> None:
+        """Take a change of the feed that the frames come from.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
+
 
 class EventSink:
     """Writes events as JSON lines, each at once: what was announced can be read even if the run is killed.
@@ -108,6 +117,10 @@ class EventSink:
     def write(self, result: Result) -> None:
         """Write a line for each report."""
         self._write([event_of(result, report, self._labels) for report in result.reports])
+
+    def feed(self, state: FeedState) -> None:
+        """Write a line for the change."""
+        self._write([state_event(state)])
 
     def _write(self, events: Sequence[dict[str, Any]]) -> None:
         if not events:
@@ -187,6 +200,13 @@ def event_of(result: Result, report: Report, labels: Sequence[str]) -> dict[str,
     }
 
 
+def state_event(state: FeedState) -> dict[str, Any]:
+    """Return the event line of a feed's change: the keys of every event, null where there is no sign, and the feed's counters."""
+    about = dict.fromkeys(("frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy"))
+    counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "reconnects", "detail")}
+    return {"schema": EVENT_SCHEMA, "event": "state", **about, "received_ns": state.at_ns, "state": state.state, "feed": counters}
+
+
 class ConsoleSink:
     """Prints each sighting to the standard output; a progress line goes to the standard error, and only to a terminal."""
 
@@ -214,6 +234,11 @@ class ConsoleSink:
             self._shown = time.monotonic()
             rate = self._frames / (self._shown - self._started)
             print(f"{_ERASE}{self._frames} frames, {rate:.1f} FPS", end="", file=sys.stderr, flush=True)
+
+    def feed(self, state: FeedState) -> None:
+        """Print the change."""
+        self._erase()
+        print(f"feed {state.state}{f': {state.detail}' if state.detail else ''}", flush=True)
 
     def _erase(self) -> None:
         if self._watched:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -16,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.capture import open_file
 from edge.errors import InputError, SourceError
+from edge.feed_state import FeedState
 from edge.images import SUFFIXES, read_image
 from edge.uri import Uri, exists, parse_uri
 
 _LOG = logging.getLogger(__name__)
-_LIVE = ("csi", "v4l2", "rtsp", "rtp")
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
 _PATIENCE = 1000
 
@@ -57,6 +57,16 @@ class Source(Protocol):
         ...
 
     @property
+    def live(self) -> bool:
+        """Whether the frames come from a camera, now."""
+        ...
+
+    @property
+    def feed(self) -> FeedState | None:
+        """What a live source is doing now; None of others."""
+        ...
+
+    @property
     def fps(self) -> float | None:
         """Frames a second that it is meant to be shown at; None where nothing tells."""
         ...
@@ -75,11 +85,11 @@ class Source(Protocol):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame]: ...
+    def __iter__(self) -> Iterator[Frame | FeedState]: ...
 
 
 def open_source(uri: str) -> Source:
-    """Open a folder, an image, a video, or `demo://?seed=0&frames=600&width=960&height=540&fps=30`.
+    """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.live` has their URIs).
 
     `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does.
 
@@ -93,8 +103,11 @@ def open_source(uri: str) -> Source:
 
         return _at_own_speed(parsed, DemoSource(parsed))
     if parsed.scheme:
-        later = "comes with a later release" if parsed.scheme in _LIVE else "is unknown"
-        raise SourceError(f"wanted a folder, an image, a video or demo://, found {uri}: {parsed.scheme}:// {later}")
+        from edge.live import SCHEMES, open_live
+
+        if parsed.scheme not in SCHEMES:
+            raise SourceError(f"wanted a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://, found {uri}: {parsed.scheme}:// is unknown")
+        return open_live(parsed)
     return _open_path(parsed)
 
 
@@ -139,7 +152,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 class StillSource:
     """Independent images; one that cannot be read is passed over with a warning."""
 
-    stills = True
+    stills, live, feed = True, False, None
     fps: float | None = None
     dropped = 0
 
@@ -169,7 +182,8 @@ class StillSource:
 class VideoSource:
     """A video file; frames that cannot be decoded are counted and passed over with a warning, also those that a cut-off file announces and does not hold."""
 
-    stills = False
+    stills = live = False
+    feed = None
     dropped = 0
 
     def __init__(self, uri: str, path: Path) -> None:
@@ -180,7 +194,7 @@ class VideoSource:
         """
         self.uri, self.unreadable = uri, 0
         self._path = path
-        self._capture = _open_capture(path)
+        self._capture = open_file(path)
         if not self._capture.isOpened():
             size = path.stat().st_size
             raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
@@ -224,17 +238,11 @@ class VideoSource:
 
 def count_frames(path: Path) -> int:
     """Return how many frames a video file announces; 0 if it is none."""
-    capture = _open_capture(path)
+    capture = open_file(path)
     try:
         return max(_announced(capture), 0) if capture.isOpened() else 0
     finally:
         capture.release()
-
-
-def _open_capture(path: Path) -> cv2.VideoCapture:
-    # FFmpeg's own words about a damaged file would stand between our lines; -8 is its level "quiet".
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    return cv2.VideoCapture(str(path.resolve()))
 
 
 def _announced(capture: cv2.VideoCapture) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.annotate import annotate
 from edge.errors import OutputError, one_line
+from edge.feed_state import FeedState
 from edge.files import check_place
 from edge.sinks import Result
 
@@ -114,6 +115,9 @@ class SegmentedVideoSink:
             _LOG.warning("the encoder of %s hangs: the video ends before the run", self._path)
             return
         self._thread.join(_END_S)
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: a video holds frames that came, and no others."""
 
     def write(self, result: Result) -> None:
         """Leave a frame to be written; never waits."""

@@ -10,6 +10,7 @@ import cv2
 
 from edge.annotate import annotate
 from edge.errors import OutputError
+from edge.feed_state import FeedState
 from edge.files import check_place, refused
 from edge.sinks import Result
 from edge.sources import count_frames
@@ -49,6 +50,9 @@ class VideoSink:
                 self._finish()
         finally:
             self._beside.unlink(missing_ok=True)
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: a video holds frames that came, and no others."""
 
     def write(self, result: Result) -> None:
         """Write one frame.

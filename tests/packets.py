@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import struct
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import NoReturn
 
 import pytest
 
@@ -72,12 +74,23 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) 
         time.sleep(0.01)
 
 
+def tool(name: str) -> str:
+    """Return a system tool's path; without it the test is skipped, but for CI, which has to install it."""
+    path = shutil.which(name)
+    if path is None:
+        lacking(f"needs {name} (Debian, Ubuntu: apt install ffmpeg gstreamer1.0-tools)")
+    return path
+
+
+def lacking(reason: str) -> NoReturn:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    raise AssertionError(reason)
+
+
 @cache
 def real_stream(codec: str, size_wh: tuple[int, int] = (192, 128), pictures: int = 60, gop: int = 15) -> tuple[bytes, ...]:
     """Packets that FFmpeg sends for a moving test picture; parameter sets stand before each intra picture."""
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        pytest.skip("ffmpeg is not installed")
+    ffmpeg = tool("ffmpeg")
     encoder = {"h264": ["libx264", "-x264-params", "repeat-headers=1"], "h265": ["libx265", "-x265-params", "repeat-headers=1:log-level=none"]}[codec]
     picture = f"testsrc2=size={size_wh[0]}x{size_wh[1]}:rate=30"
     with bound() as listening:

@@ -109,7 +109,7 @@ def test_images_of_any_kind_are_run_and_named(bundle: Path, tmp_path: Path, shap
         ("zero.png", "found none that can be read"),
         ("gopher://x", "unknown"),
         ("demo://?frames=abc", "abc"),
-        ("rtp://@:5600", "later release"),
+        ("rtp://@", "HOST:PORT"),
     ],
 )
 def test_a_source_that_gives_no_frame_is_refused(bundle: Path, tmp_path: Path, source: str, told: str) -> None:
