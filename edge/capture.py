@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -65,6 +66,12 @@ def open_file(path: Path) -> cv2.VideoCapture:
     """Open a video file, or what claims to be one; it may not be open afterwards."""
     _quiet()
     return cv2.VideoCapture(str(path.resolve()))
+
+
+def announced(capture: cv2.VideoCapture) -> int:
+    """Return how many frames a file says that it holds; 0 or less where it does not say."""
+    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return int(count) if math.isfinite(count) else 0
 
 
 def open_ffmpeg(address: str, options: str, what: str) -> Reader:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from edge.errors import MissingDependency, one_line
+from edge.feed_state import FeedState
 from edge.links import Address, Link, check_serial, open_link
 from edge.meter import Meter
 from edge.notices import Notice, Notices
@@ -57,7 +58,7 @@ class MavlinkSink:
         self._queue: queue.Queue[Notice] = queue.Queue(_QUEUED)
         self._notices = Notices()
         self._link: Link | None = None
-        self._lost = False
+        self._lost, self._live = False, True
         self._started_s = self._tick_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mavlink", daemon=True)
@@ -75,6 +76,10 @@ class MavlinkSink:
     def system(self) -> int:
         """The system id that messages carry: the vehicle's, as given or learned."""
         return int(self._mav.srcSystem)
+
+    def feed(self, state: FeedState) -> None:
+        """Tell by the heartbeat whether there is video to look at: active, or standing by."""
+        self._live = state.state == "live"
 
     def write(self, result: Result) -> None:
         """Leave the confirmed signs of a result to be told; never waits, and beyond some hundred that wait they are left out."""
@@ -137,7 +142,8 @@ class MavlinkSink:
 
     def _regular(self, now_s: float) -> Iterator[Any]:
         kinds, boot_ms = self._dialect, self._boot_ms(now_s)
-        yield kinds.MAVLink_heartbeat_message(kinds.MAV_TYPE_ONBOARD_CONTROLLER, kinds.MAV_AUTOPILOT_INVALID, 0, 0, kinds.MAV_STATE_ACTIVE, 3)
+        status = kinds.MAV_STATE_ACTIVE if self._live else kinds.MAV_STATE_STANDBY
+        yield kinds.MAVLink_heartbeat_message(kinds.MAV_TYPE_ONBOARD_CONTROLLER, kinds.MAV_AUTOPILOT_INVALID, 0, 0, status, 3)
         rates = self._meter.rates
         yield kinds.MAVLink_named_value_float_message(boot_ms, b"FPS", rates.fps)
         if rates.age_ms:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.feed_state import FeedState
 from edge.sinks import Result
 
 WINDOW_S = 5.0
@@ -112,6 +113,9 @@ class MeterSink:
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: frames are counted as they come."""
 
     def write(self, result: Result) -> None:
         """Count a result."""

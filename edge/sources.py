@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture import open_file
+from edge.capture import announced, open_file
 from edge.errors import InputError, SourceError
 from edge.feed_state import FeedState
 from edge.images import SUFFIXES, read_image
@@ -200,7 +200,7 @@ class VideoSource:
             raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
-        self._announced = _announced(self._capture)
+        self._announced = announced(self._capture)
 
     def __enter__(self) -> VideoSource:
         return self
@@ -240,11 +240,6 @@ def count_frames(path: Path) -> int:
     """Return how many frames a video file announces; 0 if it is none."""
     capture = open_file(path)
     try:
-        return max(_announced(capture), 0) if capture.isOpened() else 0
+        return max(announced(capture), 0) if capture.isOpened() else 0
     finally:
         capture.release()
-
-
-def _announced(capture: cv2.VideoCapture) -> int:
-    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    return int(count) if math.isfinite(count) else 0

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import MissingDependency, OutputError, one_line
+from edge.feed_state import FeedState
 from edge.metrics import Metrics
 from edge.sinks import Result
 from edge.web_access import HEADERS, MOST_HEADERS, REALM, Access
@@ -109,6 +110,9 @@ class WebSink:
         """Where the page is."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._socket.getsockname()[1] if self._socket else self._port}/"
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: the page asks the source itself."""
 
     def write(self, result: Result) -> None:
         """Leave a result; never waits."""

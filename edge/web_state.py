@@ -102,12 +102,13 @@ class PageState:
         rates, counts = self.meter.rates, self.meter.counts
         with self._lock:
             rows, sample = [row for row in self._rows if row[0] is not None and row[0] > since_s], self._telemetry
-        newest = self._newest
+        newest, feed = self._newest, self._source.feed
         size = None if newest is None else [newest.frame.image.shape[1], newest.frame.image.shape[0]]
         return {
             "schema": SCHEMA,
             **self._facts,
-            "state": "live",
+            "state": "live" if feed is None else feed.state,
+            "feed": None if feed is None else {key: value for key, value in asdict(feed).items() if key not in ("state", "at_ns")},
             "warning": "; ".join(filter(None, (warning() for warning in self.warnings))),
             "started_s": round(self._started_s, 3),
             "uptime_s": round(self._wall_s() - self._started_s, 1),

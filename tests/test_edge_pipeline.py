@@ -36,6 +36,8 @@ class Frames:
     fps: float | None = 25.0
     dropped: int = 0
     unreadable: int = 2
+    live: bool = False
+    feed: None = None
     closed: bool = False
 
     def __enter__(self) -> Frames:
@@ -116,7 +118,7 @@ def test_the_figures_are_measured(classifier: Classifier) -> None:
     assert summary.fps == pytest.approx(1000 / sum(summary.stage_ms.values()), rel=0.05)
     ages = [r.age_ms for r in sink.results]
     assert 0 < min(ages) <= summary.age_ms["p50"] <= summary.age_ms["p90"] <= summary.age_ms["p99"] <= summary.age_ms["max"] == round(max(ages), 3)
-    assert set(summary.figures()) == {"frames", "dropped", "unreadable", "sightings", "fps", "age_ms", "stage_ms"}
+    assert set(summary.figures()) == {"frames", "dropped", "unreadable", "sightings", "fps", "age_ms", "stage_ms", "feed"}
     json.dumps(summary.figures(), allow_nan=False)
 
 

@@ -12,12 +12,11 @@ from edge.gtsdb import read_sides
 from edge.heatmap import decode
 from edge.scenes import scene
 from edge.signs import draw_sign
-from edge.spotter import iou_matrix
 from train import runs, spotter
 from train.__main__ import _parser
 from train.config import SPOTTER, spotter_recipe
 from train.fit_spotter import fit_spotter
-from train.spotter_frames import Still, Views, with_decoys
+from train.spotter_frames import Still, Views
 from train.spotter_loss import encode, spotter_loss
 
 TINY = replace(SPOTTER, crop=96, epochs=2, steps=2, batch=2, drawn_frames=2)
@@ -119,17 +118,6 @@ def test_a_view_is_the_same_each_time_and_its_boxes_lie_on_signs():
             seen += 1
             assert image[y1:y2, x1:x2].std() > 5
     assert seen > 3
-
-
-def test_decoys_look_like_signs_and_are_none():
-    drawn = scene(3, (816, 480))
-    boxes = np.array([truth.box_xyxy for truth in drawn.truths])
-    (whole,), (blind,) = with_decoys([Still(drawn.image, boxes)]), with_decoys([Still(drawn.image, boxes[:0])])
-    assert not (iou_matrix(whole.decoys_xyxy, boxes) > 0).any()
-    assert (iou_matrix(blind.decoys_xyxy, boxes) > 0.5).any()
-    views = Views([replace(whole, decoys_xyxy=np.array([[100.0, 100, 140, 140]]))], [], [], replace(SPOTTER, drawn_share=0.0))
-    again = [views.cut([0, place])[0] for place in (0, 0)]
-    assert np.array_equal(*again)
 
 
 def test_sides_share_no_group(root):

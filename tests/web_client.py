@@ -40,6 +40,8 @@ class Losses:
     fps: float | None = 25.0
     dropped: int = 7
     unreadable: int = 2
+    live: bool = False
+    feed: None = None
 
     def __enter__(self) -> Losses:
         return self

@@ -26,7 +26,7 @@ from train.keeper import Keeper, load_best
 from train.model import round_to_fp16
 from train.plots import draw_curves
 from train.precision import choose_precision, in_policy
-from train.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream, with_decoys
+from train.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream
 from train.spotter_loss import spotter_loss
 
 JUDGED_BY = "tune_error"
@@ -104,7 +104,7 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
         photos = read_photos(data, recipe)
         if not photos:
             raise InputError(f"wanted photos of GTSRB to paste in {data}, found none: add photos")
-        views = Views(with_decoys(read_stills(sides.train, "reading frames")), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
+        views = Views(read_stills(sides.train, "reading frames"), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
         write_json(out / runs.ASKED, asked)
         print(f"precision {keras.config.dtype_policy().name}; {network.count_params()} parameters, {spotter.count_flop() / 1e9:.2f} GFLOP a frame")
         network.fit(

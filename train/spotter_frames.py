@@ -6,7 +6,7 @@ A sign without a name may be mirrored. Patches without a sign are pasted in the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from edge.gtsdb import RoadFrame
 from edge.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
 from edge.scenes import Flight, scene
-from edge.spotter import iou_matrix, spot_by_colour
+from edge.spotter import iou_matrix
 from edge.spotter_learned import GREY, shrink
 from train.augment import blur, compress
 from train.config import SpotterRecipe
@@ -34,23 +34,15 @@ _FLIGHT_SEEDS = 100_000  # far from those that are flown to judge
 _FLIGHT_FRAMES = 8
 _GAMMAS, _CONTRASTS, _BRIGHTNESS, _TINTS = (0.6, 1.7), (0.6, 1.4), 30.0, (0.9, 1.1)
 _PATCHES = 0.35
-_AROUND_SIGN, _AROUND_DECOY = 0.55, 0.25
 _TRIES = 6
 
 
 @dataclass(frozen=True)
 class Still:
-    """A frame, (height, width, 3) uint8 BGR.
-
-    Attributes:
-        image: the frame.
-        boxes_xyxy: of its signs, (n, 4) float64 pixels, end-exclusive.
-        decoys_xyxy: of what looks like a sign by its colour and is none, (m, 4): lights, posters, barrels.
-    """
+    """A frame, (height, width, 3) uint8 BGR, and the boxes of its signs, (n, 4) float64 pixels, end-exclusive."""
 
     image: Image
     boxes_xyxy: Boxes
-    decoys_xyxy: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def read_stills(frames: Sequence[RoadFrame], name: str) -> list[Still]:
@@ -60,15 +52,6 @@ def read_stills(frames: Sequence[RoadFrame], name: str) -> list[Still]:
         InputError: a frame cannot be read.
     """
     return [_fitted(read_image(frame.path), frame.boxes_xyxy) for frame in tqdm(frames, name, disable=None)]
-
-
-def with_decoys(stills: Sequence[Still]) -> list[Still]:
-    """Find the decoys of stills by the colour spotter."""
-    found = []
-    for still in tqdm(stills, "looking for what is no sign", disable=None):
-        seeming = spot_by_colour(still.image).boxes_xyxy.astype(np.float64)
-        found.append(replace(still, decoys_xyxy=seeming[~(iou_matrix(seeming, still.boxes_xyxy) > 0).any(axis=1)]))
-    return found
 
 
 def _fitted(image: Image, boxes: Boxes) -> Still:
@@ -168,14 +151,8 @@ class Views:
 
 
 def _patch_without(still: Still, rng: np.random.Generator) -> tuple[Image, Boxes]:
-    """Cut a square without a sign out of a frame, a decoy where it has one half of the time, with the box that a sign would have in it."""
+    """Cut a square without a sign out of a frame, with the box that a sign would have in it."""
     height, width = still.image.shape[:2]
-    if len(still.decoys_xyxy) and rng.random() < 0.5:
-        x1, y1, x2, y2 = still.decoys_xyxy[int(rng.integers(len(still.decoys_xyxy)))]
-        aside, above = 0.125 * (x2 - x1), 0.125 * (y2 - y1)  # the margin that `surroundings_of` takes off again
-        left, top, right, bottom = np.clip([x1 - aside, y1 - above, x2 + aside, y2 + above], 0, [width, height, width, height]).astype(int)
-        patch = still.image[top:bottom, left:right]
-        return patch, surroundings_of(patch)
     for _ in range(_TRIES):
         side = int(rng.integers(12, 110))
         x, y = rng.integers(0, width - side), rng.integers(0, height - side)
@@ -188,15 +165,13 @@ def _patch_without(still: Still, rng: np.random.Generator) -> tuple[Image, Boxes
 
 
 def _cut(still: Still, recipe: SpotterRecipe, rng: np.random.Generator) -> tuple[Image, Boxes]:
-    """Cut a square out of a scaled frame, more often than not one with a sign, and else often one with a decoy."""
+    """Cut a square out of a scaled frame, more often than not one with a sign."""
     height, width = still.image.shape[:2]
     side = round(recipe.crop / float(np.exp(rng.uniform(*np.log(recipe.scales)))))
     room = np.maximum(np.array([width, height]) - side, 0)
     corner = rng.integers(0, room + 1)
-    chance = rng.random()
-    sought = still.boxes_xyxy if chance < _AROUND_SIGN else still.decoys_xyxy if chance < _AROUND_SIGN + _AROUND_DECOY else still.boxes_xyxy[:0]
-    if len(sought):
-        box = sought[rng.integers(len(sought))]
+    if len(still.boxes_xyxy) and rng.random() < 0.6:
+        box = still.boxes_xyxy[rng.integers(len(still.boxes_xyxy))]
         corner = np.clip((box[:2] + box[2:]) / 2 - rng.uniform(0.1, 0.9, 2) * side, 0, room).astype(int)
     x, y = corner.tolist()
     region = still.image[y : y + side, x : x + side]
