@@ -18,18 +18,25 @@ keras = pytest.importorskip("keras", reason="needs the train and export extras")
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("tf2onnx", reason="needs the export extra")
 
+from spotter_runs import write_frames, write_run  # noqa: E402
+
 from edge import cli  # noqa: E402
+from edge.check import Choice, self_test  # noqa: E402
 from edge.engine import open_engine  # noqa: E402
 from edge.errors import BundleError, DataError, InputError, OutputError, VerificationError  # noqa: E402
 from edge.files import sha256_of, write_json  # noqa: E402
 from edge.gtsrb import CLASSES, LABELS, read_train, split_by_track  # noqa: E402
 from edge.images import fit_crop, read_image  # noqa: E402
-from edge.manifest import read_bundle, write_manifest  # noqa: E402
+from edge.manifest import Bundle, read_bundle, write_manifest  # noqa: E402
 from edge.signs import draw_sign  # noqa: E402
 from export import golden  # noqa: E402
 from export.__main__ import _parser  # noqa: E402
-from export.bundle import write_bundle  # noqa: E402
+from export.artefacts import TARGETS  # noqa: E402
+from export.bundle import _Draft, _kept_spotter, write_bundle  # noqa: E402
 from export.card import write_card  # noqa: E402
+from export.golden import write_golden  # noqa: E402
+from export.source import read_source  # noqa: E402
+from export.spotter import make_spotter, read_spotter  # noqa: E402
 from export.verify import BUDGETS, Budget, verify_bundle  # noqa: E402
 from train import model as vgg  # noqa: E402
 
@@ -386,3 +393,33 @@ def test_foreign_folder_is_not_replaced(run: Path, data: Path, tmp_path: Path) -
     with pytest.raises(OutputError, match="the system refused"):
         write_bundle(run, data, tmp_path / "thesis.txt" / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_spotter_joins_a_bundle_and_stays_in_what_is_made_of_it(made: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    source, joined = read_bundle(made), tmp_path / "joined"
+    shutil.copytree(made, joined)
+    draft = _Draft(joined, read_source(joined), None)
+    spotter = make_spotter(read_spotter(write_run(tmp_path / "run")), write_frames(tmp_path / "frames"), joined, draft.of)
+    whole = draft.joined(Bundle(joined, source.manifest), spotter)
+    manifest = dataclasses.replace(whole.manifest, golden=write_golden(whole, ["fp32", *TARGETS]))
+    write_manifest(joined, manifest)
+    bundle = read_bundle(joined)
+    assert {(model.role, model.precision) for model in bundle.manifest.models} == {
+        (role, precision) for role in ("classifier", "spotter") for precision in TARGETS
+    }
+    assert set(bundle.manifest.golden.tolerance) == {*PRECISIONS, *(f"spotter.{precision}" for precision in PRECISIONS)}
+    assert all(outcome.passed for outcome in self_test(bundle, "spotter", Choice("onnxruntime")))
+    card = write_card(bundle, {"top1": 1.0, "per_class": {}})
+    assert "## The spotter" in card
+    assert "finds 0.400, 0.500 and 0.600 of 5 signs" in card
+
+    again = tmp_path / "again"
+    shutil.copytree(made, again)
+    kept = _kept_spotter(Bundle(again, source.manifest), bundle)
+    assert kept.manifest.models == bundle.manifest.models
+    assert kept.manifest.thresholds == bundle.manifest.thresholds
+    assert kept.manifest.lineage["spotter"] == bundle.manifest.lineage["spotter"]
+    for model in kept.manifest.models:
+        assert (again / model.file).read_bytes() == (joined / model.file).read_bytes()
+    assert _kept_spotter(Bundle(again, source.manifest), source).manifest == source.manifest
