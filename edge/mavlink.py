@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from edge.errors import MissingDependency, one_line
-from edge.feed_state import FeedState
+from edge.feed_state import FeedState, State
 from edge.links import Address, Link, check_serial, open_link
 from edge.meter import Meter
 from edge.notices import Notice, Notices
@@ -57,8 +57,9 @@ class MavlinkSink:
         self._mav.robust_parsing = True
         self._queue: queue.Queue[Notice] = queue.Queue(_QUEUED)
         self._notices = Notices()
+        self._feed: FeedState | None = None
         self._link: Link | None = None
-        self._lost, self._live = False, True
+        self._lost = False
         self._started_s = self._tick_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mavlink", daemon=True)
@@ -77,10 +78,6 @@ class MavlinkSink:
         """The system id that messages carry: the vehicle's, as given or learned."""
         return int(self._mav.srcSystem)
 
-    def feed(self, state: FeedState) -> None:
-        """Tell by the heartbeat whether there is video to look at: active, or standing by."""
-        self._live = state.state == "live"
-
     def write(self, result: Result) -> None:
         """Leave the confirmed signs of a result to be told; never waits, and beyond some hundred that wait they are left out."""
         for report in result.reports:
@@ -90,6 +87,10 @@ class MavlinkSink:
                     self._queue.put_nowait(notice)
                 except queue.Full:
                     return
+
+    def feed(self, state: FeedState) -> None:
+        """Leave a change of the feed to be told, by the heartbeat (active, or standing by) and by FEED (0 connecting, 1 live, 2 stalled, 3 lost)."""
+        self._feed = state
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -142,12 +143,14 @@ class MavlinkSink:
 
     def _regular(self, now_s: float) -> Iterator[Any]:
         kinds, boot_ms = self._dialect, self._boot_ms(now_s)
-        status = kinds.MAV_STATE_ACTIVE if self._live else kinds.MAV_STATE_STANDBY
+        status = kinds.MAV_STATE_ACTIVE if self._feed is None or self._feed.state == "live" else kinds.MAV_STATE_STANDBY
         yield kinds.MAVLink_heartbeat_message(kinds.MAV_TYPE_ONBOARD_CONTROLLER, kinds.MAV_AUTOPILOT_INVALID, 0, 0, status, 3)
         rates = self._meter.rates
         yield kinds.MAVLink_named_value_float_message(boot_ms, b"FPS", rates.fps)
         if rates.age_ms:
             yield kinds.MAVLink_named_value_float_message(boot_ms, b"AGE_MS", rates.age_ms["p50"])
+        if self._feed is not None:
+            yield kinds.MAVLink_named_value_int_message(boot_ms, b"FEED", get_args(State).index(self._feed.state))
         sample = self._telemetry()
         if sample is not None:
             yield self._computer(sample, boot_ms)

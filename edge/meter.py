@@ -114,9 +114,9 @@ class MeterSink:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def feed(self, state: FeedState) -> None:
-        """Nothing: frames are counted as they come."""
-
     def write(self, result: Result) -> None:
         """Count a result."""
         self._meter.note(result)
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: only frames are counted."""

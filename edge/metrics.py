@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edge.errors import MissingDependency
+from edge.feed_state import State
 from edge.meter import AGE_BOUNDS_MS, Meter
 from edge.sources import Source
 from edge.telemetry import Telemetry
@@ -57,6 +58,15 @@ class Metrics:
         yield age
         yield GaugeMetricFamily("signwing_frames_per_second", "Frames a second over the last seconds.", value=rates.fps)
         yield GaugeMetricFamily("signwing_silent_seconds", "Time since the last result.", value=rates.silent_s)
+        feed = self._source.feed
+        if feed is not None:
+            states = GaugeMetricFamily("signwing_feed_state", "1 for the state that the live feed is in.", labels=("state",))
+            for state in get_args(State):
+                states.add_metric((state,), float(state == feed.state))
+            yield states
+            yield CounterMetricFamily("signwing_feed_frames_captured", "Frames that arrived.", value=feed.captured)
+            yield CounterMetricFamily("signwing_feed_packets_lost", "RTP packets that were lost on the way.", value=feed.damaged)
+            yield CounterMetricFamily("signwing_feed_reconnects", "Times that the feed was opened again.", value=feed.reconnects)
         sample = self._telemetry()
         if sample is not None:
             yield from _machine(sample)

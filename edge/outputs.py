@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.web import WebSink
 
 LOOPBACK = "127.0.0.1"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

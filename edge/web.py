@@ -34,7 +34,6 @@ _FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "pl
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _SEND_BUFFER = 128 << 10
 _IDLE_S, _WATCH_S = 15.0, 0.2
-_HEALTHY_S = 10.0
 _END_S = 10.0
 _DIGITS = 16
 
@@ -111,12 +110,12 @@ class WebSink:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._socket.getsockname()[1] if self._socket else self._port}/"
 
-    def feed(self, state: FeedState) -> None:
-        """Nothing: the page asks the source itself."""
-
     def write(self, result: Result) -> None:
         """Leave a result; never waits."""
         self.state.note(result)
+
+    def feed(self, state: FeedState) -> None:
+        """Nothing: the page asks the source itself."""
 
     def spare(self, on: bool) -> None:
         """Give few pictures from now on, or as many as before."""
@@ -210,8 +209,8 @@ class WebSink:
     async def _health(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse
 
-        silent_s = self.state.meter.rates.silent_s
-        return PlainTextResponse("ok\n") if silent_s < _HEALTHY_S else PlainTextResponse(f"no result for {silent_s:.0f} s\n", 503)
+        trouble = self.state.trouble
+        return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
 
     async def _tell_metrics(self, request: Request) -> Response:
         from starlette.responses import Response

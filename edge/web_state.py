@@ -27,6 +27,7 @@ _CROP_PX = 192
 _MARGIN = 0.15
 _PICTURE_PX = 960
 _QUALITY = 75
+_HEALTHY_S = 10.0
 _HISTORY = ("t", "fps", "age_p50_ms", "age_p99_ms", "rss_mib", "available_mib", "temperature_c", "cpu_load", "gpu_load")
 
 
@@ -44,7 +45,7 @@ class PageState:
     """Takes results from the loop, at the cost of a few microseconds each, and a row of history for each sample of telemetry."""
 
     def __init__(self, source: Source, labels: Sequence[str], meter: Meter, facts: dict[str, Any], *, wall_s: Callable[[], float] = time.time) -> None:
-        """Tell of a source's losses; name class ids as `labels`; `facts` are told in the status as they are."""
+        """Tell of a source's feed and losses; name class ids as `labels`; `facts` are told in the status as they are."""
         self._source = source
         self.warnings: list[Callable[[], str]] = []
         """Each is asked for what is wrong now; the page shows what is not empty."""
@@ -86,6 +87,14 @@ class PageState:
         with self._lock:
             self._telemetry = sample
             self._rows.append(row)
+
+    @property
+    def trouble(self) -> str:
+        """Why no results come, of a live feed that is not live or a run that has been silent for long; empty where they do."""
+        feed, silent_s = self._source.feed, self.meter.rates.silent_s
+        if feed is not None:
+            return "" if feed.state == "live" else f"feed {feed.state}"
+        return "" if silent_s < _HEALTHY_S else f"no result for {silent_s:.0f} s"
 
     @property
     def newest(self) -> Result | None:

@@ -26,7 +26,7 @@ def main(address: str, system: int = 0, component: int = 1, kind: int = 2, autop
         message = link.recv_match(blocking=True, timeout=0.1)
         if message is not None:
             fields = {key: value for key, value in message.to_dict().items() if not isinstance(value, (bytes, bytearray))}
-            told = {"type": message.get_type(), "system": message.get_srcSystem(), "component": message.get_srcComponent(), "at": time.monotonic(), **fields}
+            told = {"type": message.get_type(), "system": message.get_srcSystem(), "component": message.get_srcComponent(), **fields}
             told["kind"] = fields.get("type") if message.get_type() == "HEARTBEAT" else None
             told["type"] = message.get_type()
             print(json.dumps(told), flush=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 pytest.importorskip("prometheus_client", reason="the extra web is not installed")
+
+from packets import wait_for
 
 from benchmarks.clients import clients, looking, running
 from benchmarks.setting import Setting
@@ -30,20 +33,18 @@ def test_both_rates_are_told_with_their_ratio(tiny_bundle: Path, tmp_path: Path,
 
 def test_clients_are_connected_as_long_as_they_look(tiny_bundle: Path) -> None:
     with running(Setting(tiny_bundle, engine="fake"), SOURCE) as (process, port):
-        links = Path(f"/proc/{process.pid}/fd")
-        before = len(list(links.iterdir()))
+        before = sockets_of(process.pid)
         with looking(port, 0, 7):
-            assert _reaches(links, before + 7)
-        assert _reaches(links, before)
+            wait_for(lambda: sockets_of(process.pid) == before + 7, "the clients")
+        wait_for(lambda: sockets_of(process.pid) == before, "their leave")
 
 
-def _reaches(links: Path, count: int) -> bool:
-    import time
-
-    end = time.monotonic() + 20
-    while len(list(links.iterdir())) != count and time.monotonic() < end:
-        time.sleep(0.1)
-    return len(list(links.iterdir())) == count
+def sockets_of(process: int) -> int:
+    count = 0
+    for handle in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            count += str(handle.readlink()).startswith("socket:")
+    return count
 
 
 def test_a_run_that_ends_early_is_told_in_its_own_words(tiny_bundle: Path) -> None:

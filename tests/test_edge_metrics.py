@@ -16,6 +16,7 @@ from web_client import Losses, get, serving
 from edge.board import Memory
 from edge.classifier import Classifier
 from edge.engine import open_engine
+from edge.feed_state import FeedState
 from edge.gtsrb import LABELS
 from edge.manifest import read_bundle
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
@@ -58,6 +59,9 @@ class Scraping:
     def write(self, result: Result) -> None:
         pass
 
+    def feed(self, state: FeedState) -> None:
+        pass
+
 
 def test_counters_agree_with_the_summary_of_the_run(tiny_bundle: Path) -> None:
     bundle, meter = read_bundle(tiny_bundle), Meter()
@@ -94,6 +98,16 @@ def test_the_machine_is_told_in_base_units_and_what_is_unknown_is_absent() -> No
         assert (found.get(("signwing_memory_available_bytes", ())) == 5275 << 20) is wanted
         assert (found.get(("signwing_throttle_events_total", ())) == 52) is wanted
         assert not any(math.isnan(value) for value in found.values())
+
+
+def test_a_live_feed_is_told_and_what_has_none_is_not() -> None:
+    source = Losses(feed=FeedState("stalled", 0, 40, 7, 3, 2, ""))
+    found = parsed(Metrics(source, Meter(), LABELS, lambda: None).text()[0])
+    states = {state: found["signwing_feed_state", (("state", state),)] for state in ("connecting", "live", "stalled", "lost")}
+    assert states == {"connecting": 0, "live": 0, "stalled": 1, "lost": 0}
+    names = ("signwing_feed_frames_captured_total", "signwing_feed_packets_lost_total", "signwing_feed_reconnects_total")
+    assert [found[name, ()] for name in names] == [40, 3, 2]
+    assert not any("feed" in name for name, _ in parsed(Metrics(Losses(), Meter(), LABELS, lambda: None).text()[0]))
 
 
 def test_the_page_tells_them_while_it_runs() -> None:

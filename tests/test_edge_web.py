@@ -17,9 +17,10 @@ pytest.importorskip("prometheus_client", reason="the extra web is not installed"
 
 from commands import refused
 from media import picture
-from web_client import Feeding, connect, decoded, get, get_json, result, say, serving
+from web_client import Feeding, Losses, connect, decoded, get, get_json, result, say, serving
 
 from edge.errors import MissingDependency, OutputError
+from edge.feed_state import FeedState, State
 from edge.outputs import without_credentials
 from edge.web_access import HEADERS
 from edge.web_state import SIGHTINGS_KEPT, small_crop
@@ -104,13 +105,22 @@ def test_the_newest_picture_is_given_once_and_then_the_next_is_waited_for() -> N
 
 def test_a_source_that_is_silent_is_no_error_and_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.web_film._WAIT_S", 0.3)
-    monkeypatch.setattr("edge.web._HEALTHY_S", 0.5)
+    monkeypatch.setattr("edge.web_state._HEALTHY_S", 4.0)
     with serving() as (sink, _):
         assert get(sink, "/healthz")[0] == 200
         assert get(sink, "/live.jpg")[0] == 204
-        time.sleep(0.6)
+        time.sleep(4)
         status, _, body = get(sink, "/healthz")
         assert (status, body.startswith(b"no result for ")) == (503, True)
+
+
+@pytest.mark.parametrize(("state", "healthy"), [("connecting", False), ("live", True), ("stalled", False), ("lost", False)])
+def test_the_state_of_a_live_feed_is_told(state: State, healthy: bool) -> None:
+    with serving(source=Losses(live=True, feed=FeedState(state, 5, 40, 7, 3, 2, "opens the port"))) as (sink, _):
+        answer = get_json(sink, "/api/status")
+        assert (answer["state"], answer["feed"]) == (state, {"captured": 40, "dropped": 7, "damaged": 3, "reconnects": 2, "detail": "opens the port"})
+        status, _, body = get(sink, "/healthz")
+        assert (status, body) == ((200, b"ok\n") if healthy else (503, f"feed {state}\n".encode()))
 
 
 def test_a_stream_of_pictures_moves() -> None:
@@ -174,10 +184,13 @@ def test_only_reading_is_possible() -> None:
 
 
 def test_headers_that_are_too_large_are_refused() -> None:
+    start = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: "
     with serving() as (sink, _):
-        assert say(sink, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 100_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-        assert say(sink, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 17_000).startswith(b"HTTP/1.1 400 ")
-        assert say(sink, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n").startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+        assert say(sink, start + b"a" * 100_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert say(sink, start + b"a" * 17_000).startswith(b"HTTP/1.1 400 ")
+        assert say(sink, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").startswith(
+            (b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")
+        )
         assert get(sink, "/")[0] == 200
 
 
@@ -307,6 +320,7 @@ def test_options_that_do_not_go_together_are_one_line(tiny_bundle: Path, tmp_pat
 def test_credentials_of_a_camera_are_not_shown() -> None:
     assert without_credentials("rtsp://admin:secret@10.0.0.7:554/live?x=@") == "rtsp://10.0.0.7:554/live?x=@"
     assert without_credentials("demo://?seed=3") == "demo://?seed=3"
+    assert without_credentials("rtp://@:5600") == "rtp://@:5600"
     assert without_credentials("/a/b@c.mp4") == "/a/b@c.mp4"
 
 

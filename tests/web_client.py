@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from media import picture
 
+from edge.feed_state import FeedState
 from edge.gtsrb import LABELS
 from edge.meter import Meter
 from edge.metrics import Metrics
@@ -38,10 +39,10 @@ class Losses:
     uri: str = "frames"
     stills: bool = False
     fps: float | None = 25.0
+    live: bool = False
+    feed: FeedState | None = None
     dropped: int = 7
     unreadable: int = 2
-    live: bool = False
-    feed: None = None
 
     def __enter__(self) -> Losses:
         return self
@@ -76,9 +77,9 @@ class Page(WebSink):
 
 
 @contextmanager
-def serving(token: str | None = None, host: str = "127.0.0.1") -> Iterator[tuple[WebSink, PageState]]:
+def serving(token: str | None = None, host: str = "127.0.0.1", source: Losses | None = None) -> Iterator[tuple[WebSink, PageState]]:
     """A page on a free port, with telemetry ten times a second."""
-    source, meter = Losses(), Meter()
+    source, meter = source or Losses(), Meter()
     state = PageState(source, LABELS, meter, {"source": "frames", "engine": "fake", "precision": "fp16"})
     with Monitor(period_s=0.1) as monitor:
         monitor.tell(state.note_telemetry)
@@ -142,12 +143,11 @@ def connect(sink: WebSink, buffer: int | None = None) -> socket.socket:
 
 
 def say(sink: WebSink, request: bytes) -> bytes:
-    """Send bytes as they are and return all that is answered until the server, or after a second of silence this side, closes."""
+    """Send bytes as they are and return all that is answered until the server closes."""
     answer = b""
     with connect(sink) as client:
         try:
             client.sendall(request)
-            client.settimeout(1)
             while data := client.recv(1 << 16):
                 answer += data
                 if len(answer) > 1 << 20:

@@ -23,11 +23,11 @@ async function ask(path) {
   return answer;
 }
 
-function show(state, said) {
+function show(state, said, detail = "") {
   at("state").dataset.state = state;
   if (at("state").textContent !== state) at("state").textContent = state;
-  at("signal").hidden = state === "live" || state === "ended";
-  at("signal").textContent = state === "offline" ? "No connection to the runtime" : `No signal: ${state}`;
+  at("signal").hidden = state === "live";
+  at("signal").textContent = state === "offline" ? "No connection to the runtime" : `No signal: ${state}${detail ? `. ${detail}` : ""}`;
   at("alert").hidden = !said;
   if (said && at("alert").textContent !== said) at("alert").textContent = said;
 }
@@ -78,6 +78,7 @@ function tiles(status) {
   if (typeof machine.gpu_load === "number") made.push(tile("GPU", percent(machine.gpu_load), " %", machine.power_mode ?? ""));
   if (machine.power_mw?.VDD_IN) made.push(tile("Power", (machine.power_mw.VDD_IN / 1000).toFixed(1), " W", "whole module"));
   if (typeof machine.throttled === "number") made.push(tile("Throttled", machine.throttled, "", "times since the board started"));
+  if (status.feed) made.push(tile("Feed", status.feed.reconnects, " reconnects", `${status.feed.captured} frames came, ${status.feed.damaged} packets lost`));
   made.push(tile("Engine", status.engine ?? null, "", status.precision ?? ""));
   at("tiles").replaceChildren(...made);
 }
@@ -102,7 +103,7 @@ async function watch() {
       const status = await (await ask(`api/status?since=${history.t[history.t.length - 1] ?? 0}`)).json();
       if (run !== null && run !== status.started_s) { forget(); run = status.started_s; continue; }
       run = status.started_s;
-      show(status.state ?? "live", status.warning ?? "");
+      show(status.state, status.warning, status.feed?.detail);
       at("source").textContent = status.source ?? "";
       at("total").textContent = `${status.sightings} in all`;
       tiles(status);
