@@ -1,6 +1,7 @@
 """Measure a bundle on this machine; nothing about the machine is changed.
 
 python -m benchmarks accuracy --data ROOT --split test
+python -m benchmarks detection --frames DIR --split held-out
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -29,6 +30,12 @@ def _accuracy(arguments: argparse.Namespace) -> None:
     from benchmarks.accuracy import accuracy
 
     accuracy(_setting(arguments), arguments.data, arguments.split, arguments.json)
+
+
+def _detection(arguments: argparse.Namespace) -> None:
+    from benchmarks.detection import detection
+
+    detection(_setting(arguments), arguments.frames, arguments.gt, arguments.split, arguments.spotter, arguments.sheet, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -94,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     accuracy = _add(commands, "accuracy", _accuracy, "top-1 on GTSRB's photos")
     accuracy.add_argument("--data", type=Path, required=True, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/")
     accuracy.add_argument("--split", choices=("valid", "test"), required=True, help="the tracks that training held out, or the test photos")
+    detection = _add(commands, "detection", _detection, "signs found and named in real frames")
+    detection.add_argument("--frames", type=Path, required=True, metavar="DIR", help="folder of the frames, or that above their images/")
+    detection.add_argument("--gt", type=Path, metavar="F", help="the table of their signs (without one: gt.txt in DIR)")
+    detection.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="held-out: the groups that the shipped spotter never saw")
+    detection.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
+    detection.add_argument("--sheet", type=Path, default=Path("out/detection.png"), metavar="F", help="where to draw what went wrong; it shows photos")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

@@ -77,15 +77,17 @@ def find_frames(root: Path) -> Path | None:
     return None
 
 
-def read_frames(folder: Path) -> list[RoadFrame]:
-    """Read `gt.txt` (`file;x1;y1;x2;y2;class`) and list the frames in `folder/images`, or in `folder`, by name; a frame without a row has no sign.
+def read_frames(folder: Path, table: Path | None = None) -> list[RoadFrame]:
+    """Read `gt.txt` in `folder`, or `table`: `file;x1;y1;x2;y2;class`; and list the frames in `folder/images`, or in `folder`, by name.
+
+    A frame without a row has no sign.
 
     Raises:
         DataError: no `gt.txt`, a row that is not of its form, or one about a frame that is not there.
     """
-    table = folder / TABLE
+    table = table or folder / TABLE
     if not table.is_file():
-        raise DataError(f"wanted {TABLE} in {folder}, found none: give the folder of GTSDB")
+        raise DataError(f"wanted {table.name} in {table.parent}, found none: give the folder of GTSDB")
     images = folder / "images" if (folder / "images").is_dir() else folder
     paths = {path.name: path for path in sorted(images.iterdir()) if path.suffix.lower() in (".jpg", ".png", ".ppm")}
     rows: dict[str, list[list[float]]] = defaultdict(list)

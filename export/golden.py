@@ -14,20 +14,20 @@ from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
 from edge.manifest import Bundle, Golden, tolerance_key
+from edge.scenes import scene
 from edge.signs import FLIGHT_CLASSES, draw_sign
+from edge.spotter_learned import pad
 from export.artefacts import ROLE, SPOTTER
 
 FILE = "golden.npz"
 SEED = 7
 MARGIN = 0.1
-FRAME_SIDES = (12, 16, 24, 36, 52, 76)
-"""Of the signs in the spotter's frame, pixels."""
+SCENE_SEED, SCENE_WH = 2, (288, 176)
 FLOORS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2, "int8-cpu": 5e-2}
 """Least tolerance by precision: a GPU rounds to float16 after each layer, and another processor may add int8 products otherwise than the one that measured."""
 HEAD_ROOM = 4.0
 MOST = 0.5
 
-_APART = 14
 _DECIMALS = 3
 
 
@@ -54,24 +54,8 @@ def _crop(class_id: int, size: int, place: int, rng: np.random.Generator) -> NDA
 
 
 def draw_frame(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw signs of many sizes over a shaded ground without noise, which would not pack: (height, width, 3) uint8 BGR; the same each time."""
-    width, height = size_wh
-    rng = np.random.default_rng(SEED)
-    shade = np.linspace(0.5, 1.2, height)[:, None, None] * np.linspace(0.9, 1.1, width)[None, :, None]
-    frame = np.array([150.0, 130.0, 110.0]) * shade
-    column = row = 0
-    for place, class_id in enumerate(FLIGHT_CLASSES):
-        side = FRAME_SIDES[place % len(FRAME_SIDES)]
-        if column + side + _APART > width:
-            column, row = 0, row + max(FRAME_SIDES) + _APART
-        if row + side > height:
-            break
-        window = frame[row : row + side, column : column + side]
-        face = draw_sign(class_id, side).astype(np.float64)
-        alpha = face[:, :, 3:] / 255
-        window[:] = window * (1 - alpha) + face[:, :, :3] * alpha * rng.uniform(0.6, 1.1)
-        column += side + _APART
-    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+    """Draw a scene with a few signs in the corner of a spotter's frame, (height, width, 3) uint8 BGR; the rest is padding, which packs well."""
+    return pad(scene(SCENE_SEED, SCENE_WH).image, size_wh)
 
 
 def write_golden(bundle: Bundle, precisions: Sequence[str]) -> Golden:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.scenes import scene
 
-SIZE_HW = (96, 160)
+SIZE_HW = (192, 320)
 
 
 def write_run(folder: Path) -> Path:
