@@ -4,6 +4,7 @@ python -m edge run demo:// --video out/annotated.mp4 --events out/events.jsonl -
 python -m edge run FOLDER --events out/events.jsonl
 python -m edge classify CROPS... --csv out/names.csv
 python -m edge check
+python -m edge doctor
 """
 
 from __future__ import annotations
@@ -137,6 +138,15 @@ def _check(arguments: argparse.Namespace) -> None:
     check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
 
 
+def _doctor(arguments: argparse.Namespace) -> None:
+    from edge.doctor import doctor
+    from edge.files import check_place
+
+    if arguments.json is not None:
+        check_place(arguments.json)
+    doctor(arguments.source, arguments.bundle, arguments.json)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="python -m edge", description="Frames in, named traffic signs out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -176,6 +186,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
     check.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is every one that the engine can run")
     check.set_defaults(command=_check)
+    doctor = commands.add_parser("doctor", help="look at the machine", description="Tell what this machine is, what is wrong with it, and what cures it.")
+    doctor.add_argument("source", nargs="?", metavar="SOURCE", help="try this source too, for 10 s: what edge run takes")
+    doctor.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
+    doctor.add_argument("--json", type=Path, metavar="F", help="write facts and findings here")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 

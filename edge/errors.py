@@ -61,6 +61,10 @@ class VerificationError(SignwingError, RuntimeError):
     """Two artefacts that must agree do not; nothing was written under the final name."""
 
 
+class MachineError(SignwingError, RuntimeError):
+    """The machine lacks what the runtime needs, or is not set up for it."""
+
+
 class MissingDependency(SignwingError, ImportError):
     """An optional package is needed and absent; the message names the extra that brings it."""
 
