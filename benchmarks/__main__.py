@@ -53,7 +53,7 @@ def _memory(arguments: argparse.Namespace) -> None:
 def _pipeline(arguments: argparse.Namespace) -> None:
     from benchmarks.pipeline import SOURCES, pipeline
 
-    pipeline(_setting(arguments), arguments.sources or SOURCES, arguments.spotter, arguments.seconds, arguments.json)
+    pipeline(_setting(arguments), arguments.sources or SOURCES, arguments.spotter, arguments.seconds, arguments.json, outputs=arguments.outputs)
 
 
 def _detector(arguments: argparse.Namespace) -> None:
@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     pipeline.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     pipeline.add_argument("--seconds", type=cli.count, default=30, metavar="N", help="of each source")
+    pipeline.add_argument("--outputs", action="store_true", help="with events, the page and MAVLink (extras web and mavlink)")
     detector = _add(commands, "detector", _detector, "the runtime beside a general detector")
     detector.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes our boxes")
     detector.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")

@@ -20,10 +20,12 @@ FLAT_OUT = "demo://?width=1280&height=720&frames=1000000"
 SOURCES = (FLAT_OUT, f"{FLAT_OUT}&fps=30&realtime=1")
 """As many frames as go through, and 30 a second as a camera gives them, where what is not worked on in time gives way to newer ones."""
 END_WITHIN_S = 30
+NOBODY = "udpout:127.0.0.1:9"
+"""The port that discards what it gets (RFC 863)."""
 RUN_KEYS = ("frames", "dropped", "unreadable", "sightings", "fps", "age_ms", "stage_ms", "peak_rss_mib", "engine", "precision")
 
 
-def pipeline(setting: Setting, sources: Sequence[str], spotter: str, seconds: int, json_path: Path | None) -> dict[str, Any]:
+def pipeline(setting: Setting, sources: Sequence[str], spotter: str, seconds: int, json_path: Path | None, *, outputs: bool = False) -> dict[str, Any]:
     """Run the runtime over each source for `seconds` and print how fast, how old and where the time went.
 
     Args:
@@ -32,6 +34,7 @@ def pipeline(setting: Setting, sources: Sequence[str], spotter: str, seconds: in
         spotter: as `edge run --spotter`.
         seconds: of each, the start of the process included.
         json_path: where the result goes, or None.
+        outputs: whether events, the page and MAVLink go out, too; nobody looks.
 
     Returns:
         The figures of the first source, as `measure` gives them, and under `sources` those of every one.
@@ -40,10 +43,10 @@ def pipeline(setting: Setting, sources: Sequence[str], spotter: str, seconds: in
         SourceError: a run that ended in a refusal; its own line is in the message.
         OutputError: `json_path` cannot be written.
     """
-    started_at, conditions = now(), setting.conditions(spotter=spotter, seconds=seconds)
+    started_at, conditions = now(), setting.conditions(spotter=spotter, seconds=seconds, outputs=outputs)
     rows: list[dict[str, Any]] = []
     for source in sources:
-        rows.append(measure(setting, source, spotter, seconds))
+        rows.append(measure(setting, source, spotter, seconds, outputs=outputs))
         if len(rows) == 1:
             print_conditions(rows[0]["engine"], rows[0]["precision"], setting)
         print(f"\n{as_text(rows[-1])}", flush=True)
@@ -51,8 +54,8 @@ def pipeline(setting: Setting, sources: Sequence[str], spotter: str, seconds: in
     return {**rows[0], "sources": rows}
 
 
-def measure(setting: Setting, source: str, spotter: str, seconds: int) -> dict[str, Any]:
-    """Run `edge run` over a source, end it after `seconds` as a service is ended, and read its figures.
+def measure(setting: Setting, source: str, spotter: str, seconds: int, *, outputs: bool = False) -> dict[str, Any]:
+    """Run `edge run` over a source, end it after `seconds` as a service is ended, and read its figures; `outputs` as in `pipeline`.
 
     Returns:
         `source`; of the run `RUN_KEYS`; `stage_share`, each stage's share of the time; `fps_without_source`, the frames a second that all stages but the
@@ -65,6 +68,8 @@ def measure(setting: Setting, source: str, spotter: str, seconds: int) -> dict[s
         told = Path(folder) / "run.json"
         options = ["--bundle", setting.bundle, "--engine", setting.engine, "--precision", setting.precision, "--provider", setting.provider]
         command = [sys.executable, "-m", "edge", "run", source, *map(str, options), "--spotter", spotter, "--json", str(told)]
+        if outputs:
+            command += ["--events", str(Path(folder) / "events.jsonl"), "--web", "0", "--mavlink", NOBODY]
         _run_for(command, seconds)
         run = json.loads(told.read_text(encoding="utf-8"))
     spent = run["stage_ms"]

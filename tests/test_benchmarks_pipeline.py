@@ -30,6 +30,14 @@ def test_a_source_without_end_is_ended_in_order(tiny_bundle: Path) -> None:
     assert 0 < row["frames"] < 1_000_000
 
 
+def test_outputs_go_along_where_they_are_asked_for(tiny_bundle: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+    pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
+    # Their libraries take memory.
+    bare, whole = (measure(Setting(tiny_bundle, "fake"), f"{SMALL}&frames=60", "colour", 120, outputs=outputs)["peak_rss_mib"] for outputs in (False, True))
+    assert bare + 5 < whole < bare + 100
+
+
 def test_what_the_runtime_refuses_is_handed_on_in_a_line(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"^wanted to measure .*none\.mp4.* wanted ") as refused:
         measure(Setting(tiny_bundle, "fake"), str(tmp_path / "none.mp4"), "colour", 60)
