@@ -28,7 +28,7 @@ def to_int8_cpu(fp32: onnx.ModelProto, ranges: Mapping[str, Range], kept: Collec
     """
     model = onnx.shape_inference.infer_shapes(fp32)
     quantized_layers = set(layers_of(model)) - set(kept)
-    float_nodes = {node.output[0] for node in model.graph.node if node.op_type in LAYERS} - quantized_layers | _around(model.graph)
+    float_nodes = {node.output[0] for node in model.graph.node if node.op_type in LAYERS} - quantized_layers | _around(model.graph) | _biases(model.graph)
     for node in model.graph.node:
         node.name = node.output[0]  # by which the quantizer is told of layers; another's graph may have none, or the same twice
     rectified = {node.input[0]: ranges[node.output[0]] for node in model.graph.node if node.op_type == "Relu"}
@@ -63,3 +63,9 @@ def _around(graph: onnx.GraphProto) -> set[str]:
         if node.op_type in LAYERS or fed.intersection(node.output):
             fed.update(node.input)
     return {node.output[0] for node in graph.node if node.op_type not in LAYERS and not (node.output[0] in seen and node.output[0] in fed)}
+
+
+def _biases(graph: onnx.GraphProto) -> set[str]:
+    """Return the additions of a constant, which a matrix product takes with it in float32, by the tensor that each gives."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return {node.output[0] for node in graph.node if node.op_type == "Add" and constants.intersection(node.input)}
