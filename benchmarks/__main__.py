@@ -2,6 +2,7 @@
 
 python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks detection --frames DIR --split held-out
+python -m benchmarks tracks
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -36,6 +37,12 @@ def _detection(arguments: argparse.Namespace) -> None:
     from benchmarks.detection import detection
 
     detection(_setting(arguments), arguments.frames, arguments.gt, arguments.split, arguments.spotter, arguments.sheet, arguments.json)
+
+
+def _tracks(arguments: argparse.Namespace) -> None:
+    from benchmarks.tracks import tracks
+
+    tracks(_setting(arguments), arguments.spotter, arguments.seeds, arguments.frames, arguments.silent_minutes, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -107,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     detection.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="held-out: the groups that the shipped spotter never saw")
     detection.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     detection.add_argument("--sheet", type=Path, default=Path("out/detection.png"), metavar="F", help="where to draw what went wrong; it shows photos")
+    tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights")
+    tracks.add_argument("--seeds", type=int, nargs="+", default=list(range(20)), metavar="N", help="of the flights")
+    tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
+    tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")
+    tracks.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

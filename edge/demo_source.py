@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edge.errors import SourceError
 from edge.feed_state import FeedState
-from edge.scenes import SEEN_AHEAD, Flight, score_passes
+from edge.scenes import SEEN_AHEAD, Flight, announced_after, score_passes
 from edge.sinks import Result
 from edge.sources import Frame
 from edge.uri import Uri, parse_uri
@@ -25,9 +25,10 @@ def flight_of(uri: Uri) -> Flight:
     """
     if uri.path:
         raise SourceError(f"wanted {SCHEME} with nothing but options behind it, found {uri.text}: write {SCHEME}?frames=600")
-    uri.check_keys("seed", "frames", "width", "height", "fps", "realtime")
+    uri.check_keys("seed", "frames", "width", "height", "fps", "realtime", "signs")
     size_wh = uri.whole("width", 960, least=1, most=7680), uri.whole("height", 540, least=1, most=4320)
-    return Flight(uri.whole("seed", 0, least=0, most=2**32 - 1), size_wh, uri.whole("frames", 600, least=1, most=10**6), uri.rate("fps", 30.0))
+    seed, frames = uri.whole("seed", 0, least=0, most=2**32 - 1), uri.whole("frames", 600, least=1, most=10**6)
+    return Flight(seed, size_wh, frames, uri.rate("fps", 30.0), signs=uri.whole("signs", 1, least=0, most=1) == 1)
 
 
 class DemoSource:
@@ -77,6 +78,10 @@ class PassSink:
 
     def feed(self, state: FeedState) -> None:
         """Nothing: a drawn flight has no feed."""
+
+    def delays(self) -> list[int]:
+        """Return for each pass that was announced the frames from its first visible one to the first that told of it; negative where it came before."""
+        return announced_after(self._flight, self._announced)
 
     def score(self) -> dict[str, int]:
         """Return what `score_passes` does, for the part of the flight that was watched."""

@@ -72,12 +72,14 @@ class Flight:
         size_wh: width and height in pixels, 64 and more each.
         frames: length of the flight.
         fps: speed at which it is meant to be shown; it changes no frame.
+        signs: whether there are any along the road; without them the road is the same.
     """
 
     seed: int = 0
     size_wh: tuple[int, int] = (960, 540)
     frames: int = 600
     fps: float = 30.0
+    signs: bool = True
 
     def __post_init__(self) -> None:
         """Check the attributes.
@@ -121,7 +123,9 @@ class Flight:
         return _passes(self)
 
     def _signs_near(self, camera: Camera) -> tuple[Signpost, ...]:
-        """Signs stand as far as each is passed before the flight ends; even the shortest flight has one."""
+        """Return the signs ahead; they stand as far as each is passed before the flight ends; even the shortest flight has one."""
+        if not self.signs:
+            return ()
         signs = _signs(self.seed, max((self.frames - 1) * _STEP_M + _LAST_M, FIRST_M))
         first, end = (bisect.bisect_left(signs, camera.z + ahead, key=lambda sign: sign.z) for ahead in (_NEAREST_M, _FARTHEST_M))
         return signs[first:end]
@@ -203,6 +207,24 @@ def score_passes(flight: Flight, reports: Sequence[tuple[int, int, int, Sequence
         "twice": sum(len(tracks.get(p.pass_id, ())) > 1 for p in passes),
         "false": len({track for _, track, _, _ in reports} - known),
     }
+
+
+def announced_after(flight: Flight, reports: Sequence[tuple[int, int, int, Sequence[float]]]) -> list[int]:
+    """Return for each pass that was announced the frames from its first visible one to the first report about it, in the order of the passes.
+
+    Args:
+        flight: the flight that was watched.
+        reports: as `score_passes` takes them, in the order of their frames.
+
+    Raises:
+        InputError: a report names a frame that the flight does not have.
+    """
+    first: dict[int, int] = {}
+    for index, _, _, box in reports:
+        met = _met(flight.signs_in(index), box)
+        if met is not None:
+            first.setdefault(met, index)
+    return [first[one.pass_id] - one.first_frame for one in flight.passes() if one.pass_id in first]
 
 
 def _met(signs: Sequence[Truth], box: Sequence[float]) -> int | None:
