@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edge import doctor_outputs
 from edge.board import SYSTEM, Identity, Memory, known_faults, read_identity, read_memory
 from edge.engine import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
@@ -86,6 +87,8 @@ class Facts:
         bundle: its name, None if there is no good one.
         bundle_fault: why not.
         engines: built in the bundle, such as "classifier int8".
+        absent: of the extras web and mavlink the packages that are not installed.
+        serial_console: whether a login console starts on a serial port of the board.
     """
 
     board: Identity
@@ -102,6 +105,8 @@ class Facts:
     bundle: str | None
     bundle_fault: str
     engines: tuple[str, ...]
+    absent: dict[str, tuple[str, ...]]
+    serial_console: bool
 
 
 @dataclass(frozen=True)
@@ -162,12 +167,14 @@ def read_facts(bundle: Path, root: Path = SYSTEM) -> Facts:
         bundle=name,
         bundle_fault=fault,
         engines=engines,
+        absent=doctor_outputs.lacking(),
+        serial_console=doctor_outputs.has_serial_console(root),
     )
 
 
 def judge(facts: Facts) -> list[Finding]:
     """Return what is wrong, the worst first."""
-    found = [*_of_board(facts), *_of_libraries(facts), *_of_room(facts), *_of_bundle(facts)]
+    found = [*_of_board(facts), *_of_libraries(facts), *_of_room(facts), *_of_bundle(facts), *_of_outputs(facts)]
     order = ("broken", "warning", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
@@ -253,6 +260,14 @@ def _of_bundle(facts: Facts) -> list[Finding]:
     if facts.board.jetson and not facts.engines:
         return [Finding("warning", f"no engine of bundle {facts.bundle} was built on this board", "python -m export engine BUNDLE")]
     return []
+
+
+def _of_outputs(facts: Facts) -> list[Finding]:
+    found = [Finding("warning", text, cure) for text, cure in doctor_outputs.halves(facts.absent)]
+    if facts.serial_console:
+        text = "nvgetty, a login console, starts on a serial port of the board: an autopilot that is wired there hears it"
+        found.append(Finding("note", text, "sudo systemctl disable --now nvgetty"))
+    return found
 
 
 def ask(library: str) -> Library:
@@ -345,6 +360,7 @@ def _shown(facts: Facts) -> list[tuple[str, str]]:
         ("temperature", f"{max(facts.temperatures_c.values()):.0f} degrees" if facts.temperatures_c else ""),
         ("bundle", facts.bundle or "none"),
         ("engines", ", ".join(facts.engines)),
+        ("outputs", doctor_outputs.shown(facts.absent)),
     ]
     return [(name, value) for name, value in rows if value]
 

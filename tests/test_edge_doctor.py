@@ -14,6 +14,7 @@ import pytest
 from commands import done, refused
 from media import write_video
 
+from edge import doctor_outputs
 from edge.board import Identity, Memory
 from edge.doctor import Facts, Finding, Library, ask, judge, read_facts, try_source
 
@@ -36,6 +37,8 @@ GOOD_PC = Facts(
     bundle="vgg16-64",
     bundle_fault="",
     engines=(),
+    absent={"web": (), "mavlink": ("pymavlink", "serial")},
+    serial_console=False,
 )
 GOOD_NANO = replace(
     GOOD_PC,
@@ -93,6 +96,8 @@ def test_nothing_is_found_where_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch
         (replace(GOOD_PC, twins=("onnxruntime", "onnxruntime-gpu")), "broken", "both installed", "pip uninstall"),
         (replace(GOOD_NANO, memory=Memory(7620, 600, 300, 3810)), "warning", "600 MiB of memory", "multi-user.target"),
         (replace(GOOD_NANO, memory=Memory(7620, 5000, 4000, 0)), "note", "no swap", "provision"),
+        (replace(GOOD_NANO, absent={"web": (), "mavlink": ("serial",)}), "warning", "mavlink is there in part, without serial", "signwing[mavlink]"),
+        (replace(GOOD_NANO, serial_console=True), "note", "nvgetty", "systemctl disable --now nvgetty"),
         (replace(GOOD_NANO, desktop=True), "note", "desktop", "set-default multi-user.target"),
         (replace(GOOD_PC, disk_mib=100), "warning", "100 MiB of disk", "free 1024 MiB"),
         (replace(GOOD_NANO, engines=()), "warning", "no engine of bundle", "python -m export engine"),
@@ -121,12 +126,34 @@ def test_facts_are_read_from_a_boards_files(tmp_path: Path, tiny_bundle: Path) -
         (tmp_path / place).write_text(content)
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     (tmp_path / "etc/systemd/system/default.target").symlink_to("/lib/systemd/system/graphical.target")
+    assert not read_facts(tiny_bundle, tmp_path).serial_console
+    console = tmp_path / "etc/systemd/system/multi-user.target.wants/nvgetty.service"
+    console.parent.mkdir()
+    console.symlink_to("/etc/systemd/system/nvgetty.service")
     facts = read_facts(tiny_bundle, tmp_path)
+    assert facts.serial_console
     assert (facts.board.l4t, facts.jetpack, facts.desktop, facts.bundle) == ("36.4.7", "6.1 or 6.2", True, "tiny")
     assert facts.memory == Memory(7620, 5275, 402, 0)
     told = {finding.text for finding in judge(facts)}
     assert any("5602402" in text for text in told)
     assert any("no swap" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("absent", "shown"),
+    [
+        ({"web": (), "mavlink": ()}, "page, MAVLink"),
+        ({"web": (), "mavlink": ("serial",)}, "page, without the extra mavlink"),
+        ({"web": ("uvicorn",), "mavlink": ("pymavlink", "serial")}, "without the extras web and mavlink"),
+    ],
+)
+def test_outputs_that_are_there_are_told(absent: dict[str, tuple[str, ...]], shown: str) -> None:
+    assert doctor_outputs.shown(absent) == shown
+
+
+def test_packages_of_the_extras_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_outputs, "PACKAGES", {"web": ("json", "no_such_package"), "mavlink": ("json",)})
+    assert doctor_outputs.lacking() == {"web": ("no_such_package",), "mavlink": ()}
 
 
 def test_a_library_that_breaks_is_a_finding_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
