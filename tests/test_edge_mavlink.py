@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pty
 import random
 import socket
-import subprocess
 import sys
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +24,7 @@ pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
 from commands import refused
 from media import picture
 from packets import wait_for
+from stations import Station, free_port
 
 from edge.board import Memory
 from edge.errors import MissingDependency
@@ -39,45 +38,8 @@ from edge.sources import Frame
 from edge.telemetry import Telemetry
 from edge.tracking import Report
 
-STATION = Path(__file__).with_name("mavlink_station.py")
 SAMPLE = Telemetry(0, 0.42, Memory(7620, 5275, 402, 3810), 200.0, 150.0, {"cpu": 46.5, "tj": 48.8}, 0.876, {}, "25W", 0)
 KINDS = {"HEARTBEAT", "STATUSTEXT", "NAMED_VALUE_FLOAT", "NAMED_VALUE_INT", "ONBOARD_COMPUTER_STATUS"}
-Message = dict[str, Any]
-
-
-class Station:
-    """A second process, and what it has heard."""
-
-    def __init__(self, address: str, *options: int) -> None:
-        self.heard: list[Message] = []
-        self._process = subprocess.Popen([sys.executable, str(STATION), address, *map(str, options)], stdout=subprocess.PIPE, text=True)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Station:
-        self.wait(lambda: bool(self.of("READY")))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._thread.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def of(self, kind: str) -> list[Message]:
-        return [message for message in self.heard if message["type"] == kind]
-
-    def wait(self, condition: Callable[[], bool], limit_s: float = 30.0) -> None:
-        end = time.monotonic() + limit_s
-        while not condition():
-            assert time.monotonic() < end, f"waited in vain; heard {[message['type'] for message in self.heard][-20:]}"
-            time.sleep(0.02)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.heard.append(json.loads(line))
 
 
 def gaps_ms(station: Station, name: str) -> list[int]:
@@ -85,12 +47,6 @@ def gaps_ms(station: Station, name: str) -> list[int]:
     sent = [message["time_boot_ms"] for message in station.heard if message.get("name") == name]
     assert len(sent) >= 2
     return [later - sooner for sooner, later in pairwise(sent)]
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def result(*class_ids: int) -> Result:
