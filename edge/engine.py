@@ -2,7 +2,8 @@
 
 An engine **must** take uint8 BGR images (n, height, width, 3) as its model's spec says, for any n from 1 up, and return float32 (n, ...) in the same order;
 it **must** refuse anything else with `EngineError`, naming both sides; rows **must not** depend on what else is in the batch; `close` is idempotent.
-`engine_trt` runs what was built on this board, `engine_ort` runs on any PC; `engine_fake` needs nothing, runs no model, and obeys the same contract test.
+`engine_trt` runs what was built on this board, `engine_ort` runs on any PC, `engine_openvino` is faster on x86; `engine_fake` needs nothing, runs no model, and
+obeys the same contract test.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edge.errors import EngineError, SignwingError
 from edge.manifest import Bundle, ModelSpec
 from edge.sidecar import plan_path
 
-ENGINES = ("auto", "tensorrt", "onnxruntime", "fake")
+ENGINES = ("auto", "tensorrt", "onnxruntime", "openvino", "fake")
 PRECISIONS = ("auto", "int8", "fp16", "int8-cpu", "fp32")
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
@@ -85,6 +86,10 @@ def open_engine(bundle: Bundle, role: str, *, engine: str = "auto", precision: s
         from edge.engine_fake import FakeEngine
 
         return FakeEngine(spec, precision)
+    if engine == "openvino":
+        from edge.engine_openvino import OpenVinoEngine
+
+        return OpenVinoEngine(bundle.verified_path(spec.file, spec.sha256), spec, precision=precision)
     from edge.engine_ort import OrtEngine
 
     return OrtEngine(bundle.verified_path(spec.file, spec.sha256), spec, precision=precision, provider=provider)

@@ -23,13 +23,14 @@ from edge.files import sha256_of
 from edge.manifest import MANIFEST, ModelSpec, read_bundle
 
 CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "int8-cpu")]
+ON_OPENVINO = [("openvino", *contract) for contract in CONTRACTS]
 STAND_INS = [("tensorrt", memory) for memory in BOARDS]
 GPU_BUNDLE = "SIGNWING_GPU_BUNDLE"
 """Names a bundle with an engine that was built here: `scripts/gpu_check` sets it."""
 NEAR = 1e-5
 
 
-@pytest.fixture(params=["fake", "real_gpu", *STAND_INS, *CONTRACTS], ids=lambda param: param if isinstance(param, str) else "-".join(param))
+@pytest.fixture(params=["fake", "real_gpu", *STAND_INS, *CONTRACTS, *ON_OPENVINO], ids=lambda param: param if isinstance(param, str) else "-".join(param))
 def engine(request: pytest.FixtureRequest, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     with opened(request, tiny_spec, monkeypatch) as engine:
         yield engine
@@ -43,6 +44,10 @@ def opened(request: pytest.FixtureRequest, tiny_spec: ModelSpec, monkeypatch: py
             pytest.skip("needs an NVIDIA GPU with TensorRT and an engine built on it: scripts/gpu_check")
         return open_engine(read_bundle(Path(os.environ[GPU_BUNDLE])), "classifier", engine="tensorrt")
     pytest.importorskip("onnxruntime")
+    if request.param[0] == "openvino":
+        pytest.importorskip("openvino", reason="needs the openvino extra, for x86-64")
+        _, fixture, precision = request.param
+        return open_engine(read_bundle(request.getfixturevalue(fixture)), "classifier", engine="openvino", precision=precision)
     fixture, precision = request.param
     if fixture == "tensorrt":
         folder = request.getfixturevalue("tiny_bundle")
