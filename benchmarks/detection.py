@@ -113,7 +113,7 @@ def score(told: Sequence[Told]) -> dict[str, Any]:
             if side < LEAST_SIDE_PX:
                 continue
             counts = sizes[next(name for name, high in zip(sizes, SIZES_PX[1:], strict=True) if side < high)]
-            named = place in hit and hit[place].class_id == class_id
+            named = place in hit and hit[place].class_id == int(class_id)
             counts[0], counts[1], counts[2] = counts[0] + 1, counts[1] + (place in hit), counts[2] + named
             right, wrong = right + named, wrong + (place in hit and not named)
     hits, false = int(findings.hits.sum()), int((~findings.hits).sum())

@@ -30,12 +30,13 @@ def test_found_and_named_are_told_apart() -> None:
             told([], [(5, 5, 25, 25, 3, 0.97)]),
         ]
     )
+    json.dumps(figures)  # plain numbers, not NumPy's
     assert (figures["frames"], figures["signs"], figures["misnamed"], figures["false_a_frame"]) == (2, 3, 1, 0.5)
     assert figures["find"] | {"recall": 0.6667, "precision": 0.6667, "f1": 0.6667} == figures["find"]
     assert figures["name"] == {"recall": 0.3333, "precision": 0.3333, "f1": 0.3333}
     assert figures["find"]["recall_at_1"] == 0.6667
     assert figures["by_size"]["16-23"] == {"signs": 1, "found": 1, "named": 1}
-    assert figures["by_size"]["24-31"] == {"signs": 1, "found": 0, "named": 0} or figures["by_size"]["24-31"]["signs"] == 1
+    assert figures["by_size"]["24-31"] == {"signs": 1, "found": 0, "named": 0}
     assert figures["by_size"]["32-47"] == {"signs": 1, "found": 1, "named": 0}
 
 
