@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli, outputs
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge.errors import InputError
 from edge.manifest import SHIPPED
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def _run(arguments: argparse.Namespace) -> None:
     ):
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
-        sinks = [*written, *outputs.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
+        service = _service_sink(source)
+        sinks = [*written, *service, *outputs.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
         summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
@@ -71,6 +74,19 @@ def _run(arguments: argparse.Namespace) -> None:
         raise OutputError(f"wanted every event in {arguments.events}, {missed['events']} lines found no space; those before stand whole: free the disk")
     if summary.interrupted:
         raise KeyboardInterrupt
+
+
+def _service_sink(source: Source) -> list[Sink]:
+    """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
+    from edge.feed import LiveSource
+    from edge.notify import ServiceSink
+
+    sink = ServiceSink()
+    if not sink.wanted:
+        return []
+    if isinstance(source, LiveSource):
+        source.waiting = sink.alive
+    return [sink]
 
 
 def _pass_sink(source: str) -> PassSink | None:
@@ -138,6 +154,23 @@ def _check(arguments: argparse.Namespace) -> None:
     check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
 
 
+def _service(arguments: argparse.Namespace) -> None:
+    from edge.manifest import read_bundle
+    from edge.service import default_user, groups_here, install, remove, unit
+    from edge.sources import open_source
+
+    if arguments.action == "remove":
+        remove(apply=arguments.apply)
+        return
+    if arguments.source is None:
+        raise InputError("wanted --source with service install, found none: say what the camera is, such as rtp://@:5600")
+    if arguments.bundle is not None:
+        read_bundle(arguments.bundle)
+    open_source(arguments.source)  # a source that is no source is told now, not by the journal
+    text = unit(arguments.source, arguments.user or default_user(), arguments.bundle, shlex.split(arguments.options), groups_here())
+    install(text, apply=arguments.apply)
+
+
 def _doctor(arguments: argparse.Namespace) -> None:
     from edge.doctor import doctor
     from edge.files import check_place
@@ -191,6 +224,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     doctor.add_argument("--json", type=Path, metavar="F", help="write facts and findings here")
     doctor.set_defaults(command=_doctor)
+    service = commands.add_parser("service", help="run as a service", description="Keep edge run going by systemd: prints the unit, or writes it.")
+    service.add_argument("action", choices=("install", "remove"), help="what to do")
+    service.add_argument("--source", metavar="URI", help="the camera: what edge run takes")
+    service.add_argument("--bundle", type=Path, metavar="DIR", help="folder with manifest.json (without one: the bundle that ships)")
+    service.add_argument("--user", metavar="U", help="who it runs as (without one: who calls, or who called sudo)")
+    service.add_argument("--apply", action="store_true", help="write the unit and start it; without this nothing is changed")
+    service.add_argument("--options", default="", metavar="TEXT", help="other options of edge run, such as --options='--web 8080'")
+    service.set_defaults(command=_service)
     return parser
 
 

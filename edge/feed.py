@@ -89,6 +89,8 @@ class LiveSource:
         self._stopping = threading.Event()
         self._workers: list[_Worker] = []
         self._index, self._open = 0, False
+        self.waiting: Callable[[], None] | None = None
+        """Called again and again by the loop while no frame comes, so that who watches it knows that it lives."""
 
     @property
     def captured(self) -> int:
@@ -138,6 +140,8 @@ class LiveSource:
                 continue
             if self._watch.tick(time.monotonic_ns()):
                 yield self.feed
+            if self.waiting is not None:
+                self.waiting()
             worker = self._workers[-1]
             if worker.stuck and self._camera.sending:
                 _LOG.warning("%s: %s has hung for %.0f s and is left behind", self.uri, self._camera.doing, worker.patience_s)
