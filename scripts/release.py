@@ -1,0 +1,55 @@
+"""Lays out what scripts/deploy carries to a board: the runtime's source, what builds engines, a bundle, wheels, and SHA256SUMS over all of it.
+
+    python3 scripts/release.py BUNDLE DEST [WHEELS]
+
+Prints the release's id, the start of the SHA-256 of SHA256SUMS: the same content is the same release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from edge.errors import OutputError, SignwingError  # noqa: E402
+from edge.files import sha256_of  # noqa: E402
+from edge.manifest import MANIFEST, read_bundle  # noqa: E402
+
+SOURCES = ("edge/*.py", "edge/web_page/*", "export/__init__.py", "export/__main__.py", "export/build_*.py", "LICENSE")
+"""What runs on the board. Of export only what builds engines: the rest, and all of train, needs TensorFlow."""
+
+
+def lay_out(bundle: Path, destination: Path, wheels: Path | None) -> str:
+    """Copy a release into an empty folder and return its id.
+
+    Raises:
+        BundleError: the bundle is none, of another schema, or its files are not those of its manifest.
+        OutputError: a wheel is for one machine alone.
+    """
+    manifest = read_bundle(bundle).manifest
+    named = [MANIFEST, manifest.golden.file, *(model.file for model in manifest.models)]
+    files = {path.relative_to(ROOT): path for pattern in SOURCES for path in sorted(ROOT.glob(pattern)) if path.is_file()}
+    files |= {Path("bundle", name): bundle / name for name in named}
+    if (bundle / "MODEL_CARD.md").exists():
+        files[Path("bundle/MODEL_CARD.md")] = bundle / "MODEL_CARD.md"
+    for wheel in sorted(wheels.glob("*.whl")) if wheels else ():
+        if not wheel.name.endswith("-none-any.whl"):
+            raise OutputError(f"wanted wheels of pure Python, which run on any board, found {wheel.name}: take it out of {wheels}")
+        files[Path("wheels", wheel.name)] = wheel
+    for place, path in files.items():
+        (destination / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, destination / place)
+    sums = "".join(f"{sha256_of(destination / place)}  {place}\n" for place in sorted(files))
+    (destination / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    return hashlib.sha256(sums.encode()).hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    try:
+        print(lay_out(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if sys.argv[3:] and sys.argv[3] else None))
+    except (SignwingError, OSError) as failure:
+        sys.exit(f"scripts/deploy: {failure}")
