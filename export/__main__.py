@@ -22,11 +22,19 @@ def _bundle(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
+    from edge.gtsdb import find_frames
     from edge.manifest import read_bundle
+    from export import spotter
+    from export.artefacts import SPOTTER
     from export.verify import as_table, verify_bundle
 
-    agreements = verify_bundle(read_bundle(arguments.bundle), arguments.data, tensorrt_rtx=arguments.tensorrt_rtx)
-    print(f"{as_table(agreements)}\n{arguments.bundle} holds: files, graphs, golden self-test and accuracy are what they were")
+    bundle = read_bundle(arguments.bundle)
+    print(as_table(verify_bundle(bundle, arguments.data, tensorrt_rtx=arguments.tensorrt_rtx)))
+    if bundle.holds(SPOTTER) and find_frames(arguments.data) is None:
+        print(f"no frames of GTSDB in or beside {arguments.data}: what the spotter finds was not verified", file=sys.stderr)
+    elif bundle.holds(SPOTTER):
+        print(spotter.as_table(spotter.verify_spotter(bundle, arguments.data)))
+    print(f"{arguments.bundle} holds: files, graphs, golden self-test and accuracy are what they were")
 
 
 def _engine(arguments: argparse.Namespace) -> None:

@@ -212,6 +212,25 @@ def make_spotter(made: SpotterSource, data: Path, folder: Path, draft: Callable[
     return Spotter(tuple(specs[precision] for precision in TARGETS), float(threshold), {"train": made.train, "export": export})
 
 
+def verify_spotter(bundle: Bundle, data: Path) -> dict[str, Found]:
+    """Hold each precision of a finished bundle's spotter against fp32 on the frames that it was not trained on.
+
+    Raises:
+        BundleError: a damaged or missing artefact.
+        DataError: no frames, or too few.
+        InputError: a frame that cannot be read.
+        VerificationError: an artefact is beyond its budget.
+    """
+    _, height, width, _ = bundle.model(SPOTTER, "fp16").input.shape
+    sides = read_sides(data)
+    unseen = see([*sides.tuning, *sides.held], (width, height), "reading frames")
+    precisions = [model.precision for model in bundle.manifest.models if model.role == SPOTTER]
+    found = {precision: _run(bundle, precision, unseen) for precision in (REFERENCE, *precisions)}
+    figures = {name: compare(maps, found[REFERENCE], unseen) for name, maps in found.items()}
+    _check(figures, BUDGETS)
+    return figures
+
+
 def compare(maps: Maps, reference: Maps, frames: Sequence[Seen]) -> Found:
     """Compare two artefacts' maps, (n, 5, height, width) float32 each, of the same frames."""
     found, wanted = (findings_of(each, frames) for each in (maps, reference))

@@ -21,6 +21,7 @@ from edge.engine import open_engine  # noqa: E402
 from edge.errors import DataError, InputError, VerificationError  # noqa: E402
 from edge.gtsrb import LABELS  # noqa: E402
 from edge.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds  # noqa: E402
+from export import spotter as spotters  # noqa: E402
 from export.lint import faults  # noqa: E402
 from export.rtx import build_with_rtx  # noqa: E402
 from export.spotter import BUDGETS, Spotter, SpotterSource, make_spotter, read_spotter  # noqa: E402
@@ -134,3 +135,12 @@ def test_other_runs_are_refused_in_a_line(tmp_path: Path, record: str | None) ->
     with pytest.raises(InputError, match=r"^wanted a .*run .*--recipe spotter wrote$") as refused:
         read_spotter(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_finished_bundles_spotter_is_held_to_its_budgets(made: tuple[Bundle, Spotter], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = spotters.verify_spotter(made[0], data)
+    assert set(figures) == {"fp32", "fp16", "int8", "int8-cpu"}
+    assert figures["fp32"].n == 4
+    monkeypatch.setattr(spotters, "BUDGETS", {**BUDGETS, "int8-cpu": Budget(drop=1.0, max_error=0.0)})
+    with pytest.raises(VerificationError, match="int8-cpu"):
+        spotters.verify_spotter(made[0], data)
