@@ -106,7 +106,7 @@ class LiveSource:
     def feed(self) -> FeedState:
         """The present state."""
         worker = self._workers[-1] if self._workers else None
-        detail = worker.detail if worker is not None else ""
+        detail = (worker.fault if worker is not None else "") or self._camera.doing
         opened = sum(worker.opened for worker in self._workers)
         return FeedState(self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail)
 
@@ -164,7 +164,7 @@ class _Worker:
 
     def __init__(self, camera: Camera, put: Callable[[NDArray[np.uint8]], None], stopping: threading.Event, patience_s: float) -> None:
         self.patience_s, self.opened = patience_s, 0
-        self.detail = camera.doing
+        self.fault = ""
         self._camera, self._put, self._stopping = camera, put, stopping
         self._gone = threading.Event()
         self._busy_since: float | None = None
@@ -195,9 +195,9 @@ class _Worker:
             try:
                 got = self._run_once()
             except SourceError as error:
-                self.detail, got = str(error), False
+                self.fault, got = str(error), False
             except Exception as error:  # whatever a back end raises, the feed goes on
-                self.detail, got = f"{type(error).__name__}: {error}", False
+                self.fault, got = f"{type(error).__name__}: {error}", False
             self._busy_since = None
             pause_s = FIRST_PAUSE_S if got else min(pause_s * 2, LONGEST_PAUSE_S)
             self._stopping.wait(pause_s)
@@ -210,7 +210,7 @@ class _Worker:
         self._busy_since = time.monotonic()
         with self._camera.open() as reading:
             self.opened += 1
-            self.detail = self._camera.doing
+            self.fault = ""
             while not self._ended():
                 self._busy_since = time.monotonic()
                 image = reading.read()
