@@ -15,6 +15,8 @@ from edge.files import telling_refusal, written_beside
 NAME = "signwing.service"
 UNITS = Path("/etc/systemd/system")
 STATE = "signwing"
+DEPLOYED = Path("/opt/signwing/current")
+"""The link that scripts/deploy switches: a unit that names what is behind it would stay with one release."""
 WATCHDOG_S = 20
 """Longer than any step of the loop, and than opening a camera, which the loop does not wait for."""
 
@@ -86,10 +88,13 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
     Raises:
         InputError: a line break in an argument, which no unit can hold.
     """
-    told = [sys.executable, "-m", "edge", "run", source, *(["--bundle", str(Path(bundle).resolve())] if bundle else []), *more]
+    folder = Path(__file__).resolve().parent.parent
+    python = sys.executable
+    if DEPLOYED.is_symlink() and DEPLOYED.resolve() == folder:
+        folder, python = DEPLOYED, str(DEPLOYED / "venv/bin/python")
+    told = [python, "-m", "edge", "run", source, *(["--bundle", str(Path(bundle).resolve())] if bundle else []), *more]
     if any("\n" in part or "\r" in part for part in (*told, user)):
         raise InputError("wanted a source and options of one line each, found a line break: leave it out")
-    folder = Path(__file__).resolve().parent.parent
     return _UNIT.format(command=" ".join(map(_quoted, told)), folder=folder, user=user, groups=" ".join(groups), state=STATE, watchdog=WATCHDOG_S)
 
 

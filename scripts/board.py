@@ -66,7 +66,7 @@ def preflight(arguments):
         print("current", flush=True)
         return
     if not arguments.force:
-        _refuse_jetpack(arguments.engine)
+        refuse_jetpack(arguments.engine)
         _refuse_room(arguments)
     print("wanted", flush=True)
 
@@ -115,7 +115,8 @@ def rollback(arguments):
         say(f"{others[0]} is current, {current} is kept")
 
 
-def _refuse_jetpack(engine):
+def refuse_jetpack(engine):
+    """Refuse a board of another JetPack, and a PC unless ONNX Runtime is asked for."""
     from jetpack import refusal
 
     try:
@@ -385,6 +386,7 @@ def main():
         options.add_argument("--watch", type=int, default=20)
         options.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
+    os.umask(0o022)  # the service reads the release as another user
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
     try:

@@ -21,10 +21,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-UNIT = """[Service]
-WorkingDirectory=/opt/signwing/current
-ExecStart=/opt/signwing/current/venv/bin/python -m edge run rtp://@127.0.0.1:{port} --engine onnxruntime
-"""
+INSTALL = "cd /opt/signwing/current && venv/bin/python -m edge service install --source rtp://@127.0.0.1:{port} --options='--engine onnxruntime' --user root"
 SYSTEMCTL = """#!/bin/bash
 # Runs the unit's command line, as systemd would.
 unit=/etc/systemd/system/signwing.service
@@ -33,6 +30,8 @@ stop() { if alive; then kill -9 "$(cat /run/signwing.pid)"; fi; rm -f /run/signw
 case $1 in
     show) if alive; then echo ActiveState=active; else echo ActiveState=failed; fi; echo NRestarts=0 ;;
     stop) stop ;;
+    get-default) cat /etc/default-target ;;
+    set-default) echo "$2" > /etc/default-target ;;
     restart)
         stop
         cd "$(sed -n 's/^WorkingDirectory=//p' $unit)" || exit 1
@@ -62,22 +61,22 @@ class BoardRoot:
         self.files = Path(f"/proc/{process.pid}/root")
         self.opt = self.files / "opt/signwing"
 
-    def deploy(self, *argv: object, host: str = "board") -> subprocess.Popen[str]:
-        command = [ROOT / "scripts/deploy", "-F", self.config, host, *argv]
+    def deploy(self, *argv: object, host: str = "board", script: str = "deploy") -> subprocess.Popen[str]:
+        command = [ROOT / "scripts" / script, "-F", self.config, host, *argv]
         return subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def deployed(self, *argv: object) -> str:
-        done = self.deploy(*argv)
+    def deployed(self, *argv: object, host: str = "board", script: str = "deploy") -> str:
+        done = self.deploy(*argv, host=host, script=script)
         out, err = done.communicate(timeout=90)
         assert done.returncode == 0, out + err
         return out
 
-    def refused(self, *argv: object, host: str = "board") -> str:
-        done = self.deploy(*argv, host=host)
+    def refused(self, *argv: object, host: str = "board", script: str = "deploy") -> str:
+        done = self.deploy(*argv, host=host, script=script)
         out, err = done.communicate(timeout=90)
         assert done.returncode == 1, out + err
         assert err.count("\n") == 1, err
-        assert err.startswith("scripts/deploy: "), err
+        assert err.startswith(f"scripts/{script}: "), err
         return err
 
     @property
@@ -96,7 +95,11 @@ class BoardRoot:
             return None
 
     def install_unit(self) -> None:
-        (self.files / "etc/systemd/system/signwing.service").write_text(UNIT.format(port=self.port + 1))
+        """Write the unit that the release on the board prints."""
+        command = ["ssh", "-F", self.config, "board", INSTALL.format(port=self.port + 1)]
+        unit = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "/opt/signwing/current/venv/bin/python" in unit
+        (self.files / "etc/systemd/system/signwing.service").write_text(unit)
 
     def agents(self) -> list[int]:
         """Processes of scripts/board.py on the board."""
@@ -161,13 +164,15 @@ def board_root(folder: Path, release: str, disk: str = "700m") -> Iterator[Board
             shutil.copy(Path("/etc", name), root / "etc")
     users = "pilot:x:1001:1001::/home/pilot:/bin/bash\nflyer:x:1002:1002::/home/flyer:/bin/bash\n"
     (root / "etc/passwd").write_text(f"root:x:0:0::/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n{users}")
-    (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\npilot:x:1001:\nflyer:x:1002:\n")
+    (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\nvideo:x:44:\ndialout:x:20:\npilot:x:1001:\nflyer:x:1002:\n")
     (root / "etc/shadow").write_text("".join(f"{user}:*:19000:0:99999:7:::\n" for user in ("root", "sshd", "pilot", "flyer")))
     (root / "etc/sudoers").write_text("root ALL=(ALL) ALL\nflyer ALL=(ALL) NOPASSWD: ALL\n")
     (root / "etc/sudoers").chmod(0o440)
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
     (root / "etc/nv_tegra_release").write_text(release)
     (root / "systemctl").write_text(SYSTEMCTL)
     (root / "systemctl").chmod(0o755)
+    (root / "etc/default-target").write_text("graphical.target\n")
     for number, name in ((1001, "pilot"), (1002, "flyer")):
         os.chown(root / "home" / name, number, number)
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -160,8 +160,8 @@ def test_after_a_fault_the_former_runs_and_the_next_deploy_succeeds(
 
 
 def test_a_service_that_dies_brings_the_former_release_back(board: BoardRoot, tiny_bundle: Path) -> None:
-    board.install_unit()
     board.deployed(tiny_bundle, *ENGINE)
+    board.install_unit()
     first = board.current
     unit = board.files / "etc/systemd/system/signwing.service"
     good = unit.read_text()
