@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,33 @@ def test_deploy_again_another_rollback_and_status(board: BoardRoot, tiny_bundle:
     board.deployed(other(tiny_bundle, "fourth"), *ENGINE)
     assert len(list((board.opt / "releases").iterdir())) == 3
     assert board.serving() == board.current
+
+
+def test_without_rsync_only_what_is_missing_or_damaged_is_carried(board: BoardRoot, tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").touch(mode=0o644)
+    inside = board.folder / "root/usr/bin/rsync"
+    subprocess.run(["nsenter", "-m", "-t", str(board.process.pid), "mount", "--bind", tmp_path / "none", inside], check=True)
+    (tmp_path / "release").mkdir()
+    layout = [sys.executable, ROOT / "scripts/release.py", tiny_bundle, tmp_path / "release"]
+    release = subprocess.run(layout, capture_output=True, text=True, check=True).stdout.strip()
+    upload = Path(shutil.copytree(tmp_path / "release", board.files / "root/.cache/signwing" / release))
+    (upload / "edge/cli.py").write_text("cut sho")
+    (upload / "edge/check.py").unlink()
+    assert f"{release} is current" in board.deployed(tiny_bundle, *ENGINE)
+
+
+def test_wheels_are_carried_and_those_of_one_machine_refused(board: BoardRoot, tiny_bundle: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "carried-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "")
+        wheel.writestr("carried-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
+        wheel.writestr("carried-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("carried-1.0.dist-info/RECORD", "carried.py,,\ncarried-1.0.dist-info/METADATA,,\ncarried-1.0.dist-info/WHEEL,,\n")
+    board.deployed(tiny_bundle, *ENGINE, "--wheels", wheels)
+    assert list(board.opt.glob(f"releases/{board.current}/venv/lib/*/site-packages/carried.py"))
+    (wheels / "other-1.0-cp310-cp310-linux_aarch64.whl").touch()
+    assert "wheels of pure Python" in board.refused(tiny_bundle, *ENGINE, "--wheels", wheels)
 
 
 def test_a_user_with_sudo_deploys(board: BoardRoot, tiny_bundle: Path) -> None:
@@ -190,12 +218,16 @@ def test_a_full_disk_is_told_and_gone_when_there_is_room(tmp_path: Path, tiny_bu
         assert board.current
 
 
-def test_refusals_change_nothing(board: BoardRoot, tiny_bundle: Path) -> None:
+def test_refusals_change_nothing(board: BoardRoot, tiny_bundle: Path, tmp_path: Path) -> None:
     assert "found a user without sudo" in board.refused(tiny_bundle, *ENGINE, host="pilot")
     assert "to reach nobody" in board.refused(tiny_bundle, *ENGINE, host="nobody")
     assert "found none that can be imported" in board.refused(tiny_bundle)
     assert board.deployed("--status") == "nothing is deployed here\n"
     assert "found none: deploy one" in board.refused("--rollback")
+    (tmp_path / "meminfo").write_text("MemTotal: 7800000 kB\nMemAvailable: 512000 kB\n")
+    little = ["mount", "--bind", tmp_path / "meminfo", board.folder / "root/proc/meminfo"]
+    subprocess.run(["nsenter", "-m", "-t", str(board.process.pid), *little], check=True)
+    assert "wanted 1024 MiB of memory to build engines in, found 500" in board.refused(tiny_bundle)
     (board.files / "etc/nv_tegra_release").write_text(JETPACK_51)
     assert "found JetPack 5.1" in board.refused(tiny_bundle, *ENGINE)
     schema = Path(shutil.copytree(tiny_bundle, tiny_bundle.with_name("schema")))
