@@ -199,8 +199,8 @@ def test_check_and_run_take_an_engine_that_was_built_here(tmp_path: Path, tiny_b
     done = edge_with_stand_ins(tmp_path, "check", tiny_bundle)
     assert done.returncode == 0, done.stderr
     (row,) = [line.split() for line in done.stdout.splitlines() if line.endswith("ok")]
-    assert row[:2] == ["tensorrt", "fp16"]
-    assert row[6] == "0.0"  # the stub's memory never changes, and is asked for
+    assert row[:3] == ["classifier", "tensorrt", "fp16"]
+    assert row[7] == "0.0"  # the stub's memory never changes, and is asked for
 
 
 def test_an_engine_of_another_board_is_left_alone_on_a_pc_and_told_of(tmp_path: Path, tiny_bundle: Path) -> None:
