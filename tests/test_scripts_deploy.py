@@ -181,6 +181,8 @@ def test_after_a_fault_the_former_runs_and_the_next_deploy_succeeds(
     if (step, fault) != (in_watch, kill_server):  # then nobody is left to take it back, but whoever comes next
         assert board.current == first
     told = board.deployed(second, *ENGINE)
+    if (step, fault) == (in_build, kill_server):
+        assert "taking over from a deploy that was killed (pid " in told
     if (step, fault) == (in_watch, kill_server):
         assert f"was cut short, {first} is current again" in told
     assert board.current != first
@@ -213,6 +215,7 @@ def test_a_full_disk_is_told_and_gone_when_there_is_room(tmp_path: Path, tiny_bu
         assert "MiB of disk" in board.refused(tiny_bundle, *ENGINE)
         assert "No space left" in board.refused(tiny_bundle, *ENGINE, "--force")
         assert board.current is None
+        assert not list((board.opt / "releases").iterdir())
         subprocess.run(["nsenter", "-m", "-t", str(board.process.pid), "mount", "-o", "remount,size=700m", tmp_path / "board/root/opt"], check=True)
         board.deployed(tiny_bundle, *ENGINE)
         assert board.current
