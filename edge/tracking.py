@@ -62,6 +62,7 @@ class TrackerSettings:
         min_iou: least overlap of a predicted box with a detection of the same sign.
         gate: where the overlap is less, the largest distance of centres, in mean sides of the two boxes: small signs move by more than their size.
         entry_votes: votes (the k of k-of-n) that must agree before a sign is announced or changes its class.
+        entry_frames: frames within which so many votes must have come: what is taken for a sign now and then is none.
         entry_share: least share of that class in the weight of all votes.
         entry_side_px: least mean side for that: digits cannot be told apart below, and GTSRB's smallest signs have 15 px.
         window: how many of a track's last votes count (the n).
@@ -72,6 +73,7 @@ class TrackerSettings:
     min_iou: float = 0.3
     gate: float = 1.0
     entry_votes: int = 5
+    entry_frames: int = 12
     entry_share: float = 0.75
     entry_side_px: float = 20.0
     window: int = 8
@@ -144,7 +146,8 @@ class Tracker:
         if follower.age > 0:
             return None
         class_id, confidence, count, share = follower.majority()
-        sure = count >= settings.entry_votes and share >= settings.entry_share and follower.side >= settings.entry_side_px
+        dense = follower.frames_of(settings.entry_votes) <= settings.entry_frames
+        sure = dense and count >= settings.entry_votes and share >= settings.entry_share and follower.side >= settings.entry_side_px
         quality = follower.side * confidence
         if follower.told is None and sure:
             self._announced += 1
@@ -182,6 +185,8 @@ class _Follower:
 
     def __init__(self, detection: Detection, window: int) -> None:
         self.votes: deque[Detection] = deque([detection], window)
+        self._frame = 0
+        self._seen: deque[int] = deque([0], window)
         self.age = 0
         self.told: _Told | None = None
         self._state = _state(detection.box_xyxy)
@@ -203,6 +208,7 @@ class _Follower:
     def predict(self) -> None:
         """Move on by one frame."""
         self.age += 1
+        self._frame += 1
         self._state = _combine(1.0, self._state, 1.0, self._velocity)
         self._velocity = _combine(_DAMPING, self._velocity, 0.0, self._velocity)
 
@@ -212,7 +218,12 @@ class _Follower:
         measured = _combine(1 / self.age, self._state, -1 / self.age, before)
         self._velocity = _combine(1 - _SMOOTHING, self._velocity, _SMOOTHING, measured)
         self.votes.append(detection)
+        self._seen.append(self._frame)
         self.age = 0
+
+    def frames_of(self, votes: int) -> float:
+        """Return the frames in which its last so many votes came, the present one included; infinite where there are fewer."""
+        return self._frame - self._seen[-votes] + 1 if len(self._seen) >= votes else math.inf
 
     def majority(self) -> tuple[int, float, int, float]:
         """Return the class with the most weight among the votes, its mean confidence, its count, and its share of all weight."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from edge.tracking import Detection, Tracker, TrackerSettings, distinct
 
-SETTINGS = TrackerSettings(entry_votes=3, entry_share=0.7, entry_side_px=10, window=6, max_age=10)
+SETTINGS = TrackerSettings(entry_votes=3, entry_frames=30, entry_share=0.7, entry_side_px=10, window=6, max_age=10)
 K = SETTINGS.entry_votes
 
 
@@ -50,6 +51,12 @@ def test_a_report_says_where_and_how_sure(tracker):
 def test_votes_need_not_stand_in_a_row(tracker):
     seen = [[sign()], [], [sign()], [], [], [sign()]]
     assert feed(tracker, seen) == [(5, "sighting", 1, 1)]
+
+
+def test_what_is_seen_now_and_then_is_no_sign():
+    blinking = [[sign()] if index % 4 == 0 else [] for index in range(60)]
+    assert feed(Tracker(replace(SETTINGS, entry_frames=8)), blinking) == []
+    assert feed(Tracker(replace(SETTINGS, entry_frames=9)), blinking)[0] == (8, "sighting", 1, 1)
 
 
 def test_too_few_votes_are_never_announced(tracker):
@@ -179,7 +186,7 @@ def test_of_nested_boxes_the_surer_stays():
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_is_seen_each_track_is_announced_before_it_is_gone_and_both_once(seed):
     rng = random.Random(seed)
-    tracker, said = Tracker(), []
+    tracker, said = Tracker(TrackerSettings(entry_frames=60)), []
     for _ in range(300):
         count = rng.choice([0, 0, 1, 2, 5])
         detections = [sign(rng.uniform(-20, 200), rng.uniform(-20, 90), rng.uniform(0, 60), rng.randrange(3), rng.random()) for _ in range(count)]
