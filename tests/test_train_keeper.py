@@ -1,6 +1,7 @@
 import os
-import signal
-import threading
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -77,23 +78,35 @@ def test_rows_of_an_epoch_that_the_checkpoint_has_not_are_dropped(tmp_path):
     assert again[2]["val_loss"] > 0
 
 
-def test_ctrl_c_costs_the_epoch_that_it_falls_in(tmp_path):
-    def press():
-        while not (tmp_path / runs.BEST).exists():
-            if ended.wait(0.01):
-                return
-        os.kill(os.getpid(), signal.SIGINT)
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from test_train_keeper import network, train
+from train import runs
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-    ended, ctrl_c = threading.Event(), threading.Thread(target=press)
-    ctrl_c.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(network(), tmp_path, epochs=10_000, patience=None)
-    finally:
-        ended.set()
-        ctrl_c.join()
-        signal.signal(signal.SIGINT, before)
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+
+def press():
+    while not (folder / runs.BEST).exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press, daemon=True).start()
+try:
+    train(network(), folder, epochs=10_000, patience=None)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    os._exit(0)
+"""
+
+
+def test_ctrl_c_costs_the_epoch_that_it_falls_in(tmp_path):
+    # In a process of its own: threads that TensorFlow is interrupted in may fall over much later.
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    argv = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    ended = subprocess.run(argv, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=180, check=False)
+    assert ended.stdout.splitlines()[-1] == "interrupted", ended.stderr[-2000:]
     done = runs.read_progress(tmp_path).epochs
     assert 1 <= done < 10_000
     resumed = network()
