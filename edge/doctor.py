@@ -280,7 +280,9 @@ def ask(library: str) -> Library:
         return Library(None, fault=str(error))
     if told.returncode == 0:
         return Library(**json.loads(told.stdout.splitlines()[-1]))
-    lines = told.stderr.strip().splitlines() or [f"it ended with {told.returncode}"]
+    if told.returncode < 0:
+        return Library(None, fault=f"importing it ended with signal {-told.returncode}")
+    lines = told.stderr.strip().splitlines() or [f"importing it ended with {told.returncode}"]
     return Library(None, fault="" if f"No module named '{library}'" in lines[-1] else lines[-1])
 
 
