@@ -44,6 +44,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from edge.manifest import read_bundle
     from edge.pipeline import open_spotter, run
     from edge.sources import open_source
+    from edge.uri import without_credentials
 
     started_at = now()
     bundle = read_bundle(arguments.bundle)
@@ -67,7 +68,11 @@ def _run(arguments: argparse.Namespace) -> None:
     figures["missed"] = missed = _missed(sinks)
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
-        conditions |= {"bundle": bundle.manifest.name, "video": arguments.video is not None} | outputs.conditions(arguments)
+        conditions |= {
+            "source": without_credentials(arguments.source),
+            "bundle": bundle.manifest.name,
+            "video": arguments.video is not None,
+        } | outputs.conditions(arguments)
         write_json(arguments.json, result("edge run", started_at, conditions, figures))
     _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
     if missed["events"]:

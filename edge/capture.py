@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import subprocess
-import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,8 @@ from edge.errors import SourceError
 _LOG = logging.getLogger(__name__)
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 5000, 1500
 _INSPECT_TIMEOUT_S = 20
-# FFmpeg's options come from the environment, which all threads of the process share.
+# FFmpeg's options come from the environment, which the process shares: it has one live source, and what is opened again has the same ones.
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_OPENING = threading.Lock()
 
 
 class Reader:
@@ -87,17 +85,9 @@ def open_ffmpeg(address: str, options: str, what: str) -> Reader:
     """
     _quiet()
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    with _OPENING:
-        before = os.environ.get(_OPTIONS)
+    if os.environ.get(_OPTIONS) != options:  # writing it is not safe while other threads read the environment
         os.environ[_OPTIONS] = options
-        try:
-            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts)
-        finally:
-            if before is None:
-                del os.environ[_OPTIONS]
-            else:
-                os.environ[_OPTIONS] = before
-    return _opened(capture, what, "FFmpeg")
+    return _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts), what, "FFmpeg")
 
 
 def open_gstreamer(pipeline: str, what: str) -> Reader:

@@ -28,6 +28,7 @@ from edge.lineage import now, result
 from edge.machine import describe
 from edge.manifest import read_bundle
 from edge.telemetry import read_temperatures, read_throttled
+from edge.uri import parse_uri, without_credentials
 
 Severity = Literal["broken", "warning", "note"]
 
@@ -141,7 +142,7 @@ def doctor(source: str | None, bundle: Path, json_path: Path | None, root: Path 
     broken = sum(finding.severity == "broken" for finding in findings)
     if json_path is not None:
         figures = {"facts": asdict(facts), "findings": [asdict(finding) for finding in findings], "source": tried, "broken": broken}
-        write_json(json_path, result("edge doctor", started_at, {"bundle": str(bundle), "source": source}, figures))
+        write_json(json_path, result("edge doctor", started_at, {"bundle": str(bundle), "source": source and without_credentials(source)}, figures))
     if broken:
         raise MachineError(f"wanted a machine that everything works on, found {broken} thing{'s' * (broken > 1)} broken: the cures stand above")
     print(f"\nnothing is broken{f', {len(findings)} to know' if findings else ''}")
@@ -293,9 +294,9 @@ def try_source(uri: str, seconds: float) -> tuple[dict[str, Any], list[Finding]]
         What is opened, and what came of it (`frames`, `size_wh`, `fps`, `detail`); and a finding if no frame came.
     """
     from edge.sources import open_source
-    from edge.uri import parse_uri
 
-    told: dict[str, Any] = {"source": uri}
+    shown = without_credentials(uri)
+    told: dict[str, Any] = {"source": shown}
     try:
         parsed = parse_uri(uri)
         if parsed.scheme in ("csi", "v4l2", "rtsp", "rtp"):
@@ -312,11 +313,11 @@ def try_source(uri: str, seconds: float) -> tuple[dict[str, Any], list[Finding]]
         if feed is not None:
             told["detail"] = f"{feed.state}: {feed.detail}"
     except SignwingError as error:
-        text, _, cure = str(error).rpartition(": ")
+        text, _, cure = str(error).replace(uri, shown).rpartition(": ")
         return told, [Finding("broken", text, cure)]
     if counted.frames == 0:
         cure = told.get("detail", "choose another source")
-        return told, [Finding("broken", f"no frame came from {uri} within {seconds:.0f} s", cure)]
+        return told, [Finding("broken", f"no frame came from {shown} within {seconds:.0f} s", cure)]
     return told, []
 
 

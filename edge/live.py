@@ -24,7 +24,7 @@ from edge.errors import SourceError
 from edge.feed import LiveSource
 from edge.nal import CODECS
 from edge.rtp_gate import RtpGate
-from edge.uri import Uri
+from edge.uri import Uri, without_credentials
 
 SCHEMES = ("csi", "v4l2", "rtsp", "rtp")
 GSTREAMER, FFMPEG = "gstreamer", "ffmpeg"
@@ -46,7 +46,7 @@ def open_live(uri: Uri) -> LiveSource:
     """
     maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtp": _rtp}
     camera, fps = maker[uri.scheme](uri)
-    return LiveSource(uri.text, camera, fps, _flip(uri))
+    return LiveSource(without_credentials(uri.text), camera, fps, _flip(uri))
 
 
 class _Plain:
@@ -136,7 +136,7 @@ def _rtsp(uri: Uri) -> tuple[_Plain, None]:
     ours = {"codec", "flip", "backend"}
     query = "&".join(f"{key}={value}" for key, value in uri.query.items() if key not in ours)
     url = f"rtsp://{uri.path}{f'?{query}' if query else ''}"
-    shown = f"rtsp://{uri.path.rpartition('@')[2]}"  # without a password
+    shown = f"rtsp://{_host(uri)}"
     if _backend(uri) == FFMPEG:
         return _Plain(f"ffmpeg, {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
     codec = uri.query.get("codec", "h264")
@@ -181,8 +181,13 @@ def describe(uri: Uri) -> str:
         return f"OpenCV, V4L2 {uri.path}, MJPG"
     codec = uri.query.get("codec", "h265" if uri.scheme == "rtp" else "h264")
     if _backend(uri) == GSTREAMER:
-        return pipelines.gstreamer_rtp(0, codec, 96, elements) if uri.scheme == "rtp" else pipelines.gstreamer_rtsp(f"rtsp://{uri.path}", codec, elements)
+        return pipelines.gstreamer_rtp(0, codec, 96, elements) if uri.scheme == "rtp" else pipelines.gstreamer_rtsp(f"rtsp://{_host(uri)}", codec, elements)
     return f"OpenCV, FFmpeg, {pipelines.FFMPEG_RTP if uri.scheme == 'rtp' else pipelines.FFMPEG_RTSP}"
+
+
+def _host(uri: Uri) -> str:
+    """Return what stands behind user and password, which nobody is told."""
+    return uri.path.rpartition("@")[2]
 
 
 def _backend(uri: Uri) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli
 from edge.errors import InputError
+from edge.uri import without_credentials
 
 if TYPE_CHECKING:
     from edge.engine import Engine
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edge.web import WebSink
 
 LOOPBACK = "127.0.0.1"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -103,11 +102,6 @@ def watching_sinks(
         _guard_memory(arguments.memory_limit, page, written, monitor)
     stack.enter_context(monitor)
     return sinks
-
-
-def without_credentials(uri: str) -> str:
-    """Return a URI without user and password."""
-    return _CREDENTIALS.sub("", uri)
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:

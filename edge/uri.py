@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import SourceError
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ def parse_uri(text: str) -> Uri:
     if len(dict(pairs)) < len(pairs):
         raise SourceError(f"wanted each option once in {text}, found one twice: leave one out")
     return Uri(text, scheme, path, dict(pairs))
+
+
+def without_credentials(uri: str) -> str:
+    """Return a URI without user and password, for what is shown or kept."""
+    return _CREDENTIALS.sub("", uri)
 
 
 def exists(path: str) -> bool:

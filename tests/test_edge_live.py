@@ -18,6 +18,7 @@ import pytest
 from packets import lacking, tool, wait_for
 
 from edge import live
+from edge.doctor import try_source
 from edge.errors import SourceError
 from edge.live import describe, open_live
 from edge.pipelines import gstreamer_csi, gstreamer_rtp, sdp
@@ -71,6 +72,16 @@ def test_gstreamer_is_refused_where_opencv_has_none(monkeypatch: pytest.MonkeyPa
 def test_a_password_is_not_told() -> None:
     with open_live(parse_uri("rtsp://user:secret@127.0.0.1:1/stream")) as source:
         assert "secret" not in source._camera.doing
+
+
+def test_no_trial_shows_a_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    uri = "rtsp://user:secret@127.0.0.1:1/stream"
+    assert "secret" not in open_live(parse_uri(uri)).uri
+    told, findings = try_source(uri, 0.5)
+    assert findings
+    assert "secret" not in f"{told} {findings}"
+    monkeypatch.setattr(live, "has_gstreamer", lambda: True)
+    assert "secret" not in describe(parse_uri(uri))
 
 
 def test_a_missing_device_is_waited_for_and_told() -> None:
