@@ -58,6 +58,11 @@ def test_what_systemd_would_expand_is_quoted() -> None:
     assert '"rtsp://u:p%%40$$x@host/a b?c=\\"d\\""' in line
 
 
+@pytest.mark.parametrize(("source", "private"), [("csi://0", "no"), ("rtp://@:5600", "yes")])
+def test_a_csi_camera_keeps_the_socket_of_its_daemon(source: str, private: str) -> None:
+    assert f"PrivateTmp={private}\n" in unit(source, "root", None, [], [])
+
+
 def test_a_line_break_cannot_smuggle_in_a_setting() -> None:
     with pytest.raises(InputError, match="line break"):
         unit("demo://\nExecStartPre=/bin/true", "root", None, [], [])
