@@ -7,6 +7,7 @@ python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
 python -m benchmarks detector
+python -m benchmarks peers --data ROOT
 python -m benchmarks clients
 python -m benchmarks all --json result.json
 python -m benchmarks report result.json --out report.html
@@ -67,6 +68,12 @@ def _detector(arguments: argparse.Namespace) -> None:
     from benchmarks.detector import detector
 
     detector(_setting(arguments), arguments.spotter, arguments.rounds, arguments.json)
+
+
+def _peers(arguments: argparse.Namespace) -> None:
+    from benchmarks.peers import peers
+
+    peers(_setting(arguments), arguments.data, arguments.rounds, arguments.runs, arguments.json)
 
 
 def _clients(arguments: argparse.Namespace) -> None:
@@ -135,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     detector = _add(commands, "detector", _detector, "the runtime beside a general detector")
     detector.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes our boxes")
     detector.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")
+    peers = _add(commands, "peers", _peers, "the same weights through other runtimes")
+    peers.add_argument("--data", type=Path, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/ (without one: times alone)")
+    peers.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns of each")
+    peers.add_argument("--runs", type=cli.count, default=40, metavar="N", help="timed calls of a turn")
     looking = _add(commands, "clients", _clients, "what those who look at the page cost the loop")
     looking.add_argument("source", nargs="?", metavar="SOURCE", help="what edge run takes (without one: the drawn flight at 1280x720, flat out)")
     looking.add_argument("--slow", type=cli.count, default=50, metavar="N", help="clients that read 20 kB/s")

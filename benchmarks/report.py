@@ -116,9 +116,15 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     fps = {row["name"]: {"fps": row["fps"]} for document in of_command(documents, "detector") for row in document["rows"]}
     if fps:
         yield "Beside general detectors", "Frames a second without a source; ours also names.", lambda charts: charts.bars(fps, "frames a second")
+    calls = {row["name"]: {f"batch {batch}": ms for batch, ms in row["ms"].items()} for document in of_command(documents, "peers") for row in document["rows"]}
+    if calls:
+        hint = "The same weights, each in a process of its own, asked in turn; host to host."
+        yield "Beside other runtimes", hint, lambda charts: charts.bars(calls, "ms a call, p50")
 
 
 def _trade(documents: Sequence[Document]) -> list[tuple[str, float, float]]:
     """Return name, p50 of one crop and top-1 of each model that both were measured of."""
     p50 = {model_of(document): row["p50_ms"] for document in of_command(documents, "latency") for row in document["batches"] if row["batch"] == 1}
-    return [(name, p50[name], document["top1"]) for document in of_command(documents, "accuracy") if (name := model_of(document)) in p50]
+    ours = [(name, p50[name], document["top1"]) for document in of_command(documents, "accuracy") if (name := model_of(document)) in p50]
+    beside = [(row["name"], row["ms"]["1"], row["top1"]) for document in of_command(documents, "peers") for row in document["rows"] if row["top1"] is not None]
+    return ours + beside

@@ -96,3 +96,11 @@ def figures_of(document: dict[str, Any]) -> Iterator[Figure]:
     elif command == "detector":
         for row in document["rows"][1:]:
             yield Figure(f"detector ours to {row['name']}", "ratio", row["ratio"], more_is_better=True)
+    elif command == "peers":
+        for row in document["rows"]:
+            for batch, ratio in row["ratio"].items():
+                yield Figure(f"peers {row['name']} batch {batch}", "times_ours", ratio, more_is_better=True)
+            for name in ("start_s", "rss_mib"):
+                yield Figure(f"peers {row['name']}", name, row[name], more_is_better=False)
+            if row["top1"] is not None:
+                yield Figure(f"peers {row['name']}", "top1", row["top1"], more_is_better=True)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import main
 
 
-@pytest.mark.parametrize("command", ["accuracy", "latency", "memory", "pipeline", "detector", "clients"])
+@pytest.mark.parametrize("command", ["accuracy", "latency", "memory", "pipeline", "detector", "peers", "clients"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
