@@ -84,10 +84,12 @@ def open_ffmpeg(address: str, options: str, what: str) -> Reader:
         SourceError: it cannot be opened in time.
     """
     _quiet()
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+    if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.8
+        settings += [cv2.CAP_PROP_N_THREADS, 1]  # FFmpeg keeps a frame back for each thread beyond the first
     if os.environ.get(_OPTIONS) != options:  # writing it is not safe while other threads read the environment
         os.environ[_OPTIONS] = options
-    return _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts), what, "FFmpeg")
+    return _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), what, "FFmpeg")
 
 
 def open_gstreamer(pipeline: str, what: str) -> Reader:

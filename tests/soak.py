@@ -5,7 +5,8 @@
     scripts/soak --codecs h264 --pythons .venv/bin/python
 
 A case is: a steady feed of `--minutes` (memory, threads and descriptors after its first minute, or its first quarter), a sender killed and back `--kills`
-times, then 5% and 20% of the packets lost for 30 s each, or a quarter of the steady part if that is less; then SIGTERM.
+times, then 5% and 20% of the packets lost for 30 s each, or a quarter of the steady part if that is less; then SIGTERM. Last, the true age of 1280x720 frames
+at 30 a second, from before the encoder to the loop, for 15 s.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from stamps import ENCODERS, StampedSender  # noqa: E402
+
 from edge.files import write_json  # noqa: E402 - run as a script, from anywhere
 from edge.lineage import now, result  # noqa: E402
 from edge.nal import CODECS, is_intra, units  # noqa: E402
@@ -35,9 +38,20 @@ from edge.rtp import parse_packet  # noqa: E402
 from edge.sockets import free_ports  # noqa: E402
 
 PYTHONS = [sys.executable, "/usr/bin/python3"]
-LIMITS = {"rss_growth_mib": 5.0, "threads_spread": 0, "fds_spread": 0, "stalled_s": 1.0, "lost_s": 2.0, "live_s": 2.0, "exit_code": 0, "lossy_lost": 0}
+LIMITS = {
+    "rss_growth_mib": 5.0,
+    "threads_spread": 0,
+    "fds_spread": 0,
+    "stalled_s": 1.0,
+    "lost_s": 2.0,
+    "live_s": 2.0,
+    "exit_code": 0,
+    "lossy_lost": 0,
+    "age_p99_ms": 150.0,
+}
 SIZE, FPS, GOP = "640x360", 30, 30
 PATIENCE_S = 30.0
+AGE_S = 15.0
 LIVE_S = 2.0
 """Of feed between two kills."""
 
@@ -83,10 +97,9 @@ class Relay:
 
 def sending(codec: str, port: int) -> subprocess.Popen[bytes]:
     """Start FFmpeg; parameter sets stand before every intra frame, as cameras send them."""
-    encoder = {"h264": ["libx264", "-x264-params", "repeat-headers=1"], "h265": ["libx265", "-x265-params", "repeat-headers=1:log-level=none"]}[codec]
     source = ["ffmpeg", "-loglevel", "error", "-re", "-f", "lavfi", "-i", f"testsrc2=size={SIZE}:rate={FPS}", "-pix_fmt", "yuv420p"]
     options = ["-preset", "ultrafast", "-tune", "zerolatency", "-g", str(GOP), "-b:v", "2M", "-f", "rtp", f"rtp://127.0.0.1:{port}?pkt_size=1200"]
-    return subprocess.Popen([*source, "-c:v", *encoder, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([*source, "-c:v", *ENCODERS[codec], *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Watched:
@@ -195,6 +208,21 @@ def lossy(watched: Watched, relay: Relay, loss: float, seconds: float) -> int:
     return sum(at >= begun_ns and state == "lost" for at, state in watched.states())
 
 
+def true_age(python: str, codec: str) -> dict[str, float]:
+    """Return percentiles of the age that frames have when the loop gets them, from stamps in the pictures."""
+    port = free_ports()
+    command = [python, str(ROOT / "tests" / "stamps.py"), f"rtp://@:{port}?codec={codec}", "--seconds", str(AGE_S)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as consumer:
+        time.sleep(2)
+        with StampedSender(port, codec):
+            try:
+                told, _ = consumer.communicate(timeout=PATIENCE_S + AGE_S)
+            except subprocess.TimeoutExpired:
+                consumer.kill()
+                raise TimeoutError(f"no stamped frames within {PATIENCE_S + AGE_S:g} s") from None
+    return {f"age_{share}_ms": ms for share, ms in json.loads(told)["age_ms"].items()}
+
+
 def broken(figures: dict[str, Any]) -> list[str]:
     """Name the figures that are beyond their limit."""
     return ["failed"] if "failed" in figures else [name for name, most in LIMITS.items() if figures.get(name, 0) > most]
@@ -233,6 +261,8 @@ def main() -> int:
         "lost_s",
         "live_s",
         "lossy_lost",
+        "age_p50_ms",
+        "age_p99_ms",
         "exit_code",
         "frames",
     )
@@ -241,6 +271,7 @@ def main() -> int:
         backend = backend_of(python)
         for codec in arguments.codecs if backend else []:
             figures = case(python, codec, arguments.minutes, arguments.kills)
+            figures |= {} if "failed" in figures else true_age(python, codec)
             cases.append({"backend": backend, "codec": codec, "broken": broken(figures), **figures})
             print(f"{backend} {codec}".ljust(16), *(f"{figures.get(name, '-'):>14}" for name in columns), " ".join(cases[-1]["broken"]), flush=True)
             if "failed" in figures:

@@ -16,6 +16,7 @@ from random import Random
 
 import pytest
 from packets import lacking, tool, wait_for
+from stamps import ENCODERS
 
 from edge import live
 from edge.doctor import try_source
@@ -27,7 +28,6 @@ from edge.uri import parse_uri
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_PYTHON = "/usr/bin/python3"
-ENCODERS = {"h264": ["libx264", "-x264-params", "repeat-headers=1"], "h265": ["libx265", "-x265-params", "repeat-headers=1:log-level=none"]}
 NOTHING: frozenset[str] = frozenset()
 JETSON = frozenset({"nvarguscamerasrc", "nvv4l2decoder", "nvvidconv"})
 
