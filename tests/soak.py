@@ -59,8 +59,8 @@ LIVE_S = 2.0
 class Relay:
     """Passes packets from the sender to the runtime, loses a share of them by chance, and notes when."""
 
-    def __init__(self, codec: str, to_port: int) -> None:
-        self.port, self.loss = free_ports(), 0.0
+    def __init__(self, codec: str, to_port: int, loss: float = 0.0) -> None:
+        self.port, self.loss = free_ports(), loss
         self.last_ns = self.intra_ns = 0
         self._codec, self._to = codec, ("127.0.0.1", to_port)
         self._chance, self._stopping = random.Random(0), threading.Event()

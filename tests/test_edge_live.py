@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
 from packets import lacking, tool, wait_for
+from rtsp_server import RtspCamera
+from soak import Relay
 from stamps import ENCODERS
 
 from edge import live
@@ -152,11 +153,14 @@ def python_of(backend: str) -> str:
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_a_sender_is_lost_and_comes_back_at_another_size(codec: str, backend: str, tiny_bundle: Path, tmp_path: Path) -> None:
     port = free_ports()
-    with Watched(python_of(backend), f"rtp://@:{port}?codec={codec}&backend={backend}", tiny_bundle, tmp_path) as watched:
+    uri = f"rtp://@:{port}?codec={codec}&backend={backend}"
+    with Watched(python_of(backend), uri, tiny_bundle, tmp_path) as watched, Relay(codec, port) as relay:
         assert watched.states()[0][0] == "connecting"
         for turn, size in enumerate(("320x180", "320x180", "480x270"), 1):
-            with sending(port, codec, size):
+            relay.intra_ns = 0
+            with sending(relay.port, codec, size):
                 live_ns = watched.wait("live", turn)
+                assert 0 < live_ns - relay.intra_ns < 2e9
                 time.sleep(1)
             killed_ns = time.monotonic_ns()
             # States are stamped in the runtime by the clock that this process reads too.
@@ -170,49 +174,24 @@ def test_a_sender_is_lost_and_comes_back_at_another_size(codec: str, backend: st
     assert told["frames"] > 30  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("backend", ["ffmpeg", "gstreamer"])
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_joining_between_intra_frames_gives_the_next_one(codec: str, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_joining_between_intra_frames_gives_the_next_one(codec: str, backend: str, tiny_bundle: Path, tmp_path: Path) -> None:
     port = free_ports()
     with sending(port, codec, gop=90):
         time.sleep(1.5)
-        with Watched(sys.executable, f"rtp://@:{port}", tiny_bundle, tmp_path) as watched:
+        with Watched(python_of(backend), f"rtp://@:{port}?backend={backend}", tiny_bundle, tmp_path) as watched:
             watched.wait("live", 1)
             time.sleep(1)
             assert [name for name, _ in watched.states()] == ["connecting", "live"]
             assert watched.end()["feed"]["damaged"] == 0  # type: ignore[index]
 
 
-@contextmanager
-def losing(to_port: int, share: float) -> Iterator[int]:
-    """A relay that loses a share of the packets by chance; gives its port."""
-    chance, stopping = Random(1), threading.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as onward:
-        relay.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        relay.bind(("127.0.0.1", free_ports()))
-        relay.settimeout(0.1)
-
-        def work() -> None:
-            while not stopping.is_set():
-                try:
-                    datagram = relay.recv(65536)
-                except TimeoutError:
-                    continue
-                if chance.random() >= share:
-                    onward.sendto(datagram, ("127.0.0.1", to_port))
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        try:
-            yield relay.getsockname()[1]
-        finally:
-            stopping.set()
-            thread.join()
-
-
-@pytest.mark.parametrize("share", [0.05, 0.2])
-def test_packets_that_are_lost_are_counted_and_the_feed_goes_on(share: float, tiny_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("share", "backend"), [(0.05, "ffmpeg"), (0.2, "ffmpeg"), (0.2, "gstreamer")])
+def test_packets_that_are_lost_are_counted_and_the_feed_goes_on(share: float, backend: str, tiny_bundle: Path, tmp_path: Path) -> None:
     port = free_ports()
-    with Watched(sys.executable, f"rtp://@:{port}?codec=h264", tiny_bundle, tmp_path) as watched, losing(port, share) as relay, sending(relay, "h264"):
+    uri = f"rtp://@:{port}?codec=h264&backend={backend}"
+    with Watched(python_of(backend), uri, tiny_bundle, tmp_path) as watched, Relay("h264", port, share) as relay, sending(relay.port, "h264"):
         watched.wait("live", 1)
         time.sleep(4)
         assert "lost" not in [name for name, _ in watched.states()]
@@ -232,3 +211,19 @@ def test_a_camera_that_accepts_and_says_nothing_is_given_up_and_tried_again(tiny
             for each in held:
                 each.close()
     assert told["frames"] == 0
+
+
+@pytest.mark.parametrize("backend", ["ffmpeg", "gstreamer"])
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_an_rtsp_camera_that_loses_its_power_is_opened_again(codec: str, backend: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    port = free_ports()
+    uri = f"rtsp://127.0.0.1:{port}/stream?codec={codec}&backend={backend}"
+    with Watched(python_of(backend), uri, tiny_bundle, tmp_path) as watched:
+        for turn in (1, 2):
+            with RtspCamera(codec, port) as camera, sending(camera.rtp_port, codec):
+                watched.wait("live", turn)
+                time.sleep(1)
+            watched.wait("lost", turn)
+        told = watched.end()
+    assert told["frames"] > 30  # type: ignore[operator]
+    assert told["feed"]["reconnects"] >= 1  # type: ignore[index]
