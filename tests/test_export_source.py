@@ -28,7 +28,7 @@ from export.source import read_source  # noqa: E402
 from export.to_int8 import to_int8  # noqa: E402
 from export.verify import verify_bundle  # noqa: E402
 
-TRIES = int(os.environ.get("SIGNWING_FUZZ", "100"))
+TRIES = int(os.environ.get("SIGNWING_FUZZ", "1000"))
 
 
 def damaged(content: bytes) -> Iterator[bytes]:
