@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -81,3 +82,12 @@ def test_frames_shrink_to_fit(size_hw: tuple[int, int], fitted: tuple[int, int],
     assert image.shape[:2] == fitted
     assert found == scale
     assert pad(image, SIZE_WH).shape == (96, 160, 3)
+
+
+@pytest.mark.parametrize("size_hw", [(540, 960), (720, 1280), (1080, 1920), (2160, 3840)])
+def test_shrinking_passes_over_no_pixel(size_hw: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    found, scale = shrink(noise, (816, 480))
+    wanted = cv2.resize(noise, (found.shape[1], found.shape[0]), interpolation=cv2.INTER_AREA)
+    assert found.std() < 1.4 * wanted.std()  # leaving pixels out would keep the noise as it was: 2 to 5 times as much
+    assert scale == pytest.approx(816 / size_hw[1])
