@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.state import read_state, shown, warnings_of
 from edge.engine import Engine, open_engine
 from edge.files import write_json
 from edge.lineage import lineage, result
@@ -14,8 +15,6 @@ from edge.machine import describe
 from edge.manifest import read_bundle
 
 ROLE = "classifier"
-BUSY_SHARE = 0.7
-"""Load of a minute, as a share of the cores, above which times are not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -43,33 +42,29 @@ class Setting:
         Raises:
             BundleError: no bundle, or a damaged one.
         """
-        name, load = read_bundle(self.bundle).manifest.name, describe()["load_1min"]
-        return {"bundle": name, "folder": str(self.bundle), "provider": self.provider, "commit": lineage()["commit"], "load_before": load, **more}
+        name = read_bundle(self.bundle).manifest.name
+        return {"bundle": name, "folder": str(self.bundle), "provider": self.provider, "commit": lineage()["commit"], **more, "before": read_state()}
 
 
 def print_conditions(engine: str, precision: str, setting: Setting) -> None:
-    """Print what is measured and where, and a warning on stderr if the machine is busy with something else."""
-    machine = describe()
+    """Print what is measured and where, and on stderr what spoils it."""
+    machine, state = describe(), read_state()
     place = machine["board"] or machine["cpu"]
-    print(f"{engine} on {setting.provider}, {precision}, bundle {setting.bundle}; {place}, {machine['cores']} cores, load {machine['load_1min']}")
-    warning = busy(machine["load_1min"], machine["cores"])
-    if warning:
+    print(f"{engine} on {setting.provider}, {precision}, bundle {setting.bundle}; {place}, {machine['cores']} cores, {shown(state)}")
+    for warning in warnings_of(state, machine["cores"]):
         print(warning, file=sys.stderr)
 
 
-def busy(load_1min: float | None, cores: int) -> str | None:
-    """Return a warning if `load_1min` says that something else runs on the `cores`."""
-    if load_1min is None or load_1min <= cores * BUSY_SHARE:
-        return None
-    return f"warning: load {load_1min} on {cores} cores: something else runs here, times come out longer than on a quiet machine"
-
-
 def write_result(path: Path | None, command: str, started_at: str, conditions: dict[str, Any], figures: dict[str, Any]) -> None:
-    """Write the `--json` document to `path`, if one was asked for.
+    """Print what spoiled the measurement while it went on, and write the `--json` document to `path`, if one was asked for.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    before, after, cores = conditions["before"], read_state(), describe()["cores"]
+    spoiled = warnings_of(after, cores, before)
+    for warning in spoiled:
+        print(warning, file=sys.stderr)
     if path is not None:
-        write_json(path, result(f"benchmarks {command}", started_at, conditions, figures))
+        write_json(path, result(f"benchmarks {command}", started_at, conditions | {"after": after, "warnings": warnings_of(before, cores) + spoiled}, figures))
         print(f"result in {path}")

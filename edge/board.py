@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -56,23 +57,36 @@ class Memory:
 
 def read_identity(root: Path = SYSTEM) -> Identity:
     """Read what this machine is; `root` is where its file system starts."""
-    compatible = read_text(root / "proc/device-tree/compatible")
     release = read_text(root / "etc/nv_tegra_release")
-    clocks = [read_text(root / "sys/class/devfreq" / node / "max_freq").strip() for node in _GPU_NODES]
     return Identity(
         model=read_model(root),
-        module=parse_module(compatible),
+        module=parse_module(_device_tree(root, "compatible")),
         l4t=parse_release(release),
         power_mode=read_power_mode(root),
         boot_spec=_field(read_text(root / "etc/nv_boot_control.conf"), "TNSPEC"),
-        gpu_max_hz=next((int(clock) for clock in clocks if clock.isdecimal()), None),
+        gpu_max_hz=read_gpu_hz("max_freq", root),
         jetson=is_jetson(root),
     )
 
 
 def is_jetson(root: Path = SYSTEM) -> bool:
     """Tell whether this is a Jetson, where the CPU and the GPU share one memory."""
-    return _TEGRA in read_text(root / "proc/device-tree/compatible")
+    return _TEGRA in _device_tree(root, "compatible")
+
+
+def read_gpu_hz(name: str, root: Path = SYSTEM) -> int | None:
+    """Return a frequency of a Jetson's GPU in Hz, such as "max_freq"; None where there is none."""
+    told = [read_text(root / "sys/class/devfreq" / node / name).strip() for node in _GPU_NODES]
+    return next((int(clock) for clock in told if clock.isdecimal()), None)
+
+
+def read_cuda(root: Path = SYSTEM) -> str | None:
+    """Return the version of CUDA's toolkit, or of its runtime alone, from the file that its packages bring; None where there is none."""
+    try:
+        told = json.loads(read_text(root / "usr/local/cuda/version.json"))
+        return str((told.get("cuda") or told["cuda_cudart"])["version"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # none, or written by somebody else
+        return None
 
 
 def read_power_mode(root: Path = SYSTEM) -> str | None:
@@ -82,7 +96,7 @@ def read_power_mode(root: Path = SYSTEM) -> str | None:
 
 def read_model(root: Path = SYSTEM) -> str | None:
     """Return the board's name in the device tree; None on a PC."""
-    return read_text(root / "proc/device-tree/model").rstrip("\0\n") or None
+    return _device_tree(root, "model").rstrip("\0\n") or None
 
 
 def read_memory(root: Path = SYSTEM) -> Memory | None:
@@ -132,9 +146,15 @@ def known_faults(found: Identity) -> list[str]:
         faults.append("Jetson Linux 39.2.0 from its installer lacks the super power modes (NVIDIA's issue 6279443): update to 39.2.1")
     if found.power_mode in _FAST_MODES and found.gpu_max_hz and found.gpu_max_hz < _FULL_GPU_HZ:
         faults.append(
-            f"the GPU stays at {found.gpu_max_hz // 10**6} MHz in power mode {found.power_mode}, as some do after an update to 36.5: its figures are slow"
+            f"the GPU stays at {found.gpu_max_hz // 10**6} MHz in power mode {found.power_mode}, as some do after an update to 36.5, and is slow: "
+            "choose the mode again with sudo nvpmodel -m NUMBER and restart; if it stays, flash the release anew"
         )
     return faults
+
+
+def _device_tree(root: Path, name: str) -> str:
+    # A container has no /proc/device-tree, but what it is a link to.
+    return read_text(root / "proc/device-tree" / name) or read_text(root / "sys/firmware/devicetree/base" / name)
 
 
 def _nvpmodel(root: Path) -> str:

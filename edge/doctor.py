@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge import doctor_outputs
-from edge.board import SYSTEM, Identity, Memory, known_faults, read_identity, read_memory
+from edge.board import SYSTEM, Identity, Memory, known_faults, read_cuda, read_identity, read_memory, read_text
+from edge.clocks import Clocks, read_clocks
 from edge.engine import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
 from edge.feed_state import FeedState
@@ -79,7 +80,10 @@ class Facts:
         python: version of the interpreter that asks.
         libraries: those of `LIBRARIES` by name.
         twins: distributions of ONNX Runtime that are installed.
+        cuda: version of CUDA's toolkit or runtime; None where there is none.
+        clocks: of the processors.
         memory: of the system.
+        zram_mib: how much of the swap is compressed memory.
         disk_mib: free where the bundle lies.
         groups: that the user belongs to.
         desktop: whether a graphical session starts with the machine; None where that is not told.
@@ -97,7 +101,10 @@ class Facts:
     python: tuple[int, int]
     libraries: dict[str, Library]
     twins: tuple[str, ...]
+    cuda: str | None
+    clocks: Clocks
     memory: Memory | None
+    zram_mib: int
     disk_mib: int
     groups: tuple[str, ...]
     desktop: bool | None
@@ -159,7 +166,10 @@ def read_facts(bundle: Path, root: Path = SYSTEM) -> Facts:
         python=sys.version_info[:2],
         libraries={library: ask(library) for library in LIBRARIES},
         twins=tuple(library for library in _TWINS if library in describe()["libraries"]),
+        cuda=read_cuda(root),
+        clocks=read_clocks(root),
         memory=read_memory(root),
+        zram_mib=_zram_mib(root),
         disk_mib=_free_mib(bundle),
         groups=tuple(sorted(_group_names())),
         desktop=_has_desktop(root),
@@ -348,24 +358,31 @@ class _Counted:
 
 
 def _shown(facts: Facts) -> list[tuple[str, str]]:
-    board, memory = facts.board, facts.memory
+    board, memory, clocks = facts.board, facts.memory, facts.clocks
     opencv = facts.libraries["cv2"]
     rows = [
         ("machine", board.model or "a PC"),
         ("Jetson Linux", f"{board.l4t} (JetPack {facts.jetpack or 'unknown'})" if board.l4t else ""),
         ("power mode", board.power_mode or ""),
-        ("GPU clock", f"up to {board.gpu_max_hz // 10**6} MHz" if board.gpu_max_hz else ""),
-        ("memory", f"{memory.available_mib} of {memory.total_mib} MiB available, {memory.swap_mib} MiB swap" if memory else ""),
+        ("CPU clock", _clock(clocks.cpu, clocks.cpu_max) + (f", {clocks.governor}" if clocks.governor else "") if clocks.cpu_max else ""),
+        ("GPU clock", _clock(clocks.gpu, clocks.gpu_max) if clocks.gpu_max else ""),
+        ("memory", f"{memory.available_mib} of {memory.total_mib} MiB available" if memory else ""),
+        ("swap", f"{memory.swap_mib} MiB{f', {facts.zram_mib} of it zram' if facts.zram_mib else ''}" if memory else ""),
         ("disk", f"{facts.disk_mib} MiB free"),
         ("Python", ".".join(map(str, facts.python))),
         ("OpenCV", f"{opencv.version}, {'with' if opencv.gstreamer else 'without'} GStreamer" if opencv.version else "none"),
         *((name, library.version or "none") for name, library in facts.libraries.items() if name != "cv2"),
+        ("CUDA", facts.cuda or ""),
         ("temperature", f"{max(facts.temperatures_c.values()):.0f} degrees" if facts.temperatures_c else ""),
         ("bundle", facts.bundle or "none"),
         ("engines", ", ".join(facts.engines)),
         ("outputs", doctor_outputs.shown(facts.absent)),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _clock(now_mhz: int | None, most_mhz: int | None) -> str:
+    return f"{f'{now_mhz} of ' if now_mhz is not None else 'up to '}{most_mhz} MHz"
 
 
 def _why(library: Library) -> str:
@@ -379,6 +396,11 @@ def _read_bundle(folder: Path) -> tuple[str | None, str, tuple[str, ...]]:
         return None, str(error), ()
     engines = [f"{role} {precision}" for role in ("classifier", "spotter") for precision in built_precisions(bundle, role)]
     return bundle.manifest.name, "", tuple(engines)
+
+
+def _zram_mib(root: Path) -> int:
+    rows = [line.split() for line in read_text(root / "proc/swaps").splitlines()[1:]]
+    return sum(int(row[2]) for row in rows if len(row) > 2 and row[0].startswith("/dev/zram") and row[2].isdecimal()) // 1024
 
 
 def _free_mib(folder: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from edge.board import read_memory, read_model
 
 _SPEEDY_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16")
-_LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu")
+_LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 _KIB_PER_MIB = 1024.0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency import WARM_UP, drawn_crops, latency, time_calls
-from benchmarks.setting import Setting, busy
+from benchmarks.setting import Setting
 from edge.engine_fake import FakeEngine
 from edge.manifest import ModelSpec
 
@@ -60,13 +60,8 @@ def test_each_batch_size_gets_its_figures_and_the_first_stands_on_top(tiny_bundl
     assert {key: document[key] for key in KEYS} == document["batches"][0]
     assert (document["engine"], document["precision"], document["command"]) == ("onnxruntime", "int8-cpu", "benchmarks latency")
     assert document["conditions"] | {"input": "drawn signs", "size": 24, "provider": "cpu", "warm_up": WARM_UP} == document["conditions"]
+    assert set(document["conditions"]["before"]) == set(document["conditions"]["after"]) >= {"load_1min", "clocks", "hottest_c", "throttled", "power_mode"}
+    assert isinstance(document["conditions"]["warnings"], list)
     printed = capsys.readouterr().out
     assert "onnxruntime on cpu, int8-cpu" in printed
     assert "cores, load" in printed
-
-
-@pytest.mark.parametrize(("load", "cores", "warns"), [(1.4, 2, False), (1.5, 2, True), (0.0, 1, False), (0.71, 1, True), (None, 2, False)])
-def test_a_busy_machine_is_told(load: float | None, cores: int, warns: bool) -> None:
-    warning = busy(load, cores)
-    assert (warning is not None) == warns
-    assert warning is None or (str(load) in warning and "\n" not in warning)

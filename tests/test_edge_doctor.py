@@ -16,7 +16,8 @@ from media import write_video
 
 from edge import doctor_outputs
 from edge.board import Identity, Memory
-from edge.doctor import Facts, Finding, Library, ask, judge, read_facts, try_source
+from edge.clocks import Clocks
+from edge.doctor import Facts, Finding, Library, _shown, ask, judge, read_facts, try_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PC = Identity(None, None, None, None, None, None, jetson=False)
@@ -28,7 +29,10 @@ GOOD_PC = Facts(
     python=(3, 11),
     libraries={"numpy": Library("2.4.6"), "cv2": Library("4.12.0", "x", gstreamer=False), "onnxruntime": Library("1.32.0"), "tensorrt": Library(None)},
     twins=("onnxruntime",),
+    cuda=None,
+    clocks=Clocks(None, None, None, None, None),
     memory=Memory(16000, 12000, 8000, 0),
+    zram_mib=0,
     disk_mib=50_000,
     groups=("users",),
     desktop=True,
@@ -52,7 +56,10 @@ GOOD_NANO = replace(
         "tensorrt": Library("10.3.0", f"{DIST}/tensorrt/__init__.py"),
     },
     twins=(),
+    cuda="12.6.68",
+    clocks=Clocks(729, 1728, "schedutil", 306, 1020),
     memory=Memory(7620, 5000, 4000, 3810),
+    zram_mib=3810,
     groups=("dialout", "video"),
     desktop=False,
     throttled=0,
@@ -79,7 +86,7 @@ def test_nothing_is_found_where_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch
         (replace(GOOD_NANO, board=replace(NANO, l4t="40.1.0")), "warning", "not known", "release that is"),
         (replace(GOOD_NANO, board=replace(NANO, l4t="36.4.7")), "warning", "5602402", "36.5"),
         (replace(GOOD_NANO, board=replace(NANO, l4t="39.2.0", boot_spec="devkit-"), python=(3, 12)), "warning", "super power modes", "39.2.1"),
-        (replace(GOOD_NANO, board=replace(NANO, gpu_max_hz=624_750_000)), "warning", "624 MHz", "slow"),
+        (replace(GOOD_NANO, board=replace(NANO, gpu_max_hz=624_750_000)), "warning", "624 MHz", "nvpmodel -m"),
         (replace(GOOD_NANO, board=replace(NANO, power_mode="15W")), "note", "power mode 15W", "nvpmodel"),
         (replace(GOOD_NANO, python=(3, 11)), "broken", "Python 3.11", "--system-site-packages"),
         (replace(GOOD_NANO, throttled=3), "warning", "3 times", "supply"),
@@ -121,6 +128,16 @@ def test_facts_are_read_from_a_boards_files(tmp_path: Path, tiny_bundle: Path) -
         "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0",
         "etc/nv_tegra_release": "# R36 (release), REVISION: 4.7, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n",
         "proc/meminfo": "MemTotal: 7802996 kB\nMemFree: 412060 kB\nMemAvailable: 5402280 kB\nSwapTotal: 0 kB\n",
+        "proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 650240 0 5\n/dev/zram1 partition 650240 0 5\n/swap file 8388604 0 -2\n",
+        "usr/local/cuda/version.json": '{"cuda": {"name": "CUDA SDK", "version": "12.6.68"}}',
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq": "1510400\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil\n",
+        "sys/devices/system/cpu/cpu4/cpufreq/scaling_cur_freq": "1190400\n",
+        "sys/devices/system/cpu/cpu4/cpufreq/scaling_max_freq": "1510400\n",
+        "sys/devices/system/cpu/cpu4/cpufreq/scaling_governor": "schedutil\n",
+        "sys/class/devfreq/17000000.gpu/cur_freq": "305997000\n",
+        "sys/class/devfreq/17000000.gpu/max_freq": "1020000000\n",
     }.items():
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(content)
@@ -134,6 +151,9 @@ def test_facts_are_read_from_a_boards_files(tmp_path: Path, tiny_bundle: Path) -
     assert facts.serial_console
     assert (facts.board.l4t, facts.jetpack, facts.desktop, facts.bundle) == ("36.4.7", "6.1 or 6.2", True, "tiny")
     assert facts.memory == Memory(7620, 5275, 402, 0)
+    assert facts.clocks == Clocks(1190, 1510, "schedutil", 305, 1020)
+    assert (facts.cuda, facts.zram_mib) == ("12.6.68", 1270)
+    assert {"CPU clock": "1190 of 1510 MHz, schedutil", "CUDA": "12.6.68", "swap": "0 MiB, 1270 of it zram"}.items() <= dict(_shown(facts)).items()
     told = {finding.text for finding in judge(facts)}
     assert any("5602402" in text for text in told)
     assert any("no swap" in text for text in told)
