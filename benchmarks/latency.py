@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,22 @@ from edge.lineage import now
 from edge.signs import DRAWN_CLASSES, draw_sign
 
 WARM_UP = 10
+TURNS = 5
+"""Engines, one after the other, among which the calls of a batch size are divided."""
+NOISY, NOISY_CURE = 0.1, "the machine is noisy, end what else runs and measure again"
+"""Spread of the turns' p50 above which a result is called noisy."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one engine took, in milliseconds: its first call, and each timed one, (n,) float64."""
+
+    first_ms: float
+    calls_ms: NDArray[np.float64]
 
 
 def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path | None) -> dict[str, Any]:
-    """Time an engine at each batch size, a fresh one each, and print a table.
+    """Time an engine at each batch size, a fresh one in each of `TURNS` turns, and print a table.
 
     Args:
         setting: what runs.
@@ -28,7 +41,7 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
         json_path: where the result goes, or None.
 
     Returns:
-        The figures of the first batch size, as `time_calls` gives them, `precision`, `engine`, and under `batches` the figures of every size.
+        The figures of the first batch size, as `summed_up` gives them, `precision`, `engine`, and under `batches` the figures of every size.
 
     Raises:
         BundleError: no bundle, or a damaged one.
@@ -36,33 +49,56 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
         OutputError: `json_path` cannot be written.
     """
     started_at, conditions = now(), setting.conditions(warm_up=WARM_UP, input="drawn signs")
-    rows: list[dict[str, float]] = []
+    rows: list[dict[str, Any]] = []
     for batch in batches:
-        with setting.open() as engine:
-            if not rows:
-                print_conditions(engine.name, engine.precision, setting)
-                print(f"{'batch':>5} {'runs':>6} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'max ms':>9} {'first ms':>9}")
-            rows.append(time_calls(engine, batch, runs))
-            times = " ".join(f"{rows[-1][key]:>9.2f}" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms"))
-            print(f"{batch:>5} {runs:>6} {times}", flush=True)
+        timings: list[Timing] = []
+        for part in _parts(runs):
+            with setting.open() as engine:
+                if not rows and not timings:
+                    print_conditions(engine.name, engine.precision, setting)
+                    print(f"{'batch':>5} {'runs':>6} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'max ms':>9} {'first ms':>9} {'spread':>7}")
+                timings.append(time_calls(engine, batch, part))
+        rows.append(summed_up(timings, batch))
+        times = " ".join(f"{rows[-1][key]:>9.2f}" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms"))
+        print(f"{batch:>5} {runs:>6} {times} {rows[-1]['spread']:>7.1%}", flush=True)
+    noise = [f"warning: p50 of batch {row['batch']} varies by {row['spread']:.0%} between turns: {NOISY_CURE}" for row in rows if row["spread"] > NOISY]
     figures = {**rows[0], "precision": engine.precision, "engine": engine.name, "batches": rows}
-    write_result(json_path, "latency", started_at, conditions | {"size": engine.spec.input.shape[1]}, figures)
+    write_result(json_path, "latency", started_at, conditions | {"size": engine.spec.input.shape[1]}, figures, noise)
     return figures
 
 
-def time_calls(engine: Engine, batch: int, runs: int) -> dict[str, float]:
-    """Time `runs` calls of a fresh engine; times are in milliseconds, a call's whole batch each.
-
-    Returns:
-        `p50_ms`, `p90_ms`, `p99_ms`, `max_ms` of the timed calls; `first_ms`, the very first; `batch` and `runs`.
-    """
+def time_calls(engine: Engine, batch: int, runs: int) -> Timing:
+    """Time the first call of a fresh engine and, after the warm-up, `runs` more; a call is its whole batch."""
     images = drawn_crops(batch, engine.spec.input.shape[1])
     first_ms = _call_ms(engine, images)
     for _ in range(WARM_UP):
         engine.infer(images)
-    times = np.array([_call_ms(engine, images) for _ in range(runs)])
-    figures = {f"p{share}_ms": float(np.percentile(times, share)) for share in (50, 90, 99)} | {"max_ms": float(times.max()), "first_ms": first_ms}
-    return {**{key: round(ms, 4) for key, ms in figures.items()}, "batch": batch, "runs": runs}
+    return Timing(first_ms, np.array([_call_ms(engine, images) for _ in range(runs)]))
+
+
+def summed_up(timings: Sequence[Timing], batch: int) -> dict[str, Any]:
+    """Return the figures of one batch size from its turns.
+
+    Returns:
+        `p50_ms`, `p90_ms`, `p99_ms`, `max_ms` of all timed calls; `first_ms`, the very first; `batch` and `runs`; `p50_turns_ms`, each turn's own, and
+        `spread`, their range as a share of their median.
+    """
+    calls_ms = np.concatenate([timing.calls_ms for timing in timings])
+    figures = {f"p{share}_ms": float(np.percentile(calls_ms, share)) for share in (50, 90, 99)} | {"max_ms": float(calls_ms.max())}
+    turns = [float(np.median(timing.calls_ms)) for timing in timings]
+    return {
+        **{key: round(ms, 4) for key, ms in (figures | {"first_ms": timings[0].first_ms}).items()},
+        "batch": batch,
+        "runs": len(calls_ms),
+        "p50_turns_ms": [round(ms, 4) for ms in turns],
+        "spread": round((max(turns) - min(turns)) / float(np.median(turns)), 4) if min(turns) > 0 else 0.0,
+    }
+
+
+def _parts(runs: int) -> list[int]:
+    """Divide the calls among the turns; fewer calls than turns are a turn each."""
+    turns = min(TURNS, runs)
+    return [runs // turns + (place < runs % turns) for place in range(turns)]
 
 
 def drawn_crops(n: int, size: int) -> NDArray[np.uint8]:

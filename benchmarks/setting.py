@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,14 @@ def print_conditions(engine: str, precision: str, setting: Setting) -> None:
         print(warning, file=sys.stderr)
 
 
-def write_result(path: Path | None, command: str, started_at: str, conditions: dict[str, Any], figures: dict[str, Any]) -> None:
-    """Print what spoiled the measurement while it went on, and write the `--json` document to `path`, if one was asked for.
+def write_result(path: Path | None, command: str, started_at: str, conditions: dict[str, Any], figures: dict[str, Any], noise: Sequence[str] = ()) -> None:
+    """Print what spoiled the measurement while it went on, with the `noise` that it saw itself; write the `--json` document to `path`, if one was asked for.
 
     Raises:
         OutputError: the file cannot be written.
     """
     before, after, cores = conditions["before"], read_state(), describe()["cores"]
-    spoiled = warnings_of(after, cores, before)
+    spoiled = [*warnings_of(after, cores, before), *noise]
     for warning in spoiled:
         print(warning, file=sys.stderr)
     if path is not None:

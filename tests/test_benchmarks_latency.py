@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.latency import WARM_UP, drawn_crops, latency, time_calls
+from benchmarks.latency import TURNS, WARM_UP, Timing, _parts, drawn_crops, latency, summed_up, time_calls
 from benchmarks.setting import Setting
 from edge.engine_fake import FakeEngine
 from edge.manifest import ModelSpec
@@ -34,15 +34,37 @@ class SlowEngine(FakeEngine):
 
 def test_the_first_call_and_the_warm_up_stay_out_of_the_percentiles(tiny_spec: ModelSpec) -> None:
     engine = SlowEngine(tiny_spec)
-    figures = time_calls(engine, 3, 40)
-    assert tuple(figures) == KEYS
+    figures = summed_up([time_calls(engine, 3, 40)], 3)
+    assert set(figures) >= set(KEYS)
     assert engine.calls == 1 + WARM_UP + 40
     assert engine.shapes == {(3, 24, 24, 3)}
     assert figures["first_ms"] >= 20
     assert figures["max_ms"] >= 5
     assert figures["p50_ms"] <= figures["p90_ms"] <= figures["p99_ms"] <= figures["max_ms"]
     assert figures["p50_ms"] < 5
-    assert (figures["batch"], figures["runs"]) == (3, 40)
+    assert (figures["batch"], figures["runs"], figures["spread"]) == (3, 40, 0)
+
+
+def test_turns_that_differ_are_noise() -> None:
+    steady, slow = (Timing(9.0, np.full(8, ms)) for ms in (4.0, 5.0))
+    figures = summed_up([steady, slow, steady], 1)
+    assert (figures["p50_turns_ms"], figures["spread"], figures["runs"], figures["first_ms"]) == ([4, 5, 4], 0.25, 24, 9)
+
+
+@pytest.mark.parametrize(("runs", "parts"), [(1, [1]), (4, [1, 1, 1, 1]), (5, [1] * 5), (203, [41, 41, 41, 40, 40])])
+def test_calls_are_divided_among_the_turns(runs: int, parts: list[int]) -> None:
+    assert _parts(runs) == parts
+
+
+def test_a_noisy_machine_is_told_with_the_result(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = iter([4.0, 5.0] * TURNS)
+    monkeypatch.setattr("benchmarks.latency.time_calls", lambda *_: Timing(1.0, np.full(3, next(turns))))
+    latency(Setting(tiny_bundle, "fake"), [1], 20, tmp_path / "latency.json")
+    (told,) = [text for text in json.loads((tmp_path / "latency.json").read_text())["conditions"]["warnings"] if "varies" in text]
+    assert "p50 of batch 1 varies by 25% between turns" in told
+    assert told in capsys.readouterr().err
 
 
 def test_crops_are_drawn_and_differ() -> None:
@@ -57,7 +79,7 @@ def test_each_batch_size_gets_its_figures_and_the_first_stands_on_top(tiny_bundl
     document = json.loads((tmp_path / "latency.json").read_text())
     assert {key: document[key] for key in figures} == figures
     assert [row["batch"] for row in document["batches"]] == [1, 8]
-    assert {key: document[key] for key in KEYS} == document["batches"][0]
+    assert {key: document[key] for key in document["batches"][0]} == document["batches"][0]
     assert (document["engine"], document["precision"], document["command"]) == ("onnxruntime", "int8-cpu", "benchmarks latency")
     assert document["conditions"] | {"input": "drawn signs", "size": 24, "provider": "cpu", "warm_up": WARM_UP} == document["conditions"]
     assert set(document["conditions"]["before"]) == set(document["conditions"]["after"]) >= {"load_1min", "clocks", "hottest_c", "throttled", "power_mode"}
