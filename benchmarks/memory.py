@@ -13,10 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.budget import budget
 from benchmarks.setting import Setting, print_conditions, write_result
+from edge.board import is_jetson, read_memory
 from edge.errors import EngineError, SignwingError
 from edge.lineage import now
-from edge.machine import peak_rss_mib, rss_mib
+from edge.machine import peak_rss_mib, pss_mib, rss_mib
+from edge.manifest import read_bundle
 
 STEPS = {
     "idle_mib": "Python, numpy and OpenCV",
@@ -25,6 +28,7 @@ STEPS = {
     "peak_mib": "most at any time",
     "closed_mib": "after closing it",
 }
+"""Resident memory (RSS), which on a Jetson leaves out most of what CUDA takes."""
 
 
 def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> dict[str, Any]:
@@ -37,7 +41,8 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
         json_path: where the result goes, or None.
 
     Returns:
-        The keys of `STEPS` in MiB, `batch`, `runs`, `precision` and `engine`.
+        The keys of `STEPS` in MiB; `pss_mib`, after its calls, with pages that others share counted in parts; `taken_mib`, by how much the system's available
+        memory was less after the calls, whoever took it; `batch`, `runs`, `precision`, `engine`; `budget`, as `benchmarks.budget` divides it.
 
     Raises:
         BundleError: no bundle, or a damaged one.
@@ -50,6 +55,11 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
     print_conditions(figures["engine"], figures["precision"], setting)
     for key, meaning in STEPS.items():
         print(f"{figures[key]:>8.1f} MiB  {meaning}")
+    figures["budget"] = shares = budget(read_bundle(setting.bundle), max(figures["peak_mib"], figures["taken_mib"] or 0.0 if is_jetson() else 0.0))
+    print(f"of {shares['total_mib']} MiB of a Jetson Orin Nano ({', '.join(f'{name} {_known(here)}' for name, here in shares['measured'].items())}):")
+    for name, row in shares["rows"].items():
+        print(f"{name:>10}  {', '.join(f'{share} {mib:.0f}' for share, mib in row.items())}")
+    print(shares["verdict"])
     write_result(json_path, "memory", started_at, conditions, figures)
     return figures
 
@@ -57,18 +67,24 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
 def measure(setting: Setting, batch: int, runs: int) -> dict[str, Any]:
     """Load, run and close an engine in this process, and return what `memory` does; only a fresh process gives figures that mean something."""
     cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2))  # its threads and tables count as idle
-    idle = rss_mib()
+    idle, before = rss_mib(), read_memory()
     with setting.open() as engine:
         loaded = rss_mib()
         images = np.zeros((batch, *engine.spec.input.shape[1:]), np.uint8)
         for _ in range(runs):
             engine.infer(images)
-        running = rss_mib()
+        running, pss, after = rss_mib(), pss_mib(), read_memory()
     gc.collect()
     closed = rss_mib()
     peak = max(peak_rss_mib(), idle, loaded, running)  # the kernel's own peak lags behind by some pages
     rounded = {key: round(mib, 1) for key, mib in zip(STEPS, (idle, loaded, running, peak, closed), strict=True)}
-    return {**rounded, "batch": batch, "runs": runs, "precision": engine.precision, "engine": engine.name}
+    taken = max(0, before.available_mib - after.available_mib) if before and after else None
+    shared = {"pss_mib": round(pss, 1) if pss is not None else None, "taken_mib": taken}
+    return {**rounded, **shared, "batch": batch, "runs": runs, "precision": engine.precision, "engine": engine.name}
+
+
+def _known(here: bool) -> str:
+    return "measured" if here else "estimated"
 
 
 def _in_child(setting: Setting, batch: int, runs: int) -> dict[str, Any]:

@@ -109,6 +109,9 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     }
     if memory:
         yield "Memory", "Resident, of a process that does nothing else, in the order of its life.", lambda charts: charts.bars(memory, "MiB")
+    for document in of_command(documents, "memory"):
+        if "budget" in document:
+            yield _budget(document)
     stages = {row["source"]: row["stage_ms"] for document in of_command(documents, "pipeline") for row in document["sources"]}
     if stages:
         hint = "Where a frame's time goes. A source in real time waits for its next frame, demo:// flat out draws it."
@@ -120,6 +123,14 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     if calls:
         hint = "The same weights, each in a process of its own, asked in turn; host to host."
         yield "Beside other runtimes", hint, lambda charts: charts.bars(calls, "ms a call, p50")
+
+
+def _budget(document: Document) -> Section:
+    shares = document["budget"]
+    known = ", ".join(f"{name} {'measured' if here else 'estimated'}" for name, here in shares["measured"].items())
+    hint = f"{model_of(document)}: {shares['verdict']}. {known}."
+    limit = ("all of it", float(shares["total_mib"]))
+    return "The memory of a Jetson Orin Nano (8 GB)", hint, lambda charts: charts.stacked(shares["rows"], "MiB", limit)
 
 
 def _trade(documents: Sequence[Document]) -> list[tuple[str, float, float]]:

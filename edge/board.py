@@ -12,6 +12,11 @@ from edge.sidecar import Board
 
 SYSTEM = Path("/")
 
+_BUILDER_MIB = 1700
+"""What TensorRT 10.3's builder takes on an Orin before it looks at a model: its kernel library, 928 MiB for the CPU and 752 for the GPU."""
+_COPIES = 4
+"""The model's weights in the builder's memory: the file, its parsed form, TensorRT's weights, the plan."""
+
 _RELEASE = re.compile(r"^# R(\d+) \(release\), REVISION: ([\d.]+)", re.MULTILINE)
 _POWER_MODE = re.compile(r"NV Power Mode: *(\S+)")
 _PART = re.compile(r"p\d{4}-\d{4}")
@@ -135,6 +140,11 @@ def parse_memory(text: str) -> Memory | None:
         return Memory(mib["MemTotal"], mib["MemAvailable"], mib["MemFree"], mib["SwapTotal"])
     except KeyError:
         return None
+
+
+def build_need_mib(onnx_mib: float) -> float:
+    """Estimate the memory that building an engine takes, from the size of its model's file."""
+    return _BUILDER_MIB + _COPIES * onnx_mib
 
 
 def known_faults(found: Identity) -> list[str]:

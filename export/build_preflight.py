@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.board import Identity, Memory, known_faults
+from edge.board import Identity, Memory, build_need_mib, known_faults
 from edge.jetpack import jetpack_of, refusal
 
-BUILDER_MIB = 1700
-"""What TensorRT 10.3's builder takes on an Orin before it looks at a model: its kernel library, 928 MiB for the CPU and 752 for the GPU."""
-COPIES = 4
-"""The model's weights in the builder's memory: the file, its parsed form, TensorRT's weights, the plan."""
 ROOM_MIB = 256
 DISK_COPIES = 2
 SPARE_DISK_MIB = 64
@@ -35,7 +31,7 @@ def findings(board: Identity, memory: Memory | None, disk_mib: int, onnx_mib: fl
     if disk_mib < DISK_COPIES * onnx_mib + SPARE_DISK_MIB:
         found.append(Finding(f"{disk_mib} MiB of disk are free, {DISK_COPIES * onnx_mib + SPARE_DISK_MIB:.0f} are wanted: free some", refuses=True))
     if memory:
-        found += _of_memory(board, memory, BUILDER_MIB + COPIES * onnx_mib + ROOM_MIB)
+        found += _of_memory(board, memory, build_need_mib(onnx_mib) + ROOM_MIB)
     if board.power_mode and not board.power_mode.startswith(_FASTEST):
         found.append(Finding(f"tactics are timed in power mode {board.power_mode}: build in the mode that the drone flies in (nvpmodel -m)", refuses=False))
     return found
