@@ -16,6 +16,10 @@ WIDTH_PX = 1000
 _DPI = 100
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")  # Okabe and Ito's, which colour-blind people can tell apart
 
+_MARKERS = "os^D"
+_WIDE = 20
+"""From this ratio of the largest to the smallest on, an axis is logarithmic."""
+
 
 def bars(rows: Mapping[str, Mapping[str, float]], unit: str) -> bytes:
     """Draw groups of horizontal bars: name of the group -> name of the bar -> value."""
@@ -42,7 +46,13 @@ def stacked(rows: Mapping[str, Mapping[str, float]], unit: str, limit: tuple[str
         values = [row.get(name, 0.0) for row in rows.values()]
         drawn = axes.barh(range(len(rows)), values, 0.6, left, color=_COLOURS[place % len(_COLOURS)], label=name)
         whole = max(sum(row.values()) for row in rows.values())
-        axes.bar_label(drawn, [f"{value:.3g}" if value > 0.04 * whole else "" for value in values], label_type="center", fontsize=8, color="white")
+        axes.bar_label(
+            drawn,
+            [f"{value:{'.0f' if value >= 100 else '.3g'}}" if value > 0.04 * whole else "" for value in values],
+            label_type="center",
+            fontsize=8,
+            color="white",
+        )
         left = [start + value for start, value in zip(left, values, strict=True)]
     if limit is not None:
         axes.axvline(limit[1], color="#b00020", linestyle="--", label=limit[0])
@@ -55,9 +65,12 @@ def scatter(points: Sequence[tuple[str, float, float]], across: str, up: str) ->
     """Draw named points (name, x, y)."""
     axes = _axes(4.5)
     for place, (name, x, y) in enumerate(points):
-        axes.plot(x, y, "o", color=_COLOURS[place % len(_COLOURS)], label=f"{name}: {x:.3g}, {y:.4f}")
+        axes.plot(x, y, _MARKERS[place // len(_COLOURS) % len(_MARKERS)], color=_COLOURS[place % len(_COLOURS)], label=f"{name}: {x:.3g}, {y:.4f}")
     axes.set(xlabel=across, ylabel=up)
-    axes.set_xlim(left=0)
+    if max(x for _, x, _ in points) > _WIDE * min(x for _, x, _ in points):
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0)
     axes.margins(y=0.2)
     return _png(axes)
 
