@@ -92,14 +92,16 @@ def open_ffmpeg(address: str, options: str, what: str) -> Reader:
     return _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), what, "FFmpeg")
 
 
-def open_gstreamer(pipeline: str, what: str) -> Reader:
-    """Open a GStreamer pipeline that ends in an appsink.
+def open_gstreamer(pipeline: str, what: str, size_wh: tuple[int, int] | None = None) -> Reader:
+    """Open a GStreamer pipeline that ends in an appsink; frames of another size than `size_wh` are warned of.
 
     Raises:
         SourceError: it cannot be opened.
     """
     # Not every OpenCV knows time-outs here (4.6 refuses to open with them): who reads must be ready to be left behind.
-    return _opened(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), what, "GStreamer")
+    reader = _opened(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), what, "GStreamer")
+    _compare_size(reader, what, size_wh)
+    return reader
 
 
 def open_v4l2(device: str, size_wh: tuple[int, int] | None, fps: float | None) -> Reader:
@@ -117,14 +119,18 @@ def open_v4l2(device: str, size_wh: tuple[int, int] | None, fps: float | None) -
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_wh[1])
     if fps is not None:
         capture.set(cv2.CAP_PROP_FPS, fps)
-    if size_wh is not None and reader.size_wh != size_wh:
-        _LOG.warning("wanted %d x %d pixels of %s, the camera gives %d x %d", *size_wh, device, *reader.size_wh)
+    _compare_size(reader, device, size_wh)
     if fps is not None and reader.fps and abs(reader.fps - fps) > 0.5:
         _LOG.warning("wanted %g frames a second of %s, the camera gives %g", fps, device, reader.fps)
     return reader
 
 
 @cache
+def _compare_size(reader: Reader, what: str, size_wh: tuple[int, int] | None) -> None:
+    if size_wh is not None and reader.size_wh != size_wh:
+        _LOG.warning("wanted %d x %d pixels of %s, the camera gives %d x %d", *size_wh, what, *reader.size_wh)
+
+
 def has_gstreamer() -> bool:
     """Tell whether this OpenCV was built with GStreamer: the system's is, pip's is not."""
     return any(line.split()[:2] == ["GStreamer:", "YES"] for line in cv2.getBuildInformation().splitlines())

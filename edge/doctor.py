@@ -29,7 +29,7 @@ from edge.lineage import now, result
 from edge.machine import describe
 from edge.manifest import read_bundle
 from edge.telemetry import read_temperatures, read_throttled
-from edge.uri import parse_uri, without_credentials
+from edge.uri import without_credentials
 
 Severity = Literal["broken", "warning", "note"]
 
@@ -303,22 +303,20 @@ def try_source(uri: str, seconds: float) -> tuple[dict[str, Any], list[Finding]]
     Returns:
         What is opened, and what came of it (`frames`, `size_wh`, `fps`, `detail`); and a finding if no frame came.
     """
+    from edge.feed import LiveSource
     from edge.sources import open_source
 
     shown = without_credentials(uri)
     told: dict[str, Any] = {"source": shown}
     try:
-        parsed = parse_uri(uri)
-        if parsed.scheme in ("csi", "v4l2", "rtsp", "rtp"):
-            from edge.live import describe as describe_live
-
-            told["opens"] = describe_live(parsed)
         with open_source(uri) as source:
             counted = _Counted()
             reading = threading.Thread(target=counted.read, args=(source, seconds), daemon=True)
             reading.start()
             reading.join(seconds + 1)  # a live source that gives nothing never ends
             feed = source.feed
+            if isinstance(source, LiveSource):
+                told["opens"] = source.opens
         told |= {"frames": counted.frames, "size_wh": counted.size_wh, "fps": counted.fps}
         if feed is not None:
             told["detail"] = f"{feed.state}: {feed.detail}"

@@ -64,6 +64,11 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
         ...
 
     @property
+    def opens(self) -> str:
+        """What is opened, to the letter, as far as it is known yet: a pipeline, or FFmpeg's options and address; no password."""
+        ...
+
+    @property
     def damaged(self) -> int:
         """RTP packets that were lost so far; 0 where nothing counts them."""
         ...
@@ -101,6 +106,11 @@ class LiveSource:
     def dropped(self) -> int:
         """Frames that gave way to newer ones so far."""
         return self._mailbox.dropped
+
+    @property
+    def opens(self) -> str:
+        """What is opened, to the letter; of an RTP stream only as packets come."""
+        return self._camera.opens
 
     @property
     def feed(self) -> FeedState:

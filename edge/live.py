@@ -32,6 +32,7 @@ _FLIPS = {"180": -1, "horizontal": 1, "vertical": 0}
 _NVIDIA = ("nvarguscamerasrc", "nvv4l2decoder", "nvvidconv")
 _CSI_SIZE_WH, _CSI_FPS = (1280, 720), 30
 _POLL_S = 0.01
+_USUAL_PAYLOAD = 96
 _FRESH_NS = 500_000_000
 """A decoder is opened while packets come, not for those of long ago."""
 
@@ -54,8 +55,8 @@ class _Plain:
 
     damaged, sending = 0, True
 
-    def __init__(self, doing: str, open_it: Callable[[], Reader]) -> None:
-        self.doing, self._open = doing, open_it
+    def __init__(self, doing: str, opens: str, open_it: Callable[[], Reader]) -> None:
+        self.doing, self.opens, self._open = doing, opens, open_it
 
     def wait(self, stopping: threading.Event) -> bool:
         return not stopping.is_set()
@@ -78,7 +79,15 @@ class _RtpCamera:
         forward = [_address(uri, each) for each in uri.query.get("forward", "").split(",") if each]
         record = Path(uri.query["record"]) if uri.query.get("record") else None
         self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec)
-        self._backend, self._port, self._text = backend, port, uri.text
+        self._backend, self._port, self._text, self._codec = backend, port, uri.text, codec or "h265"
+
+    @property
+    def opens(self) -> str:
+        counters = self._gate.counters
+        stream = (self._gate.port, counters.codec or self._codec, counters.payload_type or _USUAL_PAYLOAD)
+        if self._backend == GSTREAMER:
+            return pipelines.gstreamer_rtp(*stream, gstreamer_elements(*_NVIDIA))
+        return f"FFmpeg, {pipelines.FFMPEG_RTP}, of {' '.join(pipelines.sdp(*stream, self._gate.parameters).split())}"
 
     @property
     def doing(self) -> str:
@@ -138,14 +147,15 @@ def _rtsp(uri: Uri) -> tuple[_Plain, None]:
     url = f"rtsp://{uri.path}{f'?{query}' if query else ''}"
     shown = f"rtsp://{_host(uri)}"
     if _backend(uri) == FFMPEG:
-        return _Plain(f"ffmpeg, {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
+        return _Plain(f"ffmpeg, {shown}", f"FFmpeg, {pipelines.FFMPEG_RTSP}, of {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
     codec = uri.query.get("codec", "h264")
     if codec not in CODECS:
         raise SourceError(f"wanted codec {' or '.join(CODECS)}, found {codec!r}")
     if '"' in url:
         raise SourceError(f"wanted an address without quotation marks, found {shown}: write %22")
-    pipeline = pipelines.gstreamer_rtsp(url, codec, gstreamer_elements(*_NVIDIA))
-    return _Plain(f"{pipelines.decoder(codec, gstreamer_elements(*_NVIDIA))}, {shown}", lambda: open_gstreamer(pipeline, shown)), None
+    elements = gstreamer_elements(*_NVIDIA)
+    pipeline, told = (pipelines.gstreamer_rtsp(each, codec, elements) for each in (url, shown))
+    return _Plain(f"{pipelines.decoder(codec, elements)}, {shown}", told, lambda: open_gstreamer(pipeline, shown)), None
 
 
 def _v4l2(uri: Uri) -> tuple[_Plain, float | None]:
@@ -153,7 +163,8 @@ def _v4l2(uri: Uri) -> tuple[_Plain, float | None]:
     device, size_wh, fps = uri.path, _size_wh(uri, None), uri.rate("fps", 30.0) if "fps" in uri.query else None
     if not device.startswith("/dev/"):
         raise SourceError(f"wanted a camera's device such as v4l2:///dev/video0, found {uri.text}: list them with v4l2-ctl --list-devices")
-    return _Plain(f"V4L2, {device}", lambda: open_v4l2(device, size_wh, fps)), fps
+    asked = f"{', {}x{}'.format(*size_wh) if size_wh else ''}{f', {fps:g} frames a second' if fps else ''}"
+    return _Plain(f"V4L2, {device}", f"V4L2, {device}, MJPG{asked}", lambda: open_v4l2(device, size_wh, fps)), fps
 
 
 def _csi(uri: Uri) -> tuple[_Plain, float]:
@@ -164,25 +175,7 @@ def _csi(uri: Uri) -> tuple[_Plain, float]:
         raise SourceError(f"wanted GStreamer with nvarguscamerasrc for {uri.text}, found none: it comes with JetPack and its own OpenCV, on a Jetson alone")
     size_wh, fps = _size_wh(uri, _CSI_SIZE_WH) or _CSI_SIZE_WH, uri.whole("fps", _CSI_FPS, least=1, most=240)
     pipeline = pipelines.gstreamer_csi(int(uri.path), size_wh, fps)
-    return _Plain(f"nvarguscamerasrc, camera {uri.path}", lambda: open_gstreamer(pipeline, uri.text)), float(fps)
-
-
-def describe(uri: Uri) -> str:
-    """Tell what would be opened for a live URI, to the letter where it is known before packets come.
-
-    Raises:
-        SourceError: as `open_live`.
-    """
-    open_live(uri)
-    elements = gstreamer_elements(*_NVIDIA)
-    if uri.scheme == "csi":
-        return pipelines.gstreamer_csi(int(uri.path), _size_wh(uri, _CSI_SIZE_WH) or _CSI_SIZE_WH, uri.whole("fps", _CSI_FPS, least=1, most=240))
-    if uri.scheme == "v4l2":
-        return f"OpenCV, V4L2 {uri.path}, MJPG"
-    codec = uri.query.get("codec", "h265" if uri.scheme == "rtp" else "h264")
-    if _backend(uri) == GSTREAMER:
-        return pipelines.gstreamer_rtp(0, codec, 96, elements) if uri.scheme == "rtp" else pipelines.gstreamer_rtsp(f"rtsp://{_host(uri)}", codec, elements)
-    return f"OpenCV, FFmpeg, {pipelines.FFMPEG_RTP if uri.scheme == 'rtp' else pipelines.FFMPEG_RTSP}"
+    return _Plain(f"nvarguscamerasrc, camera {uri.path}", pipeline, lambda: open_gstreamer(pipeline, uri.text, size_wh)), float(fps)
 
 
 def _host(uri: Uri) -> str:

@@ -92,6 +92,7 @@ class RtpGate:
         self._sets: ParameterSets | None = None
         self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
         self._listening = False
+        self.port = 0  # until it is open
         self._replay: list[bytes] = []
         self._replay_bytes, self._opening, self._replay_intra = 0, False, False
         self._stopping = threading.Event()

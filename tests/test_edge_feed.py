@@ -65,6 +65,7 @@ class Made:
 
     openings: list[Callable[[], Iterator[Image | None]]]
     doing: str = "made"
+    opens: str = "made"
     damaged: int = 0
     sending: bool = True
     opened: int = 0

@@ -22,7 +22,7 @@ from stamps import ENCODERS
 from edge import live
 from edge.doctor import try_source
 from edge.errors import SourceError
-from edge.live import describe, open_live
+from edge.live import open_live
 from edge.pipelines import gstreamer_csi, gstreamer_rtp, sdp
 from edge.sockets import free_ports
 from edge.uri import parse_uri
@@ -65,9 +65,9 @@ def test_gstreamer_is_refused_where_opencv_has_none(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(live, "has_gstreamer", lambda: False)
     with pytest.raises(SourceError, match="python3-opencv"):
         open_live(parse_uri("rtp://@:5600?backend=gstreamer"))
-    assert describe(parse_uri("rtp://@:5600")).startswith("OpenCV, FFmpeg, ")
+    assert open_live(parse_uri("rtp://@:5600")).opens.startswith("FFmpeg, protocol_whitelist")
     monkeypatch.setattr(live, "has_gstreamer", lambda: True)
-    assert describe(parse_uri("rtp://@:5600?codec=h264")).startswith("udpsrc ")
+    assert open_live(parse_uri("rtp://@:5600?codec=h264")).opens.startswith("udpsrc ")
 
 
 def test_a_password_is_not_told() -> None:
@@ -82,7 +82,7 @@ def test_no_trial_shows_a_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert findings
     assert "secret" not in f"{told} {findings}"
     monkeypatch.setattr(live, "has_gstreamer", lambda: True)
-    assert "secret" not in describe(parse_uri(uri))
+    assert "secret" not in open_live(parse_uri(uri)).opens
 
 
 def test_a_missing_device_is_waited_for_and_told() -> None:
@@ -226,3 +226,14 @@ def test_an_rtsp_camera_that_loses_its_power_is_opened_again(codec: str, backend
         told = watched.end()
     assert told["frames"] > 30  # type: ignore[operator]
     assert told["feed"]["reconnects"] >= 1  # type: ignore[index]
+
+
+def test_a_trial_tells_what_was_opened_to_the_letter() -> None:
+    port = free_ports()
+    with sending(port, "h264"):
+        told, findings = try_source(f"rtp://@:{port}", 4)
+    assert not findings
+    assert told["frames"] > 10
+    assert "m=video" in told["opens"]
+    assert "a=rtpmap:96 H264/90000" in told["opens"]
+    assert "m=video 0 " not in told["opens"]
