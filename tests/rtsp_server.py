@@ -85,6 +85,7 @@ class RtspCamera:
         self.served += 1
         client.settimeout(2)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as packets:
+            packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             packets.bind(("127.0.0.1", self.rtp_port))
             packets.settimeout(0.1)
             while not self._stopping.is_set():
