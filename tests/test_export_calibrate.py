@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -104,3 +106,31 @@ def test_values_that_half_precision_cannot_hold_are_refused(tiny_models: dict[st
     kernel.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(kernel.dims), weight, np.float32), "conv_w"))
     with pytest.raises(VerificationError, match=r"wanted values within float16's 65504 .* in relu"):
         observe(model, read_batches(photos[:1], SIZE, "calibrating"))
+
+
+OBSERVER = """
+import sys
+import numpy as np, onnx
+from edge.machine import peak_rss_mib
+from export.calibrate import METHODS, observe, ranges
+chance = np.random.default_rng(0)
+found = observe(onnx.load(sys.argv[1]), (chance.integers(0, 256, (1, 224, 224, 3), np.uint8) for _ in range(int(sys.argv[2]))))
+for method in METHODS:
+    ranges(found, method)
+print(peak_rss_mib())
+"""
+
+
+def test_the_largest_input_is_calibrated_in_memory_that_does_not_grow(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    from export.to_onnx import to_onnx
+    from train.model import build
+
+    onnx.save(to_onnx(build(224, dense=128, dropout=0.6, batch_norm=False)), tmp_path / "vgg.onnx")
+    peaks_mib = []
+    for photos in (2, 8):
+        command = [sys.executable, "-c", OBSERVER, str(tmp_path / "vgg.onnx"), str(photos)]
+        told = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=True)
+        peaks_mib.append(float(told.stdout))
+    assert peaks_mib[1] < 2048
+    assert peaks_mib[1] < peaks_mib[0] + 64
