@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import Told, draw, score
+from benchmarks.detection import Told, draw, paint_out, score
 from edge.finding import match
 from edge.gtsdb import RoadFrame
 from edge.tracking import Detection
@@ -52,6 +52,17 @@ def test_the_sheet_shows_misses_wrong_names_and_false_boxes(tmp_path: Path) -> N
     assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape == (160, 480, 3)
 
 
+def test_a_sign_is_painted_out_and_the_rest_stays() -> None:
+    image = np.full((90, 120, 3), 80, np.uint8)
+    image[30:50, 40:60] = (0, 0, 255)
+    image[0:20, 100:120] = (0, 255, 0)
+    found = paint_out(image, np.array([[40.5, 30.5, 59.5, 49.5], [110.0, -5.0, 130.0, 4.0]]))
+    assert (np.abs(found[30:50, 40:60].astype(int) - 80) < 10).all()
+    assert (found[60:] == image[60:]).all()
+    assert (found[10:20, 101:108] == (0, 255, 0)).all()
+    assert (image[40, 50] == (0, 0, 255)).all()
+
+
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
     (tmp_path / "frames").mkdir()
@@ -71,6 +82,7 @@ def test_the_command_runs_the_runtime_over_a_side_of_the_split(tiny_bundle: Path
     assert (document["command"], document["frames"], document["signs"]) == ("benchmarks detection", count, count)
     assert {"recall", "precision", "f1", "ap50"} <= set(document["find"])
     assert set(document["name"]) == {"recall", "precision", "f1"}
+    assert set(document["painted_out"]) == {"false", "where_signs_were"}
     assert (frames / "sheet.png").is_file()
 
 
