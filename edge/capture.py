@@ -125,12 +125,12 @@ def open_v4l2(device: str, size_wh: tuple[int, int] | None, fps: float | None) -
     return reader
 
 
-@cache
 def _compare_size(reader: Reader, what: str, size_wh: tuple[int, int] | None) -> None:
     if size_wh is not None and reader.size_wh != size_wh:
         _LOG.warning("wanted %d x %d pixels of %s, the camera gives %d x %d", *size_wh, what, *reader.size_wh)
 
 
+@cache
 def has_gstreamer() -> bool:
     """Tell whether this OpenCV was built with GStreamer: the system's is, pip's is not."""
     return any(line.split()[:2] == ["GStreamer:", "YES"] for line in cv2.getBuildInformation().splitlines())
