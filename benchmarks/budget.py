@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.setting import ROLE
 from edge.board import SYSTEM, build_need_mib, is_jetson, read_memory
 from edge.engine import built_precisions
 from edge.errors import BundleError
 from edge.manifest import Bundle
 from edge.sidecar import plan_path, read_sidecar
 
-ROLE = "classifier"
 NANO_MIB = 7620
 """What an Orin Nano of 8 GB has, as its tegrastats tells it."""
 SYSTEM_MIB = 1343

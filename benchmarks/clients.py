@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
+from benchmarks.children import child_environment
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.errors import SourceError
 from edge.lineage import now
@@ -87,7 +88,7 @@ def running(setting: Setting, source: str) -> Iterator[tuple[subprocess.Popen[by
     command = [sys.executable, "-u", "-m", "edge", "run", source, *map(str, options), "--web", "0"]
     with tempfile.TemporaryFile() as said:
         # This Python, running this project's runtime.
-        child = subprocess.Popen(command, env=_environment(), stdout=said, stderr=subprocess.STDOUT)  # noqa: S603
+        child = subprocess.Popen(command, env=child_environment(), stdout=said, stderr=subprocess.STDOUT)  # noqa: S603
         try:
             yield child, _port(child, said)
         finally:
@@ -97,11 +98,6 @@ def running(setting: Setting, source: str) -> Iterator[tuple[subprocess.Popen[by
             finally:
                 child.kill()
                 child.wait()
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _port(child: subprocess.Popen[bytes], said: IO[bytes]) -> int:
@@ -132,7 +128,7 @@ def looking(port: int, slow: int, dead: int) -> Iterator[None]:
             client.sendall(_REQUEST)
         if slow:
             # This Python, running this file.
-            reader = subprocess.Popen([sys.executable, "-m", "benchmarks.clients", str(port), str(slow)], env=_environment())  # noqa: S603
+            reader = subprocess.Popen([sys.executable, "-m", "benchmarks.clients", str(port), str(slow)], env=child_environment())  # noqa: S603
             stack.callback(reader.wait)
             stack.callback(reader.kill)
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks.budget import budget
+from benchmarks.children import child_environment, last_line
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.board import is_jetson, read_memory
 from edge.errors import EngineError, SignwingError
@@ -89,12 +89,9 @@ def _known(here: bool) -> str:
 
 def _in_child(setting: Setting, batch: int, runs: int) -> dict[str, Any]:
     command = [sys.executable, "-m", __name__, str(setting.bundle), setting.engine, setting.precision, setting.provider, str(batch), str(runs)]
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - this Python, running this file
+    child = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603 - this Python, running this file
     if child.returncode != 0:
-        said = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-        raise EngineError(f"wanted to measure an engine in a process of its own, which ended early: {said}")
+        raise EngineError(f"wanted to measure an engine in a process of its own, which ended early: {last_line(child.stderr, child.returncode)}")
     figures: dict[str, Any] = json.loads(child.stdout)
     return figures
 

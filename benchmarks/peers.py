@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peer_child, peer_models
+from benchmarks.children import child_environment, last_line
 from benchmarks.latency import drawn_crops
 from benchmarks.setting import ROLE, Setting, print_conditions, write_result
 from edge.engine import choose_engine
@@ -31,6 +31,7 @@ from edge.onnx_fp32 import widen
 BATCHES = (1, 8)
 CALIBRATED_ON = 430
 """Training photos, evenly taken, from which peers take the ranges of their int8."""
+_TOLD = 200
 _VERSIONS = ("tensorflow", "keras", "onnxruntime", "ai-edge-litert", "openvino", "nncf", "opencv-python-headless")
 
 
@@ -73,7 +74,7 @@ class _Peer:
                 continue  # a library that chats on stdout
         self._process.wait()
         self._errors.seek(0)
-        said = _last_line(self._errors.read(), self._process.returncode)
+        said = last_line(self._errors.read(), self._process.returncode)[:_TOLD]
         self.__exit__(None, None, None)
         raise EngineError(f"wanted an answer of {self.name}, its process ended: {said}")
 
@@ -146,7 +147,7 @@ def _make(folder: Path) -> dict[str, str]:
     """Have the peers' files made, and return why some cannot run."""
     made = subprocess.run([sys.executable, "-m", peer_models.__name__, str(folder)], env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if made.returncode != 0:
-        raise EngineError(f"wanted the models of the peers, making them failed: {_last_line(made.stderr, made.returncode)}")
+        raise EngineError(f"wanted the models of the peers, making them failed: {last_line(made.stderr, made.returncode)[:_TOLD]}")
     failed: dict[str, str] = json.loads(made.stdout.splitlines()[-1])
     missing = {}
     for name, peer in peer_child.PEERS.items():
@@ -158,13 +159,8 @@ def _make(folder: Path) -> dict[str, str]:
     return missing
 
 
-def _last_line(said: str, code: int | None) -> str:
-    return (said.strip().splitlines() or [f"exit code {code}"])[-1][:200]
-
-
 def _environment() -> dict[str, str]:
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return {**child_environment(), "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def _measure(running: Sequence[_Peer], rounds: int, runs: int, class_ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import child_environment, last_line
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.errors import SourceError
 from edge.lineage import now
@@ -99,10 +99,8 @@ def as_text(row: dict[str, Any]) -> str:
 
 def _run_for(command: Sequence[str], seconds: int) -> None:
     """Run a command; one that has not ended by itself is told to after `seconds`."""
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     # This Python, running this project's runtime.
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
+    with subprocess.Popen(command, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
         try:
             _, said = child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -115,5 +113,5 @@ def _run_for(command: Sequence[str], seconds: int) -> None:
             child.kill()
             raise
     if child.returncode != 0:
-        line = (said.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+        line = last_line(said, child.returncode)
         raise SourceError(f"wanted to measure {command[3]} {command[4]}, which ended early: {line}")

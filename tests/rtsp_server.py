@@ -12,13 +12,12 @@ from edge.sockets import free_ports
 
 
 class RtspCamera:
-    """Answers as cameras do and passes on the RTP packets that come to `rtp_port`; `close` is a camera that loses its power."""
+    """Answers as cameras do and passes on the RTP packets that come to `rtp_port` while it is open; leaving it is a camera that loses its power."""
 
     def __init__(self, codec: str, port: int | None = None) -> None:
-        self.port, self.rtp_port, self.served = port or free_ports(), free_ports(), 0
+        self.port, self.rtp_port = port or free_ports(), free_ports()
         self._codec = codec
         self._stopping = threading.Event()
-        self._client: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> RtspCamera:
@@ -28,9 +27,6 @@ class RtspCamera:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         self._stopping.set()
         self._thread.join()
         self._server.close()
@@ -57,8 +53,7 @@ class RtspCamera:
             asked += data
             while b"\r\n\r\n" in asked:
                 request, asked = asked.split(b"\r\n\r\n", 1)
-                playing = self._answer(client, request.decode())
-                if playing:
+                if self._answer(client, request.decode()):
                     self._play(client)
                     return
 
@@ -82,7 +77,6 @@ class RtspCamera:
         return method == "PLAY"
 
     def _play(self, client: socket.socket) -> None:
-        self.served += 1
         client.settimeout(2)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as packets:
             packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from board_files import lay_out
 
 from benchmarks.state import read_state, shown, warnings_of
 
@@ -28,11 +29,7 @@ BOARD = {
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
-    for place, content in BOARD.items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_text(content)
-    (tmp_path / "usr/sbin/nvpmodel").chmod(0o755)
-    return tmp_path
+    return lay_out(tmp_path, BOARD)
 
 
 def quiet(**changes: Any) -> dict[str, Any]:

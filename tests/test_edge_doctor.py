@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_files import lay_out
 from commands import done, refused
 from media import write_video
 
@@ -123,7 +124,7 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_facts_are_read_from_a_boards_files(tmp_path: Path, tiny_bundle: Path) -> None:
-    for place, content in {
+    files = {
         "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
         "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0",
         "etc/nv_tegra_release": "# R36 (release), REVISION: 4.7, GCID: 1, BOARD: generic, EABI: aarch64, DATE: x\n",
@@ -138,9 +139,8 @@ def test_facts_are_read_from_a_boards_files(tmp_path: Path, tiny_bundle: Path) -
         "sys/devices/system/cpu/cpu4/cpufreq/scaling_governor": "schedutil\n",
         "sys/class/devfreq/17000000.gpu/cur_freq": "305997000\n",
         "sys/class/devfreq/17000000.gpu/max_freq": "1020000000\n",
-    }.items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_text(content)
+    }
+    lay_out(tmp_path, files)
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     (tmp_path / "etc/systemd/system/default.target").symlink_to("/lib/systemd/system/graphical.target")
     assert not read_facts(tiny_bundle, tmp_path).serial_console

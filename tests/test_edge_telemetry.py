@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_files import lay_out
 
 from edge.machine import pss_mib, rss_mib
 from edge.tegrastats import Tegrastats, parse_line
@@ -47,12 +48,7 @@ FILES = {
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
-    for place, content in FILES.items():
-        file = tmp_path / place
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-        file.chmod(0o755)
-    return tmp_path
+    return lay_out(tmp_path, FILES)
 
 
 def without(board: Path, *places: str) -> Path:
