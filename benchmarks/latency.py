@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.roofline import held_against, peak_of, work_of
+from benchmarks.setting import ROLE, Setting, print_conditions, write_result
 from edge.engine import Engine
 from edge.lineage import now
+from edge.machine import describe
+from edge.manifest import read_bundle
 from edge.signs import DRAWN_CLASSES, draw_sign
 
 WARM_UP = 10
@@ -41,7 +44,8 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
         json_path: where the result goes, or None.
 
     Returns:
-        The figures of the first batch size, as `summed_up` gives them, `precision`, `engine`, and under `batches` the figures of every size.
+        The figures of the first batch size, as `summed_up` gives them, `precision`, `engine`, and under `batches` the figures of every size; with `roofline`,
+        as `benchmarks.roofline.held_against` gives it, where work and peak are known.
 
     Raises:
         BundleError: no bundle, or a damaged one.
@@ -62,9 +66,24 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
         times = " ".join(f"{rows[-1][key]:>9.2f}" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms"))
         print(f"{batch:>5} {runs:>6} {times} {rows[-1]['spread']:>7.1%}", flush=True)
     noise = [f"warning: p50 of batch {row['batch']} varies by {row['spread']:.0%} between turns: {NOISY_CURE}" for row in rows if row["spread"] > NOISY]
+    conditions |= {"size": engine.spec.input.shape[1], **_hold_against_peak(setting, engine, rows, conditions["before"]["clocks"]["gpu_max"])}
     figures = {**rows[0], "precision": engine.precision, "engine": engine.name, "batches": rows}
-    write_result(json_path, "latency", started_at, conditions | {"size": engine.spec.input.shape[1]}, figures, noise)
+    write_result(json_path, "latency", started_at, conditions, figures, noise)
     return figures
+
+
+def _hold_against_peak(setting: Setting, engine: Engine, rows: list[dict[str, Any]], gpu_max_mhz: int | None) -> dict[str, Any]:
+    """Give every row its `roofline` and print how much of the peak was reached; return the peak as a condition, or nothing where it is not known."""
+    work = work_of(read_bundle(setting.bundle), ROLE)
+    peak = peak_of(engine.name, engine.precision, setting.provider, describe()["board"], gpu_max_mhz) if work else None
+    if work is None or peak is None:
+        return {}
+    print(f"peak {peak.operations / 1e9:,.0f} G operations and {peak.bandwidth / 1e9:.1f} GB a second ({peak.known})")
+    for row in rows:
+        row["roofline"] = held = held_against(peak, work, engine.precision, row["batch"], row["p50_ms"])
+        work_told = f"{held['operations'] / 1e9:.2f} G operations, {held['bytes'] / 1e6:.1f} MB"
+        print(f"{row['batch']:>5} {work_told}: at least {held['floor_ms']:.2f} ms by {held['bound']}, {held['share']:.0%} of the peak reached")
+    return {"peak": asdict(peak)}
 
 
 def time_calls(engine: Engine, batch: int, runs: int) -> Timing:

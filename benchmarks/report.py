@@ -103,6 +103,15 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     }
     if latency:
         yield "Latency", "p99 far behind p50 is a machine with something else to do.", lambda charts: charts.bars(latency, "ms a call")
+    floors = {
+        f"{model_of(document)}, batch {row['batch']}": {"floor": row["roofline"]["floor_ms"], "p50": row["p50_ms"]}
+        for document in of_command(documents, "latency")
+        for row in document["batches"]
+        if "roofline" in row
+    }
+    if floors:
+        hint = "The least time that operations and bytes allow at the peak under Conditions, and the time taken: what lies between is to be won."
+        yield "Roofline", hint, lambda charts: charts.bars(floors, "ms a call")
     memory = {
         model_of(document): {key: document[f"{key}_mib"] for key in ("idle", "loaded", "running", "peak", "closed") if f"{key}_mib" in document}
         for document in of_command(documents, "memory")

@@ -69,7 +69,7 @@ def _tensor(tensor: memoryview) -> bytes:
     if last.get(14) == _EXTERNAL:
         raise EngineError("wanted weights inside the ONNX file, found a tensor that lies in another file: export the bundle again")
     others = b"".join(field.whole for field in fields if field.number not in (2, 5, 9))
-    return others + _encoded(2, FLOAT) + _encoded(9, _halves(fields).astype("<f4").tobytes())
+    return others + encoded(2, FLOAT) + encoded(9, _halves(fields).astype("<f4").tobytes())
 
 
 def _halves(fields: list[_Field]) -> NDArray[np.float16]:
@@ -95,13 +95,13 @@ def _rewritten(message: memoryview, changes: dict[int, Callable[[memoryview], by
     pieces: list[bytes | memoryview] = []
     for field in _fields(message):
         change = changes.get(field.number)
-        pieces.append(_encoded(field.number, change(field.value)) if change and isinstance(field.value, memoryview) else field.whole)
+        pieces.append(encoded(field.number, change(field.value)) if change and isinstance(field.value, memoryview) else field.whole)
     return b"".join(pieces)
 
 
 def _retyped(message: memoryview, number: int) -> bytes:
     """Copy a message, with FLOAT for FLOAT16 in the field `number`."""
-    return b"".join(_encoded(number, FLOAT) if field.number == number and field.value == FLOAT16 else field.whole for field in _fields(message))
+    return b"".join(encoded(number, FLOAT) if field.number == number and field.value == FLOAT16 else field.whole for field in _fields(message))
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
@@ -143,7 +143,8 @@ def _packed(values: memoryview) -> list[int]:
     return numbers
 
 
-def _encoded(number: int, value: int | bytes) -> bytes:
+def encoded(number: int, value: int | bytes) -> bytes:
+    """Return a field of a protobuf message: an integer, or bytes, text or a message inside."""
     if isinstance(value, int):
         return _encoded_varint(number << 3 | _VARINT) + _encoded_varint(value)
     return _encoded_varint(number << 3 | _BYTES) + _encoded_varint(len(value)) + value

@@ -25,6 +25,7 @@ from export import robustness
 from export.artefacts import FILES, SPOTTER, spec_of
 from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.card import CARD, PICTURE, write_card
+from export.cost import COST, costs_of
 from export.crops import class_ids_of, read_batches
 from export.fewshot import RECIPE as FEWSHOT
 from export.fewshot import read_fewshot
@@ -184,7 +185,8 @@ def _measured(draft: Bundle, data: Path, valid: Sequence[Photo], found: NDArray[
 
 def _finish(draft: Bundle, figures: Mapping[str, Any]) -> Bundle:
     """Add threshold, self-test and export's record to a draft that has passed."""
-    record = {**lineage("tensorflow", "keras", "tf2onnx", "onnx", "onnxslim", "onnxruntime", "numpy"), **figures, "cpu_flags": describe()["cpu_flags"]}
+    made = lineage("tensorflow", "keras", "tf2onnx", "onnx", "onnxslim", "onnxruntime", "numpy")
+    record = {**made, **figures, COST: costs_of(draft), "cpu_flags": describe()["cpu_flags"]}
     manifest = replace(
         draft.manifest,
         thresholds=replace(draft.manifest.thresholds, confidence=figures["rejection"]["threshold"]),

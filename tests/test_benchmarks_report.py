@@ -24,6 +24,7 @@ def document(command: str, figures: dict[str, Any], **conditions: Any) -> dict[s
 
 def latency(p50: float) -> dict[str, Any]:
     row = {"p50_ms": p50, "p90_ms": p50 * 1.1, "p99_ms": p50 * 1.5, "max_ms": p50 * 2, "first_ms": p50 * 3, "batch": 1, "runs": 200}
+    row["roofline"] = {"operations": 1, "bytes": 1, "floor_ms": p50 / 3, "bound": "operations", "share": 0.33}
     return document("latency", {**row, "batches": [row, {**row, "batch": 8}]})
 
 
@@ -61,7 +62,7 @@ def test_the_page_holds_every_figure_and_needs_nothing_else(gathered: Path, tmp_
     pytest.importorskip("matplotlib", reason="needs the draw extra")
     assert main(["report", str(gathered), "--out", str(tmp_path / "page.html"), "--markdown", str(tmp_path / "table.md")]) == 0
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert html.count('<img src="data:image/png;base64,') == 5
+    assert html.count('<img src="data:image/png;base64,') == 6
     assert not re.search(r"(src|href)=\"(?!data:)", html)
     assert "A &lt;processor&gt;" in html
     for figure in (figure for document in read_results([gathered]) for figure in figures_of(document)):

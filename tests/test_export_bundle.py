@@ -181,6 +181,8 @@ def test_bundle_is_whole_and_tells_its_origin(made: Path, data: Path) -> None:
         assert set(choice["tried"]) == {"minmax", "entropy", "percentile"}
         assert choice["tried"][choice["method"]]["mean_error"] == export["verification"][precision]["mean_error"]
     assert export["test"]["n"] == len(DRAWN)
+    assert set(export["cost"]) == {"classifier"}
+    assert export["cost"]["classifier"]["parameters"] == 14_714_688 + 512 * 128 + 128 * 43
     assert str(data) not in (made / "manifest.json").read_text(encoding="utf-8")
 
 
@@ -278,6 +280,28 @@ def test_golden_holds_drawn_signs_and_their_outputs(made: Path) -> None:
     with open_engine(read_bundle(made), "classifier", precision="fp32") as engine:
         np.testing.assert_allclose(engine.infer(images), probabilities, atol=1e-4)
     assert set(read_bundle(made).manifest.golden.tolerance) == set(PRECISIONS)
+
+
+def test_what_was_measured_since_joins_card_and_manifest(copy: Path, data: Path, tmp_path: Path) -> None:
+    before = read_bundle(copy).manifest
+    card = (copy / "MODEL_CARD.md").read_text(encoding="utf-8")
+    runs = [{"run": f"runs/{seed}", "weights": "drawn", "recipe": {"name": "fewshot", "seed": seed, "train_per_class": 28}} for seed in range(3)]
+    write_json(tmp_path / "few.json", {"conditions": {"runs": runs, "split": "test"}, "n": 2526, "top1": 0.99024, "top1_std": 0.00165})
+    assert cli.main(_parser(), ["card", str(copy), "--data", str(data), "--fewshot", str(tmp_path / "few.json")]) == 0
+    told = (copy / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "| 28 | drawn | 3 | 2526 | 0.9902 | 0.0016 |" in told
+    assert set(card.splitlines()) <= set(told.splitlines())
+    after = read_bundle(copy).manifest
+    assert (after.models, after.thresholds, after.golden) == (before.models, before.thresholds, before.golden)
+    assert after.lineage["export"] == before.lineage["export"]
+    assert cli.main(_parser(), ["card", str(copy), "--data", str(data)]) == 0
+    assert (copy / "MODEL_CARD.md").read_text(encoding="utf-8") == told
+
+
+def test_a_bundle_without_records_has_no_card(copy: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_manifest(copy, dataclasses.replace(read_bundle(copy).manifest, lineage={}))
+    assert cli.main(_parser(), ["card", str(copy), "--data", str(data)]) == 1
+    assert capsys.readouterr().err.startswith("wanted a bundle with the records of train and export")
 
 
 def test_bundle_of_a_bundle_has_the_same_bytes(made: Path, data: Path, tmp_path: Path) -> None:

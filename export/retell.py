@@ -1,0 +1,45 @@
+"""A bundle's records told again: what was measured since its export joins its manifest and its model card; its models stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edge.errors import BundleError
+from edge.files import write_text
+from edge.gtsrb import held_out, score
+from edge.manifest import Bundle, read_bundle, write_manifest
+from export.card import CARD, write_card
+from export.cost import COST, costs_of
+from export.crops import class_ids_of
+from export.fewshot import RECIPE as FEWSHOT
+from export.fewshot import read_fewshot
+from export.verify import run_on_photos
+
+
+def retell(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
+    """Write a bundle's manifest and model card again, with results of few photos and what its models cost.
+
+    Args:
+        folder: a bundle that `export bundle` wrote.
+        data: the data set it was trained on, whose validation photos the card tells by class.
+        fewshot: results of `train evaluate` (`export.fewshot`); empty keeps what the bundle tells.
+
+    Raises:
+        BundleError: no bundle, a damaged one, or one without export's record.
+        InputError, DataError: a result or a data set is not what was wanted.
+        OutputError: the folder cannot be written.
+    """
+    bundle = read_bundle(folder)
+    train, export = (bundle.manifest.lineage.get(stage) for stage in ("train", "export"))
+    if not train or not export:
+        raise BundleError(f"wanted a bundle with the records of train and export, found none in {folder}: export it from its run")
+    told = read_fewshot(fewshot)
+    lineage = {**bundle.manifest.lineage, "train": {**train, FEWSHOT: told} if told else train, "export": {**export, COST: costs_of(bundle)}}
+    valid = held_out(data, train)[1]
+    by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid))
+    done = Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage))
+    write_text(done.folder / CARD, write_card(done, by_class))
+    write_manifest(done.folder, done.manifest)
+    return done
