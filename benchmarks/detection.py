@@ -119,7 +119,7 @@ def paint_out(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float64]) -> NDAr
 
 def tell(frame: RoadFrame, image: NDArray[np.uint8], spotter: Spotter, classifier: Classifier) -> Told:
     """Run the runtime over one still, (height, width, 3) uint8 BGR, and match what it says."""
-    detections = sorted(distinct(name_boxes(image, spotter(image).boxes_xyxy, classifier)), key=lambda one: -one.confidence)
+    detections = sorted(distinct(name_boxes(image, spotter(image), classifier)), key=lambda one: -one.confidence)
     return Told(frame, detections, match(np.array([one.box_xyxy for one in detections]).reshape(-1, 4), frame.boxes_xyxy))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
+from edge.fusion import Fusion
 from edge.records import check_sha256, read_record
 
 SCHEMA = 1
@@ -84,10 +85,12 @@ class Thresholds:
     Attributes:
         confidence: the classifier's probability, 0 to 1, below which a crop is no sign.
         spotter: the learned spotter's score, 0 to 1, from which it proposes a box; None where the bundle has none.
+        fusion: what decides, instead of `confidence`, on boxes that the learned spotter proposed; None: `confidence` does.
     """
 
     confidence: float
     spotter: float | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,9 @@ def _check(manifest: Manifest) -> None:
     spotter, held = manifest.thresholds.spotter, any(model.role == "spotter" for model in manifest.models)
     if (spotter is not None) != held or not 0.0 <= (spotter or 0.0) <= 1.0:
         raise ValueError(f"threshold spotter {spotter} does not fit {'a spotter, whose score is from 0 to 1' if held else 'a bundle without one'}")
+    fusion = manifest.thresholds.fusion
+    if fusion is not None and not (held and all(map(math.isfinite, (fusion.score, fusion.confidence, fusion.bias)))):
+        raise ValueError(f"fusion {fusion} does not fit {'a spotter: its numbers are not finite' if held else 'a bundle without a spotter'}")
     if not all(0.0 <= limit < math.inf for limit in manifest.golden.tolerance.values()):
         raise ValueError(f"golden tolerances {manifest.golden.tolerance} are not all 0 and more")
     for model in manifest.models:

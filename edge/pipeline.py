@@ -19,7 +19,7 @@ from edge.feed_state import FeedState
 from edge.manifest import Bundle
 from edge.sinks import Result, Sink
 from edge.sources import Frame, Source
-from edge.spotter import Spotter, spot_by_colour, spot_whole
+from edge.spotter import Proposals, Spotter, spot_by_colour, spot_whole
 from edge.spotter_learned import LearnedSpotter
 from edge.tracking import Detection, Report, Tracker, distinct
 
@@ -73,22 +73,32 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
         EngineError: the engine refuses it or an option.
         MissingDependency: the engine's library is not installed.
     """
-    threshold = bundle.manifest.thresholds.spotter
+    threshold, fusion = bundle.manifest.thresholds.spotter, bundle.manifest.thresholds.fusion
     if name == "learned" and threshold is None:
         raise BundleError(f"wanted a learned spotter in {bundle.folder}, found none: export one with --spotter RUN, or use --spotter colour")
     if name in ("learned", "auto") and threshold is not None:
-        with LearnedSpotter(open_engine(bundle, "spotter", engine=engine, precision=precision, provider=provider), threshold) as learned:
+        with LearnedSpotter(open_engine(bundle, "spotter", engine=engine, precision=precision, provider=provider), threshold, fusion) as learned:
             yield learned
     else:
         yield spot_whole if name == "none" else spot_by_colour
 
 
-def name_boxes(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float32], classifier: Classifier) -> list[Detection]:
-    """Classify what stands in boxes, (n, 4), of a frame, (height, width, 3) uint8 BGR; what the classifier rejects is left out."""
-    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in boxes_xyxy]
-    crops = np.array([cut_crop(image, box, classifier.size) for box in boxes], np.uint8).reshape(-1, classifier.size, classifier.size, 3)
-    named = zip(boxes, classifier.name(crops), strict=True)
-    return [Detection(box, naming.class_id, naming.confidence) for box, naming in named if classifier.accepts(naming)]
+def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None) -> list[Detection]:
+    """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
+
+    What a tracker knows is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
+    """
+    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in proposals.boxes_xyxy]
+    known = [tracker.known(box) if tracker else None for box in boxes]
+    asked = [(box, float(score)) for box, score, name in zip(boxes, proposals.scores, known, strict=True) if name is None]
+    crops = np.array([cut_crop(image, box, classifier.size) for box, _ in asked], np.uint8).reshape(-1, classifier.size, classifier.size, 3)
+    fusion = proposals.fusion
+    named = [
+        Detection(box, naming.class_id, naming.confidence)
+        for (box, score), naming in zip(asked, classifier.name(crops), strict=True)
+        if (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming))
+    ]
+    return named + [detection for detection in known if detection is not None]
 
 
 def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:
@@ -136,9 +146,9 @@ class _Loop:
 
     def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
-        boxes_xyxy = self._spotter(frame.image).boxes_xyxy
+        proposals = self._spotter(frame.image)
         self._lap("spot")
-        detections = name_boxes(frame.image, boxes_xyxy, self._classifier)
+        detections = name_boxes(frame.image, proposals, self._classifier, self._tracker)
         self._lap("classify")
         reports = _as_stills(distinct(detections)) if self._tracker is None else self._tracker.update(detections)
         self._lap("track")

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge.fusion import Fusion
+
 Image = NDArray[np.uint8]
 Contour = NDArray[Any]
 
@@ -26,10 +28,12 @@ class Proposals:
     Attributes:
         boxes_xyxy: (n, 4) float32, pixels, end-exclusive, inside the frame, tight on the sign's face.
         scores: (n,) float32, 0 to 1, descending.
+        fusion: how score and confidence decide together; None: the score says nothing beyond the proposal.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
+    fusion: Fusion | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.engine import Engine
+from edge.fusion import Fusion
 from edge.heatmap import decode
 from edge.spotter import MOST, Proposals
 
@@ -22,14 +23,15 @@ Image = NDArray[np.uint8]
 class LearnedSpotter:
     """Proposes boxes through an engine, which it owns and closes."""
 
-    def __init__(self, engine: Engine, threshold: float) -> None:
+    def __init__(self, engine: Engine, threshold: float, fusion: Fusion | None = None) -> None:
         """Take an open engine over.
 
         Args:
             engine: of the role "spotter": frames to maps (n, 5, height / 4, width / 4), planes as `edge.heatmap.decode` takes them.
             threshold: least score, 0 to 1, of a proposal.
+            fusion: goes on with the proposals.
         """
-        self._engine, self._threshold = engine, threshold
+        self._engine, self._threshold, self._fusion = engine, threshold, fusion
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -49,7 +51,7 @@ class LearnedSpotter:
         height, width = image.shape[:2]
         boxes = np.clip(found.boxes_xyxy / np.float32(scale), 0, np.array([width, height, width, height], np.float32))
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # a peak in the padding has no box in the frame
-        return Proposals(boxes[inside], found.scores[inside])
+        return Proposals(boxes[inside], found.scores[inside], self._fusion)
 
     def __enter__(self) -> LearnedSpotter:
         return self

@@ -18,11 +18,12 @@ _State = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Detection:
-    """A sign in one frame: its box in pixels (x1, y1, x2, y2, end-exclusive), class and probability 0 to 1."""
+    """A sign in one frame: its box in pixels (x1, y1, x2, y2, end-exclusive), class and probability 0 to 1; `fresh`: named here, not by its track."""
 
     box_xyxy: Box
     class_id: int
     confidence: float
+    fresh: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class TrackerSettings:
         window: how many of a track's last votes count (the n).
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
+        ask_every: frames after which an announced sign is named again, as long as its last votes agree.
+        known_iou: least overlap of a box with where such a sign should be, for its name to stand until then.
     """
 
     min_iou: float = 0.3
@@ -79,6 +82,8 @@ class TrackerSettings:
     window: int = 8
     max_age: int = 15
     better_view: float = 2.0
+    ask_every: int = 4
+    known_iou: float = 0.5
 
 
 _DAMPING = 0.9
@@ -105,8 +110,15 @@ class Tracker:
         """Announced tracks that were seen lately, oldest first."""
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
 
+    def known(self, box_xyxy: Box) -> Detection | None:
+        """Return what a box in the coming frame holds as far as the tracks know it, or None where it is to be named: a sign is named again only so often."""
+        for follower in self._followers:
+            if follower.settled(self._settings.ask_every) and _overlap(follower.expected_xyxy, box_xyxy) >= self._settings.known_iou:
+                return Detection(box_xyxy, follower.votes[-1].class_id, follower.votes[-1].confidence, fresh=False)
+        return None
+
     def update(self, detections: Sequence[Detection]) -> list[Report]:
-        """Take one frame's detections, of which there may be none; call it for every frame.
+        """Take one frame's detections, of which there may be none; call it for every frame. Those that are not fresh show where a sign is, and do not vote.
 
         Returns:
             What is new: at most one report for each track.
@@ -130,7 +142,7 @@ class Tracker:
         for fit, i, j in sorted(fits, key=lambda entry: -entry[0]):
             if fit > 0 and i in waiting and j in free:
                 waiting.pop(i).take(free.pop(j))
-        self._followers += [_Follower(detection, self._settings.window) for detection in free.values()]
+        self._followers += [_Follower(detection, self._settings.window) for detection in free.values() if detection.fresh]
 
     def _fit(self, follower: _Follower, detection: Detection) -> float:
         """Return how well a detection continues a track, 0 where it cannot; overlap beats mere nearness."""
@@ -146,7 +158,7 @@ class Tracker:
         if follower.age > 0:
             return None
         class_id, confidence, count, share = follower.majority()
-        dense = follower.frames_of(settings.entry_votes) <= settings.entry_frames
+        dense = follower.told is not None or follower.frames_of(settings.entry_votes) <= settings.entry_frames
         sure = dense and count >= settings.entry_votes and share >= settings.entry_share and follower.side >= settings.entry_side_px
         quality = follower.side * confidence
         if follower.told is None and sure:
@@ -186,7 +198,8 @@ class _Follower:
     def __init__(self, detection: Detection, window: int) -> None:
         self.votes: deque[Detection] = deque([detection], window)
         self._frame = 0
-        self._seen: deque[int] = deque([0], window)
+        self._voted: deque[int] = deque([0], window)
+        self._seen_xyxy = detection.box_xyxy
         self.age = 0
         self.told: _Told | None = None
         self._state = _state(detection.box_xyxy)
@@ -195,15 +208,23 @@ class _Follower:
     @property
     def box_xyxy(self) -> Box:
         """Where it should be in this frame."""
-        x, y, log_width, log_height = self._state
-        width, height = math.exp(log_width), math.exp(log_height)
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        return _box(self._state)
+
+    @property
+    def expected_xyxy(self) -> Box:
+        """Where it should be in the next frame."""
+        return _box(_combine(1.0, self._state, 1.0, self._velocity))
 
     @property
     def side(self) -> float:
         """Mean side when it was seen last, pixels."""
-        _, _, log_width, log_height = _state(self.votes[-1].box_xyxy)
+        _, _, log_width, log_height = _state(self._seen_xyxy)
         return math.exp((log_width + log_height) / 2)
+
+    def settled(self, frames: int) -> bool:
+        """Tell whether it was announced, all its votes still say so, and the last of them will be less than so many frames old in the next frame."""
+        told = self.told
+        return told is not None and self._frame + 1 - self._voted[-1] < frames and all(vote.class_id == told.class_id for vote in self.votes)
 
     def predict(self) -> None:
         """Move on by one frame."""
@@ -214,16 +235,18 @@ class _Follower:
 
     def take(self, detection: Detection) -> None:
         """Go to where it was seen."""
-        before, self._state = _state(self.votes[-1].box_xyxy), _state(detection.box_xyxy)
+        before, self._state = _state(self._seen_xyxy), _state(detection.box_xyxy)
         measured = _combine(1 / self.age, self._state, -1 / self.age, before)
         self._velocity = _combine(1 - _SMOOTHING, self._velocity, _SMOOTHING, measured)
-        self.votes.append(detection)
-        self._seen.append(self._frame)
+        self._seen_xyxy = detection.box_xyxy
+        if detection.fresh:
+            self.votes.append(detection)
+            self._voted.append(self._frame)
         self.age = 0
 
     def frames_of(self, votes: int) -> float:
         """Return the frames in which its last so many votes came, the present one included; infinite where there are fewer."""
-        return self._frame - self._seen[-votes] + 1 if len(self._seen) >= votes else math.inf
+        return self._frame - self._voted[-votes] + 1 if len(self._voted) >= votes else math.inf
 
     def majority(self) -> tuple[int, float, int, float]:
         """Return the class with the most weight among the votes, its mean confidence, its count, and its share of all weight."""
@@ -242,17 +265,23 @@ class _Follower:
     def report(self, event: Literal["sighting", "update", "gone"]) -> Report:
         """Say what was told, at the place where it was seen last."""
         assert self.told is not None
-        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self.votes[-1].box_xyxy)
+        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self._seen_xyxy)
 
     def track(self) -> Track:
         """Show what was told, at the place where it should be in this frame."""
         assert self.told is not None
-        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self.votes[-1].box_xyxy)
+        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self._seen_xyxy)
 
 
 def _state(box: Box) -> _State:
     x1, y1, x2, y2 = box
     return (x1 + x2) / 2, (y1 + y2) / 2, math.log(max(x2 - x1, 1.0)), math.log(max(y2 - y1, 1.0))
+
+
+def _box(state: _State) -> Box:
+    x, y, log_width, log_height = state
+    width, height = math.exp(log_width), math.exp(log_height)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _combine(a: float, first: _State, b: float, second: _State) -> _State:

@@ -1,7 +1,7 @@
 """Turn a training run into a bundle on the desk, and prove bundles.
 
 python -m export bundle RUN --data ROOT --out BUNDLE
-python -m export card BUNDLE --data ROOT --fewshot F
+python -m export refresh BUNDLE --data ROOT
 python -m export verify BUNDLE --data ROOT [--tensorrt-rtx]
 python -m export engine BUNDLE --precision int8      (on the board)
 """
@@ -22,11 +22,10 @@ def _bundle(arguments: argparse.Namespace) -> None:
     write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, fewshot=arguments.fewshot, spotter=arguments.spotter)
 
 
-def _card(arguments: argparse.Namespace) -> None:
-    from export.card import CARD
-    from export.retell import retell
+def _refresh(arguments: argparse.Namespace) -> None:
+    from export.refresh import refresh
 
-    print(f"told again in {retell(arguments.bundle, arguments.data, arguments.fewshot).folder / CARD}")
+    print(f"thresholds, manifest and model card are new in {refresh(arguments.bundle, arguments.data, arguments.fewshot).folder}")
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -65,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     bundle.add_argument("--spotter", type=Path, metavar="RUN", help="run of recipe spotter to add (without one: that of a bundle as SOURCE is kept)")
     bundle.set_defaults(command=_bundle)
-    card = commands.add_parser("card", help="tell a bundle's records again", description="Add what was measured since to manifest and card; no model changes.")
-    card.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
-    card.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on")
-    card.add_argument("--fewshot", type=Path, nargs="+", default=(), metavar="F", help="as for bundle (without one: what the bundle tells is kept)")
-    card.set_defaults(command=_card)
+    again = commands.add_parser("refresh", help="choose a bundle's fusion again", description="Choose thresholds again and tell what was measured since.")
+    again.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder; its models stay as they are")
+    again.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on, and gtsdb/ in or beside it")
+    again.add_argument("--fewshot", type=Path, nargs="+", default=(), metavar="F", help="as for bundle (without one: what the bundle tells is kept)")
+    again.set_defaults(command=_refresh)
     verify = commands.add_parser("verify", help="prove a bundle", description="Check files, graphs, golden self-test and the accuracy of each precision.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
     verify.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the bundle was trained on")

@@ -30,6 +30,7 @@ from export.crops import class_ids_of, read_batches
 from export.fewshot import RECIPE as FEWSHOT
 from export.fewshot import read_fewshot
 from export.folder import replacing
+from export.fusion import fused
 from export.golden import FILE as GOLDEN
 from export.golden import write_golden
 from export.quantize import Judge, Make, Quantized, quantize
@@ -101,7 +102,7 @@ def write_bundle(
         elif made.keras is None:
             whole = _kept_spotter(whole, read_bundle(source))
         check_graphs(whole)
-        done = _finish(whole, figures)
+        done = fused(_finish(whole, figures), data)
         write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid))))
         write_manifest(folder, done.manifest)
     print(f"bundle in {out}: {', '.join(FILES.values())}")
@@ -133,7 +134,7 @@ class _Draft:
         """Add a spotter to the classifier's draft."""
         manifest = classifier.manifest
         lineage = {**manifest.lineage, SPOTTER: spotter.lineage}
-        models, thresholds = (*manifest.models, *spotter.models), replace(manifest.thresholds, spotter=spotter.threshold)
+        models, thresholds = (*manifest.models, *spotter.models), replace(manifest.thresholds, spotter=0.0)
         return Bundle(self.folder, replace(manifest, models=models, thresholds=thresholds, lineage=lineage))
 
     def run(self, precision: str, photos: Sequence[Photo], content: bytes) -> NDArray[np.float32]:
@@ -204,7 +205,8 @@ def _kept_spotter(draft: Bundle, source: Bundle) -> Bundle:
     for model in kept:
         shutil.copyfile(source.verified_path(model.file, model.sha256), draft.folder / model.file)
     lineage = {**draft.manifest.lineage, SPOTTER: source.manifest.lineage.get(SPOTTER, {})}
-    thresholds = replace(draft.manifest.thresholds, spotter=source.manifest.thresholds.spotter)
+    former = source.manifest.thresholds
+    thresholds = replace(draft.manifest.thresholds, spotter=former.spotter, fusion=former.fusion)
     return Bundle(draft.folder, replace(draft.manifest, models=(*draft.manifest.models, *kept), thresholds=thresholds, lineage=lineage))
 
 

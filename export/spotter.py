@@ -37,7 +37,7 @@ CALIBRATED_ON = 64
 """Frames of the training side."""
 RANKED_ON = 8
 FALSE_A_FRAME = 0.3
-"""False boxes a frame at which artefacts are compared, and that the threshold lets through; the classifier refuses most of them."""
+"""False boxes a frame at which artefacts are compared."""
 BUDGETS: dict[str, Budget] = {
     REFERENCE: Budget(drop=0.0, max_error=0.0),
     KERAS: Budget(drop=0.002, max_error=1e-2),
@@ -108,12 +108,10 @@ class Spotter:
 
     Attributes:
         models: its artefacts, whose files lie in the bundle's folder.
-        threshold: least score of a proposal, 0 to 1.
         lineage: records of training and export.
     """
 
     models: tuple[ModelSpec, ...]
-    threshold: float
     lineage: dict[str, Any]
 
 
@@ -156,7 +154,7 @@ def read_spotter(run: Path) -> SpotterSource:
 def make_spotter(made: SpotterSource, data: Path, folder: Path, draft: Callable[[ModelSpec], Bundle], budgets: Mapping[str, Budget] = BUDGETS) -> Spotter:
     """Write a spotter's artefacts into a bundle's folder and verify them on frames that it was not trained on.
 
-    The calibration and the threshold are chosen on the tuning groups alone; the budgets hold on these and the held-out groups together.
+    The calibration is chosen on the tuning groups alone; the budgets hold on these and the held-out groups together.
 
     Args:
         made: the source.
@@ -207,9 +205,7 @@ def make_spotter(made: SpotterSource, data: Path, folder: Path, draft: Callable[
         "verification": as_record(figures),
         "tuning": {f"recall_at_{rate:g}": round(findings.recall_at(rate), 4) for rate in FALSE_RATES},
     }
-    # A float16 score just below would be lost to rounding: the threshold goes to the next lower thousandth.
-    threshold = max(np.floor(findings.score_at(FALSE_A_FRAME) * 1000) / 1000, _LEAST_SCORE)
-    return Spotter(tuple(specs[precision] for precision in TARGETS), float(threshold), {"train": made.train, "export": export})
+    return Spotter(tuple(specs[precision] for precision in TARGETS), {"train": made.train, "export": export})
 
 
 def verify_spotter(bundle: Bundle, data: Path) -> dict[str, Found]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from media import picture
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
+from edge.fusion import Fusion
 from edge.gtsrb import CLASSES, LABELS
 from edge.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.sinks import EventSink, Result
 from edge.sources import Frame
 from edge.spotter import Proposals, spot_by_colour, spot_whole
+from edge.tracking import TrackerSettings
 
 SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
 
@@ -157,12 +160,33 @@ def test_a_source_without_frames_is_an_error_and_leaves_the_outputs_alone(classi
 
 
 def test_rejected_boxes_are_no_detections() -> None:
-    boxes = two_boxes(picture(5)).boxes_xyxy
+    proposals = two_boxes(picture(5))
+    none = Proposals(proposals.boxes_xyxy[:0], proposals.scores[:0])
     for threshold, found in ((0.0, 2), (1.0, 0)):
         with Classifier(FakeEngine(SPEC, "fp16"), threshold) as classifier:
-            detections = name_boxes(picture(5), boxes, classifier)
+            detections = name_boxes(picture(5), proposals, classifier)
             assert len(detections) == found
-            assert name_boxes(picture(5), boxes[:0], classifier) == []
+            assert name_boxes(picture(5), none, classifier) == []
+
+
+def test_a_fusion_decides_on_what_it_came_with() -> None:
+    proposals = two_boxes(picture(5))  # scores 0.9 and 0.4; the fake engine is sure of nothing
+    with Classifier(FakeEngine(SPEC, "fp16"), 1.0) as classifier:
+        for bias, found in ((-100.0, 0), (0.0, 1), (100.0, 2)):
+            judged = dataclasses.replace(proposals, fusion=Fusion(score=1.0, confidence=0.0, bias=bias))
+            assert len(name_boxes(picture(5), judged, classifier)) == found
+
+
+def test_what_the_tracker_knows_is_not_classified_again(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[int] = []
+    name = classifier.name
+    monkeypatch.setattr(classifier, "name", lambda crops: named.append(len(crops)) or name(crops))
+    sink = Keeping()
+    run(Frames(40), spot_whole, classifier, [sink])
+    assert len(named) == 40
+    assert sum(named) <= 5 + 35 / TrackerSettings().ask_every + 1
+    assert all(len(result.detections) == 1 for result in sink.results[:40])
+    assert [event for _, event, _ in sink.events() if event != "update"] == ["sighting", "gone"]
 
 
 def test_spotters_by_name(tiny_bundle: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.engine import check_images
+from edge.fusion import Fusion
 from edge.manifest import ModelSpec, TensorSpec
 from edge.spotter import MOST
 from edge.spotter_learned import GREY, LearnedSpotter, pad, shrink
@@ -46,8 +47,10 @@ class Engine:
 
 
 def test_boxes_come_back_in_the_frames_own_pixels() -> None:
-    with LearnedSpotter(Engine((10, 20, 0.9, 16, 24), (3, 5, 0.2, 16, 16)), 0.5) as spotter:
+    fusion = Fusion(1.0, 1.0, 0.0)
+    with LearnedSpotter(Engine((10, 20, 0.9, 16, 24), (3, 5, 0.2, 16, 16)), 0.5, fusion) as spotter:
         found = spotter(np.zeros((192, 320, 3), np.uint8))
+    assert found.fusion is fusion
     np.testing.assert_allclose(found.boxes_xyxy, [[148, 60, 180, 108]], rtol=1e-5)
     np.testing.assert_allclose(found.scores, [0.9])
 

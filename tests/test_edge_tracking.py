@@ -200,3 +200,57 @@ def test_whatever_is_seen_each_track_is_announced_before_it_is_gone_and_both_onc
     for events in by_track.values():
         assert (events[0], events[-1]) == ("sighting", "gone")
         assert set(events[1:-1]) <= {"update"}
+
+
+def known(tracker, **where):
+    return tracker.known(sign(**where).box_xyxy)
+
+
+def test_an_announced_sign_is_named_again_only_now_and_then(tracker):
+    asked = []
+    for index in range(30):
+        name = known(tracker, x=100 + 2 * index)
+        asked += [index] * (name is None)
+        tracker.update([name or sign(100 + 2 * index)])
+    assert asked == [*range(K), *range(K + SETTINGS.ask_every - 1, 30, SETTINGS.ask_every)]
+    assert [(track.class_id, track.box_xyxy[0]) for track in tracker.tracks] == [(1, 158)]
+
+
+def test_a_name_stands_only_where_its_sign_should_be(tracker):
+    for _ in range(K):
+        assert known(tracker, x=100) is None
+        tracker.update([sign(100)])
+    found = known(tracker, x=104)
+    assert (found.box_xyxy, found.class_id, found.confidence, found.fresh) == ((104, 100, 144, 140), 1, 0.9, False)
+    assert known(tracker, x=125) is None
+
+
+def test_a_vote_that_differs_has_every_frame_named_until_all_agree(tracker):
+    for _ in range(12):
+        tracker.update([known(tracker) or sign()])
+    while known(tracker):
+        tracker.update([known(tracker)])
+    tracker.update([sign(class_id=2)])
+    for _ in range(SETTINGS.window - 1):
+        assert known(tracker) is None
+        tracker.update([sign()])
+    assert known(tracker) is None
+    tracker.update([sign()])
+    assert known(tracker)
+
+
+def test_what_is_not_named_does_not_vote_and_opens_no_track(tracker):
+    for _ in range(20):
+        tracker.update([replace(sign(), fresh=False)])
+    assert tracker.tracks == ()
+    reports = feed(tracker, [[sign()]] * K + [[replace(sign(120 - side / 2, 120 - side / 2, side), fresh=False)] for side in (60, 85)])
+    assert [event for _, event, *_ in reports] == ["sighting", "update"]
+
+
+def test_a_sign_that_is_named_now_and_then_is_still_known_better(tracker):
+    reports = []
+    for index in range(60):
+        here = {"side": 20 + 2 * index}
+        reports += tracker.update([known(tracker, **here) or sign(**here)])
+    assert [report.event for report in reports] == ["sighting", "update", "update"]
+    assert reports[1].box_xyxy[2] - reports[1].box_xyxy[0] >= 2 * (reports[0].box_xyxy[2] - reports[0].box_xyxy[0])

@@ -34,6 +34,7 @@ from export.__main__ import _parser  # noqa: E402
 from export.artefacts import TARGETS  # noqa: E402
 from export.bundle import _Draft, _kept_spotter, write_bundle  # noqa: E402
 from export.card import write_card  # noqa: E402
+from export.fusion import fused  # noqa: E402
 from export.golden import write_golden  # noqa: E402
 from export.source import read_source  # noqa: E402
 from export.spotter import make_spotter, read_spotter  # noqa: E402
@@ -287,20 +288,20 @@ def test_what_was_measured_since_joins_card_and_manifest(copy: Path, data: Path,
     card = (copy / "MODEL_CARD.md").read_text(encoding="utf-8")
     runs = [{"run": f"runs/{seed}", "weights": "drawn", "recipe": {"name": "fewshot", "seed": seed, "train_per_class": 28}} for seed in range(3)]
     write_json(tmp_path / "few.json", {"conditions": {"runs": runs, "split": "test"}, "n": 2526, "top1": 0.99024, "top1_std": 0.00165})
-    assert cli.main(_parser(), ["card", str(copy), "--data", str(data), "--fewshot", str(tmp_path / "few.json")]) == 0
+    assert cli.main(_parser(), ["refresh", str(copy), "--data", str(data), "--fewshot", str(tmp_path / "few.json")]) == 0
     told = (copy / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| 28 | drawn | 3 | 2526 | 0.9902 | 0.0016 |" in told
     assert set(card.splitlines()) <= set(told.splitlines())
     after = read_bundle(copy).manifest
     assert (after.models, after.thresholds, after.golden) == (before.models, before.thresholds, before.golden)
     assert after.lineage["export"] == before.lineage["export"]
-    assert cli.main(_parser(), ["card", str(copy), "--data", str(data)]) == 0
+    assert cli.main(_parser(), ["refresh", str(copy), "--data", str(data)]) == 0
     assert (copy / "MODEL_CARD.md").read_text(encoding="utf-8") == told
 
 
 def test_a_bundle_without_records_has_no_card(copy: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_manifest(copy, dataclasses.replace(read_bundle(copy).manifest, lineage={}))
-    assert cli.main(_parser(), ["card", str(copy), "--data", str(data)]) == 1
+    assert cli.main(_parser(), ["refresh", str(copy), "--data", str(data)]) == 1
     assert capsys.readouterr().err.startswith("wanted a bundle with the records of train and export")
 
 
@@ -436,6 +437,12 @@ def test_a_spotter_joins_a_bundle_and_stays_in_what_is_made_of_it(made: Path, da
     assert all(outcome.passed for outcome in self_test(bundle, "spotter", Choice("onnxruntime")))
     card = write_card(bundle, {"top1": 1.0, "per_class": {}})
     assert "## The spotter" in card
+    assert "decide together" not in card
+    judged = fused(bundle, tmp_path / "frames")
+    assert judged.manifest.thresholds.fusion is not None
+    assert judged.manifest.lineage["spotter"]["fusion"]["held"]["frames"] == 2
+    assert "decide together" in write_card(judged, {"top1": 1.0, "per_class": {}})
+    assert fused(bundle, tmp_path / "run").manifest == bundle.manifest  # no frames there
     assert "finds 0.400, 0.500 and 0.600 of 5 signs" in card
 
     again = tmp_path / "again"

@@ -116,7 +116,7 @@ def test_passes_make_the_update_of_the_whole_batch(optimizer, rate):
         assert np.linalg.norm(found - wanted) < 0.05 * np.linalg.norm(wanted - start)
 
 
-def test_a_real_run_stays_inside_its_budget_where_it_would_have_taken_more(tmp_path):
+def test_a_real_run_stays_inside_its_budget_by_taking_less(tmp_path):
     draw("photos", tmp_path / "data", 86, 0)
 
     def peak(name, budget_gib):
@@ -127,9 +127,11 @@ def test_a_real_run_stays_inside_its_budget_where_it_would_have_taken_more(tmp_p
         assert ran.returncode == 0, ran.stderr
         run = json.loads((tmp_path / name / "run.json").read_text())
         assert run["peak_memory"]["host_peak_mib"] < budget_gib * 1024
-        return run["peak_memory"]["host_peak_mib"], run["memory"]["batch"]
+        print(name, run["peak_memory"]["host_peak_mib"], run["memory"])
+        return run["peak_memory"]["host_peak_mib"], run["memory"]
 
     ample, whole = peak("ample", 8)
-    tight = (ample - 150) / 1024
-    _, shrunk = peak("tight", tight)
-    assert (whole, shrunk < whole) == (32, True)
+    # How much a convolution's scratch takes is the processor's: what was counted for the whole batch is the least budget that any of them needs for it.
+    less, shrunk = peak("tight", (whole["expected_mib"] - 150) / 1024)
+    assert (whole["batch"], shrunk["batch"] < 32) == (32, True)
+    assert less < ample - 50

@@ -1,4 +1,4 @@
-"""A bundle's records told again: what was measured since its export joins its manifest and its model card; its models stay as they are."""
+"""A bundle's models as they are, with the fusion chosen again and with what was measured since its export in manifest and model card."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from export.cost import COST, costs_of
 from export.crops import class_ids_of
 from export.fewshot import RECIPE as FEWSHOT
 from export.fewshot import read_fewshot
+from export.fusion import fused
 from export.verify import run_on_photos
 
 
-def retell(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
-    """Write a bundle's manifest and model card again, with results of few photos and what its models cost.
+def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
+    """Write a bundle's manifest and model card again: with its fusion, what its models cost, and results of few photos.
 
     Args:
         folder: a bundle that `export bundle` wrote.
-        data: the data set it was trained on, whose validation photos the card tells by class.
+        data: the data set it was trained on, whose validation photos the card tells by class; GTSDB's frames beside it choose the fusion (`export.fusion`).
         fewshot: results of `train evaluate` (`export.fewshot`); empty keeps what the bundle tells.
 
     Raises:
@@ -39,7 +40,7 @@ def retell(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
     lineage = {**bundle.manifest.lineage, "train": {**train, FEWSHOT: told} if told else train, "export": {**export, COST: costs_of(bundle)}}
     valid = held_out(data, train)[1]
     by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid))
-    done = Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage))
+    done = fused(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage)), data)
     write_text(done.folder / CARD, write_card(done, by_class))
     write_manifest(done.folder, done.manifest)
     return done

@@ -1,0 +1,42 @@
+"""How the learned spotter's score and the classifier's confidence decide together whether a box holds a sign.
+
+Each alone must be strict where the other would have known better: a dim sign that the classifier names without doubt, a tail light that fills its box well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_LEAST = 1e-6
+"""Probabilities are kept this far from 0 and 1, where a logit has no end."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A logistic regression on the logits of both: weights of `score` and `confidence`, and a `bias` with which a sign's side begins at 0."""
+
+    score: float
+    confidence: float
+    bias: float
+
+    def margin(self, scores: ArrayLike, confidences: ArrayLike) -> NDArray[np.float64]:
+        """Return how far boxes are on a sign's side, (n,): 0 and more is a sign.
+
+        Args:
+            scores: the spotter's, (n,) 0 to 1.
+            confidences: the classifier's, (n,) 0 to 1.
+        """
+        return np.asarray(self.score * logit(scores) + self.confidence * logit(confidences) + self.bias, np.float64)
+
+    def accepts(self, score: float, confidence: float) -> bool:
+        """Tell whether a box counts as a sign."""
+        return bool(self.margin(score, confidence) >= 0)
+
+
+def logit(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Return the log odds of probabilities."""
+    kept = np.clip(np.asarray(probabilities, np.float64), _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(kept / (1 - kept)), np.float64)

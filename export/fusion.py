@@ -1,0 +1,153 @@
+"""How spotter and classifier decide together, chosen on frames of the training groups and told on those held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edge.classifier import Classifier, cut_crop
+from edge.engine import open_engine
+from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
+from edge.fusion import Fusion, logit
+from edge.gtsdb import RoadFrame, find_frames, read_sides
+from edge.images import read_image
+from edge.manifest import Bundle
+from edge.spotter import Proposals, iou_matrix
+from edge.spotter_learned import LearnedSpotter
+from export.artefacts import ROLE, SPOTTER
+
+RECORD = "fusion"
+PRECISION = "int8-cpu"
+PROPOSED_FALSE, ACCEPTED_FALSE = 2.0, 0.05
+"""False boxes a frame that the spotter's threshold lets through on the tuning frames, each of which costs the classifier a crop; and those that are accepted
+on the frames that the fusion is fitted to."""
+LEAST_SCORE = 0.02
+_BESIDE_IOU = 0.2
+"""From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
+_STEPS, _RIDGE = 50, 1e-3
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame's true boxes, (m, 4) float64, what the spotter proposes in it, and the classifier's confidence in each, (n,) float64."""
+
+    truth_xyxy: NDArray[np.float64]
+    proposals: Proposals
+    confidences: NDArray[np.float64]
+
+
+def fused(bundle: Bundle, data: Path) -> Bundle:
+    """Choose a bundle's spotter threshold and fusion; one without a spotter, or without frames at hand, is given back as it is.
+
+    The threshold is chosen on the tuning groups, which the spotter did not see; the fusion's three numbers on these and the trained ones, whose signs are many.
+
+    Args:
+        bundle: its files are in place; of its thresholds the classifier's alone is looked at.
+        data: where GTSDB's frames are found.
+
+    Returns:
+        The bundle with both, and in the spotter's lineage a record `fusion`: `frames`, `boxes` and `signs` that it was chosen on, and of the frames `held`
+        out `recall`, `precision`, `f1` and `false_a_frame`, `together` and with both thresholds for themselves (`apart`).
+
+    Raises:
+        BundleError: a damaged or missing artefact.
+        DataError: no frames, or too few.
+        InputError: a frame that cannot be read.
+    """
+    if not bundle.holds(SPOTTER) or find_frames(data) is None:
+        return bundle
+    sides = read_sides(data)
+    tuning, trained, held = (_look(bundle, frames) for frames in (sides.tuning, sides.train, sides.held))
+    threshold = float(max(np.floor(judge((one.proposals, one.truth_xyxy) for one in tuning).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
+    examples = [_examples(one, threshold) for one in (*tuning, *trained)]
+    scores, confidences, labels = (np.concatenate(parts) for parts in zip(*examples, strict=True))
+    fusion = fit(scores, confidences, labels)
+    least = _findings([*tuning, *trained], threshold, fusion, least=-np.inf).score_at(ACCEPTED_FALSE)
+    fusion = replace(fusion, bias=round(fusion.bias - least + 1e-4, 4))
+    thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
+    record: dict[str, Any] = {
+        "frames": len(examples),
+        "boxes": len(labels),
+        "signs": int(labels.sum()),
+        "held": {
+            "frames": len(held),
+            "together": _figures(_findings(held, threshold, fusion)),
+            "apart": _figures(_findings(held, threshold, Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence))))),
+        },
+    }
+    print(f"{fusion} from {threshold} on; frames held out: {record['held']}")
+    lineage = {**bundle.manifest.lineage, SPOTTER: {**bundle.manifest.lineage[SPOTTER], RECORD: record}}
+    return Bundle(bundle.folder, replace(bundle.manifest, thresholds=thresholds, lineage=lineage))
+
+
+def fit(scores: NDArray[np.float64], confidences: NDArray[np.float64], labels: NDArray[np.bool_]) -> Fusion:
+    """Fit the regression by Newton's method (C. Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3), with a slight ridge for separable data.
+
+    Args:
+        scores: of the spotter, (n,) 0 to 1.
+        confidences: of the classifier, (n,) 0 to 1.
+        labels: (n,) whether a box is a sign.
+    """
+    inputs = np.stack([logit(scores), logit(confidences), np.ones(len(labels))], axis=1)
+    weights = np.zeros(3)
+    for _ in range(_STEPS):
+        likely = 1 / (1 + np.exp(-(inputs @ weights)))
+        slope = inputs.T @ (likely - labels) + _RIDGE * weights
+        curve = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + _RIDGE * np.eye(3)
+        weights -= np.linalg.solve(curve, slope)
+    score, confidence, bias = (round(float(weight), 4) for weight in weights)
+    return Fusion(score, confidence, bias)
+
+
+def _look(bundle: Bundle, frames: Sequence[RoadFrame]) -> list[_Seen]:
+    seen = []
+    with (
+        LearnedSpotter(open_engine(bundle, SPOTTER, engine="onnxruntime", precision=PRECISION), LEAST_SCORE) as spotter,
+        Classifier(open_engine(bundle, ROLE, engine="onnxruntime", precision=PRECISION), 0.0) as classifier,
+    ):
+        for frame in tqdm(frames, "spotting and naming", unit="frame", disable=None):
+            image = read_image(frame.path)
+            proposals = spotter(image)
+            crops = [cut_crop(image, box, classifier.size) for box in proposals.boxes_xyxy]
+            namings = classifier.name(np.array(crops, np.uint8).reshape(-1, classifier.size, classifier.size, 3))
+            seen.append(_Seen(frame.boxes_xyxy, proposals, np.array([naming.confidence for naming in namings], np.float64)))
+    return seen
+
+
+def _examples(seen: _Seen, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return scores, confidences and labels of a frame's proposals from a threshold on; those about small signs, or that hold a part of one, are left out."""
+    overlaps = np.concatenate([iou_matrix(seen.proposals.boxes_xyxy, seen.truth_xyxy), np.zeros((len(seen.proposals), 1))], axis=1)
+    nearest = overlaps.argmax(axis=1)
+    large = np.append((seen.truth_xyxy[:, 2:] - seen.truth_xyxy[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX, True)
+    overlap = overlaps.max(axis=1)
+    hits = overlap >= MATCH_IOU
+    kept = (seen.proposals.scores >= threshold) & np.where(hits, large[nearest], overlap < _BESIDE_IOU)
+    return seen.proposals.scores[kept].astype(np.float64), seen.confidences[kept], hits[kept]
+
+
+def _findings(frames: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
+    """Judge what is accepted from a margin on, ranked by it."""
+    return judge((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in frames)
+
+
+def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:
+    margins = fusion.margin(seen.proposals.scores, seen.confidences)
+    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= least and seen.proposals.scores[place] >= threshold]
+    return Proposals(seen.proposals.boxes_xyxy[order], margins[order].astype(np.float32))
+
+
+def _figures(findings: Findings) -> dict[str, float]:
+    hits, told = int(findings.hits.sum()), len(findings.hits)
+    return {
+        "signs": findings.signs,
+        "recall": round(hits / findings.signs, 4) if findings.signs else 1.0,
+        "precision": round(hits / told, 4) if told else 1.0,
+        "f1": round(2 * hits / (findings.signs + told), 4) if told else 0.0,
+        "false_a_frame": round((told - hits) / findings.frames, 4),
+    }
