@@ -43,7 +43,7 @@ def _detection(arguments: argparse.Namespace) -> None:
 def _tracks(arguments: argparse.Namespace) -> None:
     from benchmarks.tracks import tracks
 
-    tracks(_setting(arguments), arguments.spotter, arguments.seeds, arguments.frames, arguments.silent_minutes, arguments.json)
+    tracks(_setting(arguments), arguments.spotter, arguments.seeds, arguments.frames, arguments.silent_minutes, arguments.data, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -121,10 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     detection.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="held-out: the groups that the shipped spotter never saw")
     detection.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     detection.add_argument("--sheet", type=Path, default=Path("out/detection.png"), metavar="F", help="where to draw what went wrong; it shows photos")
-    tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights")
+    tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights, and of real signs")
     tracks.add_argument("--seeds", type=int, nargs="+", default=list(range(20)), metavar="N", help="of the flights")
     tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
     tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")
+    tracks.add_argument("--data", type=Path, metavar="ROOT", help="a folder with gtsrb/ and gtsdb/: real signs that come nearer, too")
     tracks.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")

@@ -1,15 +1,20 @@
-"""What is announced along drawn flights, through the loop that `edge run` has: passes right, wrong, missed, twice; how early; and silence without signs."""
+"""What is announced along drawn flights, and as real signs come nearer: passes right, wrong, missed, twice; how early; and silence without signs.
+
+All of it goes through the loop that `edge run` has.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.approaches import FRAMES as APPROACH_FRAMES
+from benchmarks.approaches import ApproachSink, ApproachSource, approaches
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.classifier import Classifier
 from edge.demo_source import PassSink
@@ -22,8 +27,10 @@ PASSES = ("all", "right", "wrong", "missed", "twice", "false")
 FPS = 30
 
 
-def tracks(setting: Setting, spotter: str, seeds: Sequence[int], frames: int, silent_minutes: float, json_path: Path | None) -> dict[str, Any]:
-    """Fly along roads with signs, and along one without, and print what was announced.
+def tracks(
+    setting: Setting, spotter: str, seeds: Sequence[int], frames: int, silent_minutes: float, data: Path | None, json_path: Path | None
+) -> dict[str, Any]:
+    """Fly along roads with signs, and along one without, near real signs where there are photos, and print what was announced.
 
     Args:
         setting: what runs.
@@ -31,55 +38,85 @@ def tracks(setting: Setting, spotter: str, seeds: Sequence[int], frames: int, si
         seeds: of the flights with signs.
         frames: of each of them.
         silent_minutes: of flight without a sign, at 30 frames a second.
+        data: where GTSRB's and GTSDB's photos are, for `benchmarks.approaches`; None leaves these out.
         json_path: where the result goes, or None.
 
     Returns:
         `passes` (the keys of `PASSES`, over all flights), `right_share`, `delay_frames` (p50 and p90 of the frames from a sign's first visible one, 12 px, to
-        its announcement), `flights` (each with its seed), `silent` (frames and sightings without signs), `engine`, `precision`.
+        its announcement), `flights` (each with its seed), `silent` (frames and sightings without signs), `approaches` (the
+        first three of real signs, where there are data), `engine`, `precision`.
 
     Raises:
         BundleError: no bundle, a damaged one, or one without this spotter.
         EngineError: the engine fails.
+        InputError, DataError: as `benchmarks.approaches.approaches` has them.
         OutputError: `json_path` cannot be written.
     """
-    started_at, conditions = now(), setting.conditions(spotter=spotter, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes)
+    started_at, conditions = (
+        now(),
+        setting.conditions(spotter=spotter, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes, data=str(data) if data else None),
+    )
     flights: list[dict[str, Any]] = []
     delays: list[int] = []
+    near: list[dict[str, int]] = []
+    near_delays: list[int] = []
     with ExitStack() as stack:
         bundle = read_bundle(setting.bundle)
+        coming = approaches(bundle, data) if data else []
         engine = stack.enter_context(setting.open())
         options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
         found_by = stack.enter_context(open_spotter(spotter, bundle, **options))
         classifier = Classifier(engine, bundle.manifest.thresholds.confidence)
         print_conditions(engine.name, engine.precision, setting)
-        for seed in _shown(seeds):
+        for seed in _shown(seeds, "flight"):
             watched = PassSink(f"demo://?seed={seed}&frames={frames}")
             run(open_source(f"demo://?seed={seed}&frames={frames}"), found_by, classifier, [watched])
             flights.append({"seed": seed, **watched.score()})
             delays += watched.delays()
         silent_frames = round(silent_minutes * 60 * FPS)
         sightings = run(open_source(f"demo://?signs=0&frames={silent_frames}"), found_by, classifier, []).sightings if silent_frames else 0
-    passes = {key: sum(flight[key] for flight in flights) for key in PASSES}
-    delay = {f"p{share}": float(np.percentile(delays, share)) for share in (50, 90)} if delays else {}
+        for approach in _shown(coming, "approach"):
+            source = ApproachSource(approach)
+            judged = ApproachSink(source, approach.class_id)
+            run(source, found_by, classifier, [judged])
+            near.append({"class_id": approach.class_id, **judged.score()})
+            near_delays += [delay for delay in [judged.delay()] if delay is not None]
     figures: dict[str, Any] = {
-        "passes": passes,
-        "right_share": round(passes["right"] / passes["all"], 4) if passes["all"] else 1.0,
-        "delay_frames": delay,
+        **_together(flights, delays),
         "flights": flights,
         "silent": {"frames": silent_frames, "sightings": sightings},
+        **({"approaches": {**_together(near, near_delays), "tracks": near}} if data else {}),
         "engine": engine.name,
         "precision": engine.precision,
     }
-    print(f"{len(seeds)} flights of {frames} frames: {', '.join(f'{count} {name}' for name, count in passes.items())}")
-    if delay:
-        print(f"announced {delay['p50']:.0f} frames after a sign is 12 px (p90 {delay['p90']:.0f})")
+    print(f"{len(seeds)} flights of {frames} frames: {_said(figures)}")
     print(f"{silent_frames} frames without a sign: {sightings} sightings")
+    if data:
+        print(f"{len(near)} approaches of real signs, {APPROACH_FRAMES} frames each: {_said(figures['approaches'])}")
     write_result(json_path, "tracks", started_at, conditions, figures)
     return figures
 
 
-def _shown(seeds: Sequence[int]) -> Iterator[int]:
-    for place, seed in enumerate(seeds):
+def _together(scores: Sequence[Mapping[str, int]], delays: Sequence[int]) -> dict[str, Any]:
+    passes = {key: sum(score[key] for score in scores) for key in PASSES}
+    return {
+        "passes": passes,
+        "right_share": round(passes["right"] / passes["all"], 4) if passes["all"] else 1.0,
+        "delay_frames": {f"p{share}": float(np.percentile(delays, share)) for share in (50, 90)} if delays else {},
+    }
+
+
+def _said(figures: Mapping[str, Any]) -> str:
+    delay = figures["delay_frames"]
+    early = f"; announced {delay['p50']:.0f} frames after the first that shows it (p90 {delay['p90']:.0f})" if delay else ""
+    return ", ".join(f"{count} {name}" for name, count in figures["passes"].items()) + early
+
+
+T = TypeVar("T")
+
+
+def _shown(items: Sequence[T], name: str) -> Iterator[T]:
+    for place, item in enumerate(items):
         if sys.stderr.isatty():
-            print(f"\rflight {place + 1} of {len(seeds)}", end="\n" if place + 1 == len(seeds) else "", file=sys.stderr, flush=True)
-        yield seed
+            print(f"\r{name} {place + 1} of {len(items)}", end="\n" if place + 1 == len(items) else "", file=sys.stderr, flush=True)
+        yield item
