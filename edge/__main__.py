@@ -182,7 +182,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
     if arguments.json is not None:
         check_place(arguments.json)
-    doctor(arguments.source, arguments.bundle, arguments.json)
+    doctor(arguments.source, None if arguments.board else arguments.bundle, arguments.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -227,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="look at the machine", description="Tell what this machine is, what is wrong with it, and what cures it.")
     doctor.add_argument("source", nargs="?", metavar="SOURCE", help="try this source too, for 10 s: what edge run takes")
     doctor.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
+    doctor.add_argument("--board", action="store_true", help="the machine alone: nothing need be deployed on it yet")
     doctor.add_argument("--json", type=Path, metavar="F", help="write facts and findings here")
     doctor.set_defaults(command=_doctor)
     service = commands.add_parser("service", help="run as a service", description="Keep edge run going by systemd: prints the unit, or writes it.")

@@ -90,7 +90,7 @@ class Facts:
         temperatures_c: degrees Celsius by sensor.
         throttled: how often the board slowed itself for want of power; None where it is not told.
         bundle: its name, None if there is no good one.
-        bundle_fault: why not.
+        bundle_fault: why not; "" if none was asked for.
         engines: built in the bundle, such as "classifier int8".
         absent: of the extras web and mavlink the packages that are not installed.
         serial_console: whether a login console starts on a serial port of the board.
@@ -126,8 +126,14 @@ class Finding:
     cure: str
 
 
-def doctor(source: str | None, bundle: Path, json_path: Path | None, root: Path = SYSTEM) -> None:
+def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root: Path = SYSTEM) -> None:
     """Print what this machine is and what is wrong; with a source, what would be opened for it, and whether frames come.
+
+    Args:
+        source: to be tried, or None.
+        bundle: its folder; None looks at the machine alone, on which nothing need be deployed yet.
+        json_path: where facts and findings go, or None.
+        root: where the machine's file system starts.
 
     Raises:
         MachineError: something is broken; it was printed with its cure.
@@ -149,17 +155,17 @@ def doctor(source: str | None, bundle: Path, json_path: Path | None, root: Path 
     broken = sum(finding.severity == "broken" for finding in findings)
     if json_path is not None:
         figures = {"facts": asdict(facts), "findings": [asdict(finding) for finding in findings], "source": tried, "broken": broken}
-        write_json(json_path, result("edge doctor", started_at, {"bundle": str(bundle), "source": source and without_credentials(source)}, figures))
+        write_json(json_path, result("edge doctor", started_at, {"bundle": bundle and str(bundle), "source": source and without_credentials(source)}, figures))
     if broken:
         raise MachineError(f"wanted a machine that everything works on, found {broken} thing{'s' * (broken > 1)} broken: the cures stand above")
     print(f"\nnothing is broken{f', {len(findings)} to know' if findings else ''}")
 
 
-def read_facts(bundle: Path, root: Path = SYSTEM) -> Facts:
-    """Read what this machine is; `root` is where its file system starts."""
+def read_facts(bundle: Path | None, root: Path = SYSTEM) -> Facts:
+    """Read what this machine is, and about a bundle if there is one; `root` is where its file system starts."""
     board = read_identity(root)
     known = jetpack_of(board.l4t) if board.l4t else None
-    name, fault, engines = _read_bundle(bundle)
+    name, fault, engines = _read_bundle(bundle) if bundle else (None, "", ())
     return Facts(
         board=board,
         jetpack=known.name if known else None,
@@ -170,7 +176,7 @@ def read_facts(bundle: Path, root: Path = SYSTEM) -> Facts:
         clocks=read_clocks(root),
         memory=read_memory(root),
         zram_mib=_zram_mib(root),
-        disk_mib=_free_mib(bundle),
+        disk_mib=_free_mib(bundle or root),
         groups=tuple(sorted(_group_names())),
         desktop=_has_desktop(root),
         temperatures_c=read_temperatures(root),
@@ -237,7 +243,10 @@ def _of_libraries(facts: Facts) -> list[Finding]:
         found.append(Finding("broken", "onnxruntime and onnxruntime-gpu are both installed: each overwrites the other's files", cure))
     tensorrt = libraries["tensorrt"]
     if jetson and tensorrt.version is None:
-        found.append(Finding("broken", f"no TensorRT{_why(tensorrt)}", "sudo apt install python3-libnvinfer, in a venv with --system-site-packages"))
+        own = "sudo apt install python3-libnvinfer, in a venv with --system-site-packages"
+        # A board without a DLA wants the DLA's compiler all the same, and some of NVIDIA's containers for JetPack 7.2 lack it.
+        cure = "run outside the container, or mount the board's libnvdla_compiler.so into it" if "libnvdla_compiler" in tensorrt.fault else own
+        found.append(Finding("broken", f"no TensorRT{_why(tensorrt)}", cure))
     elif jetson and known and known.python == (3, 10) and "dist-packages" not in (tensorrt.place or ""):
         text = f"TensorRT {tensorrt.version} in {tensorrt.place} is pip's, which does not know this GPU on JetPack 6"
         found.append(Finding("broken", text, "pip uninstall tensorrt tensorrt-cu12 tensorrt-cu13: JetPack's own is there"))
@@ -256,7 +265,7 @@ def _of_room(facts: Facts) -> list[Finding]:
         cure = "sudo systemctl isolate multi-user.target ends the desktop" if jetson else "close other programs"
         found.append(Finding("warning", f"{memory.available_mib} MiB of memory are available", cure))
     if memory and jetson and memory.swap_mib == 0:
-        found.append(Finding("note", "no swap: the build of an engine has nothing to give way to", "scripts/provision sets zram up"))
+        found.append(Finding("note", "no swap: the build of an engine has nothing to give way to", "scripts/provision makes some"))
     if jetson and facts.desktop:
         found.append(Finding("note", "a desktop starts with the board, and takes memory that the GPU shares", "sudo systemctl set-default multi-user.target"))
     if facts.disk_mib < LEAST_DISK_MIB:
@@ -265,10 +274,10 @@ def _of_room(facts: Facts) -> list[Finding]:
 
 
 def _of_bundle(facts: Facts) -> list[Finding]:
-    if facts.bundle is None:
+    if facts.bundle_fault:
         text, _, cure = facts.bundle_fault.rpartition(": ")
         return [Finding("broken", text, cure)]
-    if facts.board.jetson and not facts.engines:
+    if facts.board.jetson and facts.bundle and not facts.engines:
         return [Finding("warning", f"no engine of bundle {facts.bundle} was built on this board", "python -m export engine BUNDLE")]
     return []
 
@@ -372,7 +381,7 @@ def _shown(facts: Facts) -> list[tuple[str, str]]:
         *((name, library.version or "none") for name, library in facts.libraries.items() if name != "cv2"),
         ("CUDA", facts.cuda or ""),
         ("temperature", f"{max(facts.temperatures_c.values()):.0f} degrees" if facts.temperatures_c else ""),
-        ("bundle", facts.bundle or "none"),
+        ("bundle", facts.bundle or ("none" if facts.bundle_fault else "")),
         ("engines", ", ".join(facts.engines)),
         ("outputs", doctor_outputs.shown(facts.absent)),
     ]

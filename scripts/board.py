@@ -83,6 +83,7 @@ def install(arguments):
     with _locked():
         _settle()
         release = RELEASES / arguments.id
+        _end_orphans(release)
         if not _whole(release):
             _take(arguments.upload, release)
         say(f"{arguments.id}: whole")
@@ -133,13 +134,30 @@ def refuse_jetpack(engine):
 
 def _refuse_room(arguments):
     place = HOME if HOME.exists() else HOME.parent
-    for folder, wanted in ((place, arguments.bytes + (ROOM_MIB << 20)), (Path.home(), arguments.bytes)):
-        free = shutil.disk_usage(folder).free
+    release, upload = (_bytes_in(folder) for folder in (RELEASES / arguments.id, arguments.upload))  # of a deploy that was cut short
+    for folder, wanted in ((place, arguments.bytes - release + (ROOM_MIB << 20)), (Path.home(), arguments.bytes - upload)):
+        free = shutil.disk_usage(str(folder)).free
         if free < wanted:
             raise Refused(f"wanted {wanted >> 20} MiB of disk for a release in {folder}, found {free >> 20}: free some")
     available = next(int(line.split()[1]) >> 10 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
     if arguments.engine != "onnxruntime" and available < BUILD_MIB:
         raise Refused(f"wanted {BUILD_MIB} MiB of memory to build engines in, found {available}: sudo systemctl isolate multi-user.target ends the desktop")
+
+
+def _bytes_in(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) if folder.is_dir() else 0
+
+
+def _end_orphans(release):
+    """End what a killed deploy left running in its release: it would write into what is made anew. What is current there is the service's."""
+    if release.name == _current():
+        return
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            place = Path(os.readlink(str(entry / "cwd"))) if entry.name.isdigit() else HOME  # noqa: PTH115 - Python 3.8
+            if release == place or release in place.parents:
+                os.kill(int(entry.name), signal.SIGKILL)
+                say(f"ended process {entry.name}, which a killed deploy left")
 
 
 def _take(upload, release):

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+MODEL = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
 INSTALL = "cd /opt/signwing/current && venv/bin/python -m edge service install --source rtp://@127.0.0.1:{port} --options='--engine onnxruntime' --user root"
 SYSTEMCTL = """#!/bin/bash
 # Runs the unit's command line, as systemd would.
@@ -103,11 +104,18 @@ class BoardRoot:
 
     def agents(self) -> list[int]:
         """Processes of scripts/board.py on the board."""
+        return self._processes(lambda words: b".cache/signwing/kit/board.py" in words and words[0].endswith(b"python3"))
+
+    def transfers(self) -> list[int]:
+        """Processes on the board that take a copy, once it has begun to fill."""
+        return self._processes(lambda words: words[:2] == [b"rsync", b"--server"] and any(self.files.glob("root/.cache/signwing/*/wheels/.*")))
+
+    def _processes(self, wanted: Callable[[list[bytes]], bool]) -> list[int]:
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-                if b".cache/signwing/kit/board.py" in words and words[0].endswith(b"python3") and (entry / "root").samefile(self.files):
+                if words and wanted(words) and (entry / "root").samefile(self.files):
                     found.append(int(entry.name))
         return found
 
@@ -170,6 +178,10 @@ def board_root(folder: Path, release: str, disk: str = "700m") -> Iterator[Board
     (root / "etc/sudoers").chmod(0o440)
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
     (root / "etc/nv_tegra_release").write_text(release)
+    tree = root / "sys/firmware/devicetree/base"
+    tree.mkdir(parents=True)
+    (tree / "model").write_text(f"{MODEL}\0")
+    (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0")
     (root / "systemctl").write_text(SYSTEMCTL)
     (root / "systemctl").chmod(0o755)
     (root / "etc/default-target").write_text("graphical.target\n")

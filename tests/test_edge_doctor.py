@@ -94,6 +94,12 @@ def test_nothing_is_found_where_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch
         (replace(GOOD_NANO, temperatures_c={"tj-thermal": 91.0}), "warning", "tj-thermal at 91", "fan"),
         (replace(GOOD_NANO, groups=("video",)), "warning", "dialout (a serial autopilot)", "usermod -aG dialout"),
         (with_library(GOOD_NANO, "tensorrt", Library(None)), "broken", "no TensorRT", "python3-libnvinfer"),
+        (
+            with_library(GOOD_NANO, "tensorrt", Library(None, fault="OSError: libnvdla_compiler.so: no such file")),
+            "broken",
+            "libnvdla",
+            "outside the container",
+        ),
         (with_library(GOOD_NANO, "tensorrt", Library("10.7.0", "/v/lib/site-packages/tensorrt")), "broken", "pip's", "pip uninstall tensorrt"),
         (with_library(GOOD_NANO, "cv2", Library("4.12.0", "/v/cv2", gstreamer=False)), "broken", "no GStreamer", "opencv-python-headless"),
         (with_library(GOOD_NANO, "cv2", Library(None, fault="ImportError: numpy.core.multiarray failed to import")), "broken", "no OpenCV", "NumPy 1.x"),

@@ -20,6 +20,11 @@ from edge.files import sha256_of
 
 JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
 JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
+WHEEL = {
+    "METADATA": "Metadata-Version: 2.1\nName: large\nVersion: 1.0\n",
+    "WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "RECORD": "large.bin,,\n",
+}
 ENGINE = ("--engine", "onnxruntime", "--watch", "1")
 
 
@@ -128,6 +133,10 @@ def in_copy(board: BoardRoot, deploy: subprocess.Popen[str]) -> None:
     until(lambda: [path for path in (board.files / "root/.cache/signwing").glob("*") if path.name != "kit"])
 
 
+def in_transfer(board: BoardRoot, deploy: subprocess.Popen[str]) -> None:
+    until(lambda: board.transfers())
+
+
 def in_build(board: BoardRoot, deploy: subprocess.Popen[str]) -> None:
     assert deploy.stdout
     until(lambda: "whole" in deploy.stdout.readline())
@@ -158,21 +167,28 @@ def cut_connection(board: BoardRoot, deploy: subprocess.Popen[str]) -> None:
     ("step", "fault"),
     [
         (in_copy, kill_client),
+        (in_transfer, kill_client),
+        (in_transfer, cut_connection),
         (in_build, kill_client),
         (in_build, kill_server),
+        (in_build, cut_connection),
         (in_watch, kill_client),
         (in_watch, kill_server),
         (in_watch, cut_connection),
     ],
 )
 def test_after_a_fault_the_former_runs_and_the_next_deploy_succeeds(
-    board: BoardRoot, tiny_bundle: Path, step: Callable[..., None], fault: Callable[..., None]
+    board: BoardRoot, tiny_bundle: Path, tmp_path: Path, step: Callable[..., None], fault: Callable[..., None]
 ) -> None:
     board.deployed(tiny_bundle, *ENGINE)
     board.install_unit()
     first = board.current
     second = other(tiny_bundle, "second")
-    deploy = board.deploy(second, *ENGINE[:2], "--watch", "4")
+    with zipfile.ZipFile(tmp_path / "large-1.0-py3-none-any.whl", "w") as wheel:  # so that the copy takes a while
+        wheel.writestr("large.bin", os.urandom(60 << 20))
+        for name, content in WHEEL.items():
+            wheel.writestr(f"large-1.0.dist-info/{name}", content)
+    deploy = board.deploy(second, *ENGINE[:2], "--watch", "4", "--wheels", tmp_path)
     step(board, deploy)
     fault(board, deploy)
     out, err = deploy.communicate(timeout=60)
@@ -180,7 +196,9 @@ def test_after_a_fault_the_former_runs_and_the_next_deploy_succeeds(
     until(lambda: not board.agents())
     if (step, fault) != (in_watch, kill_server):  # then nobody is left to take it back, but whoever comes next
         assert board.current == first
-    told = board.deployed(second, *ENGINE)
+    if (step, fault) == (in_transfer, cut_connection):
+        assert "the copy to board was cut short: deploy again, it goes on where it stopped" in err
+    told = board.deployed(second, *ENGINE, "--wheels", tmp_path)
     if (step, fault) == (in_build, kill_server):
         assert "taking over from a deploy that was killed (pid " in told
     if (step, fault) == (in_watch, kill_server):

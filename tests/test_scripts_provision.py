@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from board_root import BoardRoot, board_root
+from board_root import MODEL, BoardRoot, board_root
 from test_scripts_deploy import JETPACK_51, JETPACK_62
 
 PACKAGES = ("python3-libnvinfer", "python3-opencv", "python3-venv", "rsync")
@@ -39,10 +39,16 @@ def test_plan_apply_again_and_undo(board: BoardRoot) -> None:
     assert "would add flyer to video, dialout" in told
     assert "would start without a desktop" in told
     assert "nothing was changed" in told
+    assert MODEL in told  # the doctor, on the board
+    assert "36.4.3 (JetPack 6.1 or 6.2)" in told
+    assert "no TensorRT" in told
+    assert "not in the group video" in told
+    assert "bundle" not in told
     assert "offer: --headless" in provision()
     assert state(board) == before
     provision("--headless", "--apply")
     assert "video:x:44:flyer" in state(board)[0]
+    assert "not in the group" not in provision()
     assert state(board)[1] == "multi-user.target\n"
     assert (board.files / "var/lib/signwing/provision.json").exists()
     assert "as it should be" in provision("--headless", "--apply")
