@@ -232,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
     service = commands.add_parser("service", help="run as a service", description="Keep edge run going by systemd: prints the unit, or writes it.")
     service.add_argument("action", choices=("install", "remove"), help="what to do")
-    service.add_argument("--source", metavar="URI", help="the camera: what edge run takes")
+    service.add_argument("--source", metavar="URI", help="the camera: what edge run takes; @FILE where it has a password")
     service.add_argument("--bundle", type=Path, metavar="DIR", help="folder with manifest.json (without one: the bundle that ships)")
     service.add_argument("--user", metavar="U", help="who it runs as (without one: who calls, or who called sudo)")
     service.add_argument("--apply", action="store_true", help="write the unit and start it; without this nothing is changed")

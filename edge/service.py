@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.errors import InputError, MachineError
 from edge.files import telling_refusal, written_beside
+from edge.uri import source_of, without_credentials
 
 NAME = "signwing.service"
 UNITS = Path("/etc/systemd/system")
@@ -86,8 +87,13 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
         groups: that the user needs for cameras, the GPU and a serial autopilot; those that are not on this machine would keep it from starting.
 
     Raises:
-        InputError: a line break in an argument, which no unit can hold.
+        InputError: a line break in an argument, which no unit can hold, or a password in the source.
     """
+    if without_credentials(source) != source:
+        cure = f"write it into a file that {user} alone can read (chmod 600), and give --source @FILE"
+        raise InputError(f"wanted a source without a password, which every user of this machine could read in the unit, found one: {cure}")
+    if source.startswith("@"):
+        source = f"@{Path(source[1:]).resolve()}"
     folder = Path(__file__).resolve().parent.parent
     python = sys.executable
     if DEPLOYED.is_symlink() and DEPLOYED.resolve() == folder:
@@ -95,7 +101,7 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
     told = [python, "-m", "edge", "run", source, *(["--bundle", str(Path(bundle).resolve())] if bundle else []), *more]
     if any("\n" in part or "\r" in part for part in (*told, user)):
         raise InputError("wanted a source and options of one line each, found a line break: leave it out")
-    private_tmp = "no" if source.startswith("csi://") else "yes"  # a CSI camera is reached through /tmp/argus_socket
+    private_tmp = "no" if source_of(source).startswith("csi://") else "yes"  # a CSI camera is reached through /tmp/argus_socket
     return _UNIT.format(
         command=" ".join(map(_quoted, told)), folder=folder, user=user, groups=" ".join(groups), state=STATE, watchdog=WATCHDOG_S, private_tmp=private_tmp
     )

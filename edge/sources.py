@@ -19,7 +19,7 @@ from edge.capture import announced, open_file
 from edge.errors import InputError, SourceError
 from edge.feed_state import FeedState
 from edge.images import SUFFIXES, read_image
-from edge.uri import Uri, exists, parse_uri
+from edge.uri import Uri, exists, parse_uri, source_of
 
 _LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
@@ -91,13 +91,14 @@ class Source(Protocol):
 def open_source(uri: str) -> Source:
     """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.live` has their URIs).
 
-    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does.
+    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
+    source in a file's first line.
 
     Raises:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = parse_uri(uri)
+    parsed = parse_uri(source_of(uri))
     if parsed.scheme == "demo":
         from edge.demo_source import DemoSource
 

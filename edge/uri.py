@@ -92,6 +92,23 @@ def parse_uri(text: str) -> Uri:
     return Uri(text, scheme, path, dict(pairs))
 
 
+def source_of(text: str) -> str:
+    """Return the source that is meant: of `@FILE` the file's first line, so that a password stands on no command line, which every user can read.
+
+    Raises:
+        SourceError: no such file, or nothing in it.
+    """
+    if not text.startswith("@") or exists(text):
+        return text
+    try:
+        found = Path(text[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"wanted a source in the first line of {text[1:]}, cannot read it ({error}): write it there, or give the source itself") from error
+    if not found:
+        raise SourceError(f"wanted a source in the first line of {text[1:]}, found nothing: write it there, or give the source itself")
+    return found
+
+
 def without_credentials(uri: str) -> str:
     """Return a URI without user and password, for what is shown or kept."""
     return _CREDENTIALS.sub("", uri)

@@ -20,6 +20,7 @@ from packets import lacking
 
 from edge.errors import InputError
 from edge.service import NAME, install, remove, unit
+from edge.sources import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_EXPOSURE = 4.0
@@ -53,9 +54,25 @@ def test_systemd_calls_it_safe(written: Path) -> None:
 
 
 def test_what_systemd_would_expand_is_quoted() -> None:
-    text = unit('rtsp://u:p%40$x@host/a b?c="d"', "root", None, [], [])
+    text = unit('rtsp://host/%40$x/a b?c="d"', "root", None, [], [])
     line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
-    assert '"rtsp://u:p%%40$$x@host/a b?c=\\"d\\""' in line
+    assert '"rtsp://host/%%40$$x/a b?c=\\"d\\""' in line
+
+
+def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "service", "install", "--source", "rtsp://user:secret@127.0.0.1/stream").startswith(
+        "python -m edge: wanted a source without a password"
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("camera").write_text("rtsp://user:secret@127.0.0.1:1/stream\nfor the front camera\n", encoding="utf-8")
+    done("service", "install", "--source", "@camera")
+    told = capsys.readouterr().out
+    assert f" run @{tmp_path}/camera\n" in told
+    assert "secret" not in told
+    with open_source("@camera") as source:
+        assert source.uri == "rtsp://127.0.0.1:1/stream"
+    assert "found nothing" in refused(capsys, "service", "install", "--source", "@/dev/null")
+    assert "cannot read it" in refused(capsys, "run", "@/nowhere/camera")
 
 
 @pytest.mark.parametrize(("source", "private"), [("csi://0", "no"), ("rtp://@:5600", "yes")])
