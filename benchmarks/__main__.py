@@ -12,6 +12,7 @@ python -m benchmarks clients
 python -m benchmarks all --json result.json
 python -m benchmarks report result.json --out report.html
 python -m benchmarks compare before.json after.json
+python -m benchmarks reference result.json
 """
 
 from __future__ import annotations
@@ -101,6 +102,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     compare(arguments.before, arguments.after, arguments.band)
 
 
+def _reference(arguments: argparse.Namespace) -> None:
+    from benchmarks.reference import keep
+
+    keep(arguments.results, arguments.out)
+
+
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
         from edge.files import check_place
@@ -122,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     detection.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     detection.add_argument("--sheet", type=Path, default=Path("out/detection.png"), metavar="F", help="where to draw what went wrong; it shows photos")
     tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights, and of real signs")
-    tracks.add_argument("--seeds", type=int, nargs="+", default=list(range(20)), metavar="N", help="of the flights")
+    tracks.add_argument("--seeds", type=int, nargs="*", default=list(range(20)), metavar="N", help="of the flights; none is none")
     tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
     tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")
     tracks.add_argument("--data", type=Path, metavar="ROOT", help="a folder with gtsrb/ and gtsdb/: real signs that come nearer, too")
@@ -165,6 +172,10 @@ def _parser() -> argparse.ArgumentParser:
         compare.add_argument(side, type=Path, metavar=side.upper(), help="what --json of a benchmark wrote")
     compare.add_argument("--band", type=cli.share, default=0.1, metavar="SHARE", help="relative change that counts as the same")
     compare.set_defaults(command=_compare)
+    reference = commands.add_parser("reference", help="keep results to compare with", description="Join a machine's results in one file without any paths.")
+    reference.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="what --json of the benchmarks wrote, on one machine")
+    reference.add_argument("--out", type=Path, metavar="F", help="where to (without one: benchmarks/reference/, named after the machine)")
+    reference.set_defaults(command=_reference)
     return parser
 
 

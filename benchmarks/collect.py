@@ -19,7 +19,7 @@ from edge.check import runnable_precisions
 from edge.engine import choose_engine
 from edge.errors import SignwingError
 from edge.lineage import now
-from edge.manifest import read_bundle
+from edge.manifest import Bundle, read_bundle
 
 BATCHES = (1, 4, 8, 16)
 CALLS = 200
@@ -29,7 +29,7 @@ Step = tuple[str, Callable[[Path], object]]
 
 
 def collect(setting: Setting, json_path: Path) -> dict[str, Any]:
-    """Measure latency and memory in every precision that the engine can run, and the whole runtime; one that fails is told, and the others go on.
+    """Measure latency and memory in every precision that the engine is meant to run, and the whole runtime; one that fails is told, and the others go on.
 
     Args:
         setting: bundle, engine and provider; its precision "auto" is every one.
@@ -65,9 +65,16 @@ def collect(setting: Setting, json_path: Path) -> dict[str, Any]:
 def _steps(setting: Setting) -> Iterator[Step]:
     bundle = read_bundle(setting.bundle)
     engine = choose_engine(bundle, ROLE, provider=setting.provider) if setting.engine == "auto" else setting.engine
-    precisions = runnable_precisions(bundle, engine) if setting.precision == "auto" else [setting.precision]
+    precisions = _made_for(engine, bundle) if setting.precision == "auto" else [setting.precision]
     for precision in precisions:
         chosen = replace(setting, engine=engine, precision=precision)
         yield f"latency, {engine} {precision}", lambda path, chosen=chosen: latency(chosen, BATCHES, CALLS, path)  # type: ignore[misc]
         yield f"memory, {engine} {precision}", lambda path, chosen=chosen: memory(chosen, 1, CALLS, path)  # type: ignore[misc]
     yield "pipeline", lambda path: pipeline(setting, SOURCES, "auto", SECONDS, path)
+
+
+def _made_for(engine: str, bundle: Bundle) -> list[str]:
+    """Return the precisions that an engine is meant to run: on a CPU those for TensorRT prove the files alone, and take minutes."""
+    target = "tensorrt" if engine == "tensorrt" else "onnxruntime"
+    meant = {model.precision for model in bundle.manifest.models if model.role == ROLE and model.target == target} | {"fp32"}
+    return [precision for precision in runnable_precisions(bundle, engine) if precision in meant]

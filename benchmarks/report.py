@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import figures_of, model_of, of_command, read_results
+from benchmarks.tables import as_markdown, warnings_of
 from edge import page
 from edge.files import write_text
 from edge.lineage import now
@@ -16,8 +17,6 @@ from edge.lineage import now
 Document = dict[str, Any]
 Section = tuple[str, str, Callable[[Any], bytes]]
 """A title, what to look for, and the picture, drawn by the module that is given: `benchmarks.charts`."""
-
-WARNINGS = "warnings"
 
 
 def report(paths: Sequence[Path], out: Path, markdown: Path | None) -> None:
@@ -47,19 +46,6 @@ def report(paths: Sequence[Path], out: Path, markdown: Path | None) -> None:
     if markdown is not None:
         write_text(markdown, as_markdown(documents))
         print(f"table in {markdown}")
-
-
-def as_markdown(documents: Sequence[Document]) -> str:
-    """Return a table of every figure, and the machines under it."""
-    rows = "\n".join(f"| {of} | {name} | {value} |" for of, name, value in _rows(documents))
-    machines = "; ".join(f"{m.get('board') or m.get('cpu')}, {m.get('cores')} cores, {m.get('system')}" for m in _different(d["machine"] for d in documents))
-    noise = "".join(f"\n\n{warning}" for warning in warnings_of(documents))
-    return f"| of | figure | value |\n|---|---|---|\n{rows}\n\nMeasured on: {machines}.{noise}\n"
-
-
-def warnings_of(documents: Sequence[Document]) -> list[str]:
-    """Say what makes the results doubtful: each once."""
-    return list(dict.fromkeys(str(warning) for document in documents for warning in document["conditions"].get(WARNINGS, [])))
 
 
 def _charts() -> Any | None:

@@ -93,6 +93,12 @@ def figures_of(document: dict[str, Any]) -> Iterator[Figure]:
             yield Figure(f"pipeline {model} {row['source']}", "fps", row["fps"], more_is_better=True)
             yield Figure(f"pipeline {model} {row['source']}", "age_p99_ms", row["age_ms"]["p99"], more_is_better=False)
             yield Figure(f"pipeline {model} {row['source']}", "peak_rss_mib", row["peak_rss_mib"], more_is_better=False)
+    elif command == "detection":
+        for part, name in (("find", "recall"), ("find", "precision"), ("name", "f1")):
+            yield Figure(f"detection {model} {document['conditions']['split']}, {part}", name, document[part][name], more_is_better=True)
+    elif command == "tracks":
+        yield Figure(f"tracks {model}", "right_share", document["right_share"], more_is_better=True)
+        yield Figure(f"tracks {model} without signs", "sightings", document["silent"]["sightings"], more_is_better=False)
     elif command == "detector":
         for row in document["rows"][1:]:
             yield Figure(f"detector ours to {row['name']}", "ratio", row["ratio"], more_is_better=True)

@@ -89,8 +89,10 @@ def tracks(
         "engine": engine.name,
         "precision": engine.precision,
     }
-    print(f"{len(seeds)} flights of {frames} frames: {_said(figures)}")
-    print(f"{silent_frames} frames without a sign: {sightings} sightings")
+    if seeds:
+        print(f"{len(seeds)} flights of {frames} frames: {_said(figures)}")
+    if silent_frames:
+        print(f"{silent_frames} frames without a sign: {sightings} sightings")
     if data:
         print(f"{len(near)} approaches of real signs, {APPROACH_FRAMES} frames each: {_said(figures['approaches'])}")
     write_result(json_path, "tracks", started_at, conditions, figures)

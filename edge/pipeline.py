@@ -86,11 +86,14 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
 def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None) -> list[Detection]:
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
 
-    What a tracker knows is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
+    What is too small for a tracker, or what it knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is
+    left out.
     """
-    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in proposals.boxes_xyxy]
-    known = [tracker.known(box) if tracker else None for box in boxes]
-    asked = [(box, float(score)) for box, score, name in zip(boxes, proposals.scores, known, strict=True) if name is None]
+    scored = [
+        ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
+    ]
+    wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored if tracker is None or tracker.wants(box)]
+    asked = [(box, score) for box, score, known in wanted if known is None]
     crops = np.array([cut_crop(image, box, classifier.size) for box, _ in asked], np.uint8).reshape(-1, classifier.size, classifier.size, 3)
     fusion = proposals.fusion
     named = [
@@ -98,7 +101,7 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
         for (box, score), naming in zip(asked, classifier.name(crops), strict=True)
         if (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming))
     ]
-    return named + [detection for detection in known if detection is not None]
+    return named + [known for _, _, known in wanted if known is not None]
 
 
 def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:

@@ -66,6 +66,7 @@ class TrackerSettings:
         entry_frames: frames within which so many votes must have come: what is taken for a sign now and then is none.
         entry_share: least share of that class in the weight of all votes.
         entry_side_px: least mean side for that: digits cannot be told apart below, and GTSRB's smallest signs have 15 px.
+        vote_side_px: least mean side of a box that is named at all: a little before it may be announced, so that its votes are there by then.
         window: how many of a track's last votes count (the n).
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
@@ -79,6 +80,7 @@ class TrackerSettings:
     entry_frames: int = 12
     entry_share: float = 0.75
     entry_side_px: float = 20.0
+    vote_side_px: float = 16.0
     window: int = 8
     max_age: int = 15
     better_view: float = 2.0
@@ -109,6 +111,10 @@ class Tracker:
     def tracks(self) -> tuple[Track, ...]:
         """Announced tracks that were seen lately, oldest first."""
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
+
+    def wants(self, box_xyxy: Box) -> bool:
+        """Tell whether a box is large enough for its name to count."""
+        return (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 >= self._settings.vote_side_px
 
     def known(self, box_xyxy: Box) -> Detection | None:
         """Return what a box in the coming frame holds as far as the tracks know it, or None where it is to be named: a sign is named again only so often."""

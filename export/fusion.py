@@ -24,7 +24,7 @@ from export.artefacts import ROLE, SPOTTER
 
 RECORD = "fusion"
 PRECISION = "int8-cpu"
-PROPOSED_FALSE, ACCEPTED_FALSE = 2.0, 0.05
+PROPOSED_FALSE, ACCEPTED_FALSE = 2.0, 0.04
 """False boxes a frame that the spotter's threshold lets through on the tuning frames, each of which costs the classifier a crop; and those that are accepted
 on the frames that the fusion is fitted to."""
 LEAST_SCORE = 0.02

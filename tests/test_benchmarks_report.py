@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.compare import BETTER, SAME, WORSE, judge
-from benchmarks.report import as_markdown
+from benchmarks.reference import FOLDER, name_of
 from benchmarks.results import Figure, figures_of, read_results
+from benchmarks.tables import as_markdown
 
 MACHINE = {"board": None, "cpu": "A <processor>", "cores": 2, "system": "Linux", "load_1min": 0.1}
 
@@ -69,13 +70,72 @@ def test_the_page_holds_every_figure_and_needs_nothing_else(gathered: Path, tmp_
         assert figure.of in html
     assert "<script" not in html
     assert "written" not in capsys.readouterr().err
-    assert "| accuracy onnxruntime int8-cpu 64 px test | top1 | 0.996 |" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| onnxruntime int8-cpu 64 px | 0.9960 | 3.00 / 4.50 | 3.0 | 33% / 33% | 131 |" in table
+    assert "| onnxruntime, `demo://` | 28.0 | 9 / 11 | 5.0 / 4.0 | 200 |" in table
+    assert "| YOLOX-nano int8, onnxruntime | 20.0 | 3.00 |" in table
+    assert "real frames" not in table
+
+
+def test_every_machine_has_its_own_tables_and_power_mode() -> None:
+    boards = []
+    for mode in ("25W", "MAXN_SUPER"):
+        one = latency(3.0)
+        one["machine"] = MACHINE | {"board": "NVIDIA Jetson Orin Nano", "cpu_flags": ["asimd"]}
+        one["conditions"]["before"] = {"power_mode": mode}
+        boards.append(one)
+    table = as_markdown([*boards, latency(2.0)])
+    assert table.count("| the classifier alone |") == 3
+    assert "**NVIDIA Jetson Orin Nano (asimd), 2 cores, power mode 25W, Linux**, 2026-11-25" in table
+    assert [name_of(board) for board in boards] == ["nvidia-jetson-orin-nano-2-cores-25w", "nvidia-jetson-orin-nano-2-cores-maxn-super"]
+
+
+def test_what_was_found_along_the_way_is_told_where_there_is_something() -> None:
+    passes = {"all": 9, "right": 8, "wrong": 0, "missed": 1, "twice": 0, "false": 0}
+    told = {"passes": passes, "right_share": 0.89, "delay_frames": {"p50": 22.0, "p90": 27.0}}
+    silent = {"frames": 0, "sightings": 0}
+    whole = document("tracks", {**told, "flights": [{}], "silent": silent | {"frames": 900}, "approaches": told})
+    table = as_markdown([whole])
+    assert "| 1 drawn flights | 8 of 9 | 0 | 1 | 0 | 0 | 22 / 27 |" in table
+    assert "| 900 drawn frames without a sign |  |  |  |  | 0 |  |" in table
+    assert "| real signs that come nearer | 8 of 9 |" in table
+    assert "drawn" not in as_markdown([document("tracks", {**told, "flights": [], "silent": silent, "approaches": told})])
+
+
+def test_a_reference_holds_one_machine_and_no_paths(gathered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = accuracy(0.996)
+    more["conditions"] |= {"data": "/home/me/data", "before": {"power_mode": None}, "kept": ["/home/me/frames", "demo://"]}
+    assert main(["reference", str(gathered), str(written(tmp_path / "more.json", more)), "--out", str(tmp_path / "kept.json")]) == 0
+    text = (tmp_path / "kept.json").read_text(encoding="utf-8")
+    assert "/home" not in text
+    assert '"frames"' in text
+    assert main(["compare", str(gathered), str(tmp_path / "kept.json")]) == 0
+    assert main(["report", str(tmp_path / "kept.json"), "--out", str(tmp_path / "page.html")]) == 0
+    other = written(tmp_path / "other.json", memory() | {"machine": MACHINE | {"cpu": "another"}})
+    capsys.readouterr()
+    assert main(["reference", str(gathered), str(other), "--out", str(tmp_path / "both.json")]) == 1
+    assert "found a-processor-2-cores, another-2-cores" in capsys.readouterr().err
+    assert not (tmp_path / "both.json").exists()
+
+
+def test_the_readme_shows_the_references() -> None:
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    references = sorted(FOLDER.glob("*.json"))
+    assert references
+    assert as_markdown(read_results(references)).strip() in readme, (
+        "python -m benchmarks report benchmarks/reference/*.json --markdown table.md, into README.md"
+    )
+    for path in references:
+        assert "/" not in json.loads(path.read_text(encoding="utf-8"))["results"][0]["conditions"]["folder"]
 
 
 def test_conditions_that_spoil_results_stand_in_the_table() -> None:
     spoiled = latency(3.0)
-    spoiled["conditions"]["warnings"] = ["warning: load 3 on 2 cores"]
-    assert "warning: load 3 on 2 cores" in as_markdown([spoiled])
+    spoiled["conditions"]["warnings"] = ["warning: load 3 on 2 cores", "warning: 91 degrees", "warning: load 2.5 on 2 cores"]
+    table = as_markdown([spoiled])
+    assert "warning: load 3 on 2 cores (and 1 more like this)\n" in table
+    assert "warning: 91 degrees\n" in table
+    assert "2.5" not in table
 
 
 @pytest.mark.parametrize(

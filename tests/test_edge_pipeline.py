@@ -23,7 +23,7 @@ from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.sinks import EventSink, Result
 from edge.sources import Frame
 from edge.spotter import Proposals, spot_by_colour, spot_whole
-from edge.tracking import TrackerSettings
+from edge.tracking import Tracker, TrackerSettings
 
 SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
 
@@ -187,6 +187,14 @@ def test_what_the_tracker_knows_is_not_classified_again(classifier: Classifier, 
     assert sum(named) <= 5 + 35 / TrackerSettings().ask_every + 1
     assert all(len(result.detections) == 1 for result in sink.results[:40])
     assert [event for _, event, _ in sink.events() if event != "update"] == ["sighting", "gone"]
+
+
+def test_what_is_too_small_to_be_announced_is_not_named_on_the_way(classifier: Classifier) -> None:
+    boxes = np.array([[5, 5, 30, 30], [50, 20, 62, 32]], np.float32)
+    proposals = Proposals(boxes, np.array([0.9, 0.4], np.float32))
+    assert len(name_boxes(picture(5), proposals, classifier)) == 2
+    (named,) = name_boxes(picture(5), proposals, classifier, Tracker())
+    assert named.box_xyxy == (5, 5, 30, 30)
 
 
 def test_spotters_by_name(tiny_bundle: Path) -> None:

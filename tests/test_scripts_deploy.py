@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from board_root import ROOT, BoardRoot, board_root
+from board_root import MODEL, ROOT, BoardRoot, board_root
 from commands import rewrite
 
 from edge.files import sha256_of
@@ -271,3 +272,26 @@ def test_a_damaged_upload_is_carried_again(board: BoardRoot, tiny_bundle: Path) 
     damaged.write_text("")
     board.deployed(tiny_bundle, *ENGINE)
     assert sha256_of(board.opt / "releases" / str(board.current) / "edge/cli.py") == digest
+
+
+def test_a_board_is_measured_into_one_file(board: BoardRoot, tiny_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "measured.json"
+    assert "found none: scripts/deploy board BUNDLE" in board.refused(out, "latency", script="measure")
+    board.deployed(tiny_bundle, *ENGINE)
+    before = sorted((board.opt / "current/").rglob("*"))
+    told = board.deployed(out, "latency", "--runs", "5", "--engine", "onnxruntime", script="measure")
+    assert "cores, load" in told
+    result = json.loads(out.read_text())
+    assert (result["command"], result["runs"], result["machine"]["board"]) == ("benchmarks latency", 5, MODEL)
+    assert result["conditions"]["before"]["l4t"] == "36.4.3"
+    assert sorted((board.opt / "current/").rglob("*")) == before
+    assert not (board.files / "root/.cache/signwing/kit/measured.json").exists()
+    assert "wanted a folder" in board.refused(tmp_path / "none/x.json", script="measure")
+    assert "they did not" in refusal(board.deploy(tmp_path / "other.json", "latency", "--engine", "tensorrt", script="measure"))
+    assert not (tmp_path / "other.json").exists()
+
+
+def refusal(measure: subprocess.Popen[str]) -> str:
+    out, err = measure.communicate(timeout=90)
+    assert measure.returncode == 1, out
+    return err
