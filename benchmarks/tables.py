@@ -20,17 +20,11 @@ def as_markdown(documents: Sequence[Document]) -> str:
 
 
 def warnings_of(documents: Sequence[Document]) -> list[str]:
-    """Say what makes the results doubtful: each once."""
-    return list(dict.fromkeys(str(warning) for document in documents for warning in document["conditions"].get(WARNINGS, [])))
-
-
-def _kinds(warnings: Sequence[str]) -> Iterator[str]:
-    """Return the first of those that differ in their numbers alone, and how many more there are."""
+    """Say what makes the results doubtful: the first of warnings that differ in their numbers alone, and how many more there are of each."""
     kinds: dict[str, list[str]] = {}
-    for warning in warnings:
+    for warning in dict.fromkeys(str(warning) for document in documents for warning in document["conditions"].get(WARNINGS, [])):
         kinds.setdefault(re.sub(r"[\d.]+", "", warning), []).append(warning)
-    for first, *more in kinds.values():
-        yield first + (f" (and {len(more)} more like this)" if more else "")
+    return [first + (f" (and {len(more)} more like this)" if more else "") for first, *more in kinds.values()]
 
 
 def _of_machine(documents: Sequence[Document]) -> str:
@@ -40,7 +34,7 @@ def _of_machine(documents: Sequence[Document]) -> str:
     place = f"{machine.get('board') or machine.get('cpu')}{f' ({flags})' if flags else ''}, {machine.get('cores')} cores"
     place += f"{f', power mode {mode}' if mode else ''}, {str(machine.get('system')).partition('-')[0]}"
     days = sorted({document["started_at"][:10] for document in documents})
-    parts = [f"**{place}**, {' to '.join(dict.fromkeys((days[0], days[-1])))}", *_tables(documents), *_kinds(warnings_of(documents))]
+    parts = [f"**{place}**, {' to '.join(dict.fromkeys((days[0], days[-1])))}", *_tables(documents), *warnings_of(documents)]
     return "\n\n".join(parts) + "\n"
 
 
