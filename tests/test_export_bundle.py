@@ -302,7 +302,7 @@ def test_what_was_measured_since_joins_card_and_manifest(copy: Path, data: Path,
 def test_a_bundle_without_records_has_no_card(copy: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_manifest(copy, dataclasses.replace(read_bundle(copy).manifest, lineage={}))
     assert cli.main(_parser(), ["refresh", str(copy), "--data", str(data)]) == 1
-    assert capsys.readouterr().err.startswith("wanted a bundle with the records of train and export")
+    assert "wanted a bundle with the records of train and export, found none" in capsys.readouterr().err
 
 
 def test_bundle_of_a_bundle_has_the_same_bytes(made: Path, data: Path, tmp_path: Path) -> None:
