@@ -5,7 +5,6 @@ The tracks are those that the classifier's training held out, the frames those t
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from edge.gtsrb import Photo, held_out, read_photo
 from edge.images import read_image
 from edge.manifest import Bundle
 from edge.sinks import Result
-from edge.sources import Frame
 from edge.spotter import iou_matrix
 
 FRAMES = 30
@@ -88,38 +86,12 @@ def approaches(bundle: Bundle, data: Path) -> list[Approach]:
     ]
 
 
-class ApproachSource:
-    """Gives an approach to the loop, as a video would."""
-
-    stills = live = False
-    feed = None
-    fps: float | None = 30.0
-    dropped = unreadable = 0
-
-    def __init__(self, approach: Approach) -> None:
-        """Play one approach; `boxes_xyxy` then tells where its sign was in each frame given so far."""
-        self.uri, self._approach = f"approach {approach.photos[0].track}", approach
-        self.boxes_xyxy: list[NDArray[np.float64]] = []
-
-    def __enter__(self) -> ApproachSource:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Draw the frames."""
-        for index, (image, box) in enumerate(self._approach.frames()):
-            self.boxes_xyxy.append(box)
-            yield Frame(index, image, time.monotonic_ns(), None)
-
-
 class ApproachSink:
     """Keeps what was announced, and scores it."""
 
-    def __init__(self, source: ApproachSource, class_id: int) -> None:
-        """Score what is said of a sign of a class."""
-        self._source, self._class_id = source, class_id
+    def __init__(self, boxes_xyxy: Sequence[NDArray[np.float64]], class_id: int) -> None:
+        """Score what is said of a sign of a class, which is at a box, (4,) pixels, in each frame."""
+        self._boxes_xyxy, self._class_id = boxes_xyxy, class_id
         self._told: list[tuple[int, int, int]] = []
         self._false = 0
 
@@ -134,7 +106,7 @@ class ApproachSink:
         for report in result.reports:
             if report.event == "gone" or report.track is None:
                 continue
-            if iou_matrix(report.box_xyxy, self._source.boxes_xyxy[-1]).max() > 0:
+            if iou_matrix(report.box_xyxy, self._boxes_xyxy[result.frame.index]).max() > 0:
                 self._told.append((result.frame.index, report.track, report.class_id))
             else:
                 self._false += report.event == "sighting"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.classifier import Classifier
 from edge.errors import MissingDependency
@@ -25,7 +26,6 @@ from edge.lineage import now
 from edge.manifest import read_bundle
 from edge.pipeline import open_spotter, run
 from edge.scenes import Flight
-from edge.sources import Frame
 
 SIZE_WH = (1280, 720)
 KEPT = 60
@@ -64,7 +64,7 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
         options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
         chosen = stack.enter_context(open_spotter(spotter, bundle, **options))
         peers, missing = _peers(frames, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signwing-"))))
-        turns: dict[str, Callable[[], float]] = {f"ours, {engine.precision}": lambda: run(_Kept(frames), chosen, classifier, []).fps}
+        turns: dict[str, Callable[[], float]] = {f"ours, {engine.precision}": lambda: run(KeptSource("memory", frames), chosen, classifier, []).fps}
         turns |= {name: lambda detect=detect: _fps(detect, frames) for name, detect in peers.items()}  # type: ignore[misc]
         print_conditions(engine.name, engine.precision, setting)
         told: dict[str, list[float]] = {name: [] for name in turns}
@@ -84,25 +84,6 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
     figures = {"fps": ours, "rows": rows, "missing": missing}
     write_result(json_path, "detector", started_at, conditions, figures)
     return figures
-
-
-class _Kept:
-    """Frames in memory as a source."""
-
-    uri, stills, live, feed, fps, dropped, unreadable = "memory", False, False, None, 30.0, 0, 0
-
-    def __init__(self, frames: Sequence[NDArray[np.uint8]]) -> None:
-        self._frames = frames
-
-    def __enter__(self) -> _Kept:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index, image in enumerate(self._frames):
-            yield Frame(index, image, time.monotonic_ns(), None)
 
 
 def _fps(detect: Detect, frames: Sequence[NDArray[np.uint8]]) -> float:

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.approaches import FRAMES as APPROACH_FRAMES
-from benchmarks.approaches import ApproachSink, ApproachSource, approaches
+from benchmarks.approaches import ApproachSink, approaches
+from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.classifier import Classifier
 from edge.demo_source import PassSink
@@ -76,9 +77,9 @@ def tracks(
         silent_frames = round(silent_minutes * 60 * FPS)
         sightings = run(open_source(f"demo://?signs=0&frames={silent_frames}"), found_by, classifier, []).sightings if silent_frames else 0
         for approach in _shown(coming, "approach"):
-            source = ApproachSource(approach)
-            judged = ApproachSink(source, approach.class_id)
-            run(source, found_by, classifier, [judged])
+            images, boxes = zip(*approach.frames(), strict=True)
+            judged = ApproachSink(boxes, approach.class_id)
+            run(KeptSource("approach", images), found_by, classifier, [judged])
             near.append({"class_id": approach.class_id, **judged.score()})
             near_delays += [delay for delay in [judged.delay()] if delay is not None]
     figures: dict[str, Any] = {

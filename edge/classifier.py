@@ -70,6 +70,10 @@ class Classifier:
         """Side of the square input, pixels."""
         return self._engine.spec.input.shape[1]
 
+    def name_in(self, image: NDArray[np.uint8], boxes_xyxy: Sequence[Sequence[float]] | NDArray[np.float32]) -> list[Naming]:
+        """Name what stands in boxes, (n, 4) pixels with any n, of a frame, (height, width, 3) uint8 BGR, as `cut_crop` cuts them; raises as `name` does."""
+        return self.name(np.array([cut_crop(image, box, self.size) for box in boxes_xyxy], np.uint8).reshape(-1, self.size, self.size, 3))
+
     def name(self, crops: NDArray[np.uint8]) -> list[Naming]:
         """Name crops, (n, size, size, 3) uint8 BGR with any n, in their order, in batches of at most `MOST_IN_BATCH`.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier, cut_crop
+from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.errors import BundleError, SourceError
 from edge.feed_state import FeedState
@@ -94,11 +94,10 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
     ]
     wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored if tracker is None or tracker.wants(box)]
     asked = [(box, score) for box, score, known in wanted if known is None]
-    crops = np.array([cut_crop(image, box, classifier.size) for box, _ in asked], np.uint8).reshape(-1, classifier.size, classifier.size, 3)
     fusion = proposals.fusion
     named = [
         Detection(box, naming.class_id, naming.confidence)
-        for (box, score), naming in zip(asked, classifier.name(crops), strict=True)
+        for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True)
         if (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming))
     ]
     return named + [known for _, _, known in wanted if known is not None]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.classifier import Classifier, cut_crop
+from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
 from edge.fusion import Fusion, logit
@@ -114,8 +114,7 @@ def _look(bundle: Bundle, frames: Sequence[RoadFrame]) -> list[_Seen]:
         for frame in tqdm(frames, "spotting and naming", unit="frame", disable=None):
             image = read_image(frame.path)
             proposals = spotter(image)
-            crops = [cut_crop(image, box, classifier.size) for box in proposals.boxes_xyxy]
-            namings = classifier.name(np.array(crops, np.uint8).reshape(-1, classifier.size, classifier.size, 3))
+            namings = classifier.name_in(image, proposals.boxes_xyxy)
             seen.append(_Seen(frame.boxes_xyxy, proposals, np.array([naming.confidence for naming in namings], np.float64)))
     return seen
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.approaches import FRAMES, Approach, ApproachSink, ApproachSource, approaches
+from benchmarks.approaches import FRAMES, Approach, ApproachSink, approaches
+from benchmarks.kept import KeptSource
 from edge.gtsrb import Photo
 from edge.manifest import read_bundle
 from edge.sinks import Result
@@ -62,11 +63,11 @@ Said = tuple[int, str, int, int, bool]
     ],
 )
 def test_what_is_said_is_scored(approach: Approach, said: list[Said], wanted: dict[str, int], delay: int | None) -> None:
-    source = ApproachSource(approach)
-    sink = ApproachSink(source, 14)
-    with source, sink:
+    images, boxes = zip(*approach.frames(), strict=True)
+    sink = ApproachSink(boxes, 14)
+    with KeptSource("approach", images) as source, sink:
         for frame in source:
-            there = tuple(source.boxes_xyxy[-1].tolist())
+            there = tuple(boxes[frame.index].tolist())
             reports = [Report(event, track, name, 0.9, there if on else (0, 0, 5, 5)) for at, event, track, name, on in said if at == frame.index]  # type: ignore[arg-type]
             sink.write(Result(Frame(frame.index, frame.image, time.monotonic_ns(), None), reports, (), (), time.monotonic_ns()))
     assert sink.score() == {"all": 1, "right": 0, "wrong": 0, "missed": 0, "twice": 0, "false": 0} | wanted

@@ -21,11 +21,6 @@ from edge.files import sha256_of
 
 JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
 JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
-WHEEL = {
-    "METADATA": "Metadata-Version: 2.1\nName: large\nVersion: 1.0\n",
-    "WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    "RECORD": "large.bin,,\n",
-}
 ENGINE = ("--engine", "onnxruntime", "--watch", "1")
 
 
@@ -40,6 +35,16 @@ def other(bundle: Path, name: str) -> Path:
     changed = Path(shutil.copytree(bundle, bundle.with_name(name)))
     rewrite(changed, name=name)
     return changed
+
+
+def write_wheel(folder: Path, name: str, file: str, content: bytes) -> None:
+    """Write a wheel of pure Python that holds one file."""
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(file, content)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"{file},,\n{info}/METADATA,,\n{info}/WHEEL,,\n")
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:
@@ -93,11 +98,7 @@ def test_without_rsync_only_what_is_missing_or_damaged_is_carried(board: BoardRo
 def test_wheels_are_carried_and_those_of_one_machine_refused(board: BoardRoot, tiny_bundle: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    with zipfile.ZipFile(wheels / "carried-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("carried.py", "")
-        wheel.writestr("carried-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
-        wheel.writestr("carried-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("carried-1.0.dist-info/RECORD", "carried.py,,\ncarried-1.0.dist-info/METADATA,,\ncarried-1.0.dist-info/WHEEL,,\n")
+    write_wheel(wheels, "carried", "carried.py", b"")
     board.deployed(tiny_bundle, *ENGINE, "--wheels", wheels)
     assert list(board.opt.glob(f"releases/{board.current}/venv/lib/*/site-packages/carried.py"))
     (wheels / "other-1.0-cp310-cp310-linux_aarch64.whl").touch()
@@ -185,10 +186,7 @@ def test_after_a_fault_the_former_runs_and_the_next_deploy_succeeds(
     board.install_unit()
     first = board.current
     second = other(tiny_bundle, "second")
-    with zipfile.ZipFile(tmp_path / "large-1.0-py3-none-any.whl", "w") as wheel:  # so that the copy takes a while
-        wheel.writestr("large.bin", os.urandom(60 << 20))
-        for name, content in WHEEL.items():
-            wheel.writestr(f"large-1.0.dist-info/{name}", content)
+    write_wheel(tmp_path, "large", "large.bin", os.urandom(60 << 20))  # so that the copy takes a while
     deploy = board.deploy(second, *ENGINE[:2], "--watch", "4", "--wheels", tmp_path)
     step(board, deploy)
     fault(board, deploy)

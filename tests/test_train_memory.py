@@ -129,7 +129,6 @@ def test_a_real_run_stays_inside_its_budget_by_taking_less(tmp_path):
         assert ran.returncode == 0, ran.stderr
         run = json.loads((tmp_path / name / "run.json").read_text())
         assert run["peak_memory"]["host_peak_mib"] < budget_gib * 1024
-        print(name, run["peak_memory"]["host_peak_mib"], run["memory"])
         return run["peak_memory"]["host_peak_mib"], run["memory"]
 
     ample, whole = peak("ample", 8)
