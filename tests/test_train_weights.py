@@ -38,6 +38,10 @@ def built():
     return vgg.build(32, dense=16, dropout=0.5, batch_norm=False)
 
 
+def no_photos():
+    pytest.fail("there is nothing to prune")
+
+
 def write_as_published(network, path):
     """The layout of `vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5`, written by Keras 1: a group a layer, pools too, and no version."""
     with h5py.File(path, "w") as file:
@@ -74,7 +78,7 @@ def write_nested(network, path):
 def test_every_layout_of_vgg16_loads(tmp_path, reference, network, name, write):
     write(reference, tmp_path / name)
     head = network.get_layer("dense").get_weights()
-    load_base(network, str(tmp_path / name))
+    load_base(network, str(tmp_path / name), no_photos)
     for layer in vgg.convolution_names():
         assert all(np.array_equal(a, b) for a, b in zip(network.get_layer(layer).get_weights(), reference.get_layer(layer).get_weights(), strict=True))
     assert np.array_equal(head[0], network.get_layer("dense").get_weights()[0])
@@ -83,14 +87,14 @@ def test_every_layout_of_vgg16_loads(tmp_path, reference, network, name, write):
 def test_a_finished_run_gives_its_base(tmp_path, network):
     ours = vgg.build(48, dense=8, dropout=0.5, batch_norm=False)
     ours.save(tmp_path / "model.keras")
-    load_base(network, str(tmp_path / "model.keras"))
+    load_base(network, str(tmp_path / "model.keras"), no_photos)
     assert np.array_equal(network.get_layer("block5_conv3").get_weights()[0], ours.get_layer("block5_conv3").get_weights()[0])
 
 
 def test_with_the_same_weights_bgr_gives_the_features_that_keras_gives_of_rgb(tmp_path, reference, network):
     """So the published kernels, which Keras feeds with BGR less its mean, fit our input as they are: block1_conv1 needs no flip of its channels."""
     write_as_published(reference, tmp_path / "vgg.h5")
-    load_base(network, str(tmp_path / "vgg.h5"))
+    load_base(network, str(tmp_path / "vgg.h5"), no_photos)
     photos = np.random.default_rng(0).integers(0, 256, (4, *INPUT)).astype(np.uint8)
     ours = keras.Model(network.input, network.get_layer("block5_pool").output).predict(photos, verbose=0)
     rgb = photos[..., ::-1].astype(np.float32)
@@ -147,7 +151,7 @@ def test_what_is_no_vgg16_is_refused_by_what_it_is(tmp_path, reference, untouche
         write_other(kind, path, reference)
     before = untouched.get_weights()
     with pytest.raises(InputError, match=found) as caught:
-        load_base(untouched, str(path))
+        load_base(untouched, str(path), no_photos)
     told = str(caught.value)
     assert told.startswith("wanted ")
     assert str(path) in told
@@ -162,7 +166,7 @@ from edge.errors import InputError
 from train.weights import load_base
 def told():
     try:
-        load_base(None, "imagenet")
+        load_base(None, "imagenet", None)
     except InputError as error:
         print("TOLD", str(error).replace(chr(10), "<newline>"))
 told()

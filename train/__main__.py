@@ -44,7 +44,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.fit import fit
 
-    chosen = recipe(arguments.recipe, size=arguments.size, epochs=arguments.epochs, seed=arguments.seed, precision=arguments.precision)
+    changes = {name: getattr(arguments, name) for name in ("size", "width", "epochs", "seed", "precision")}
+    chosen = recipe(arguments.recipe, **changes)
     fit(
         arguments.data,
         arguments.out,
@@ -64,6 +65,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         weights=arguments.weights,
         size=arguments.size,
+        width=arguments.width,
         memory_budget=arguments.memory_budget,
         distribute=arguments.distribute or None,
     )
@@ -137,6 +139,7 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
         help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights",
     )
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
+    fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
     fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
     fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")

@@ -23,7 +23,7 @@ def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1) -> keras
         passes: whose mean gradient makes one update, each of `recipe.batch / passes` photos.
     """
     scratch = from_scratch(weights)
-    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch)
+    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch, blocks=vgg.channels(recipe.width))
     if recipe.last_layers is not None:
         vgg.freeze(network, last_layers=recipe.last_layers)
     rate = recipe.scratch_rate if scratch else recipe.tuning_rate

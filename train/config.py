@@ -32,6 +32,7 @@ class Recipe:
     Attributes:
         name: what `--recipe` calls it.
         size: side of the square input, pixels.
+        width: share of VGG-16's channels that each convolution has, above 0 and at most 1; from wider weights the most telling are kept (`train.prune`).
         epochs: passes over as many photos as the training set has.
         batch: photos a step.
         optimizer: "sgd" (Nesterov, one cycle of the rate: L. Smith, "Super-Convergence", 2018) or "adam" at a constant rate.
@@ -59,11 +60,12 @@ class Recipe:
         seed: of the split, the weights, the order and the augmentation; 0 to 2^32 - 1.
 
     Raises:
-        InputError: no epoch, or a seed out of range.
+        InputError: no epoch, no width, or a seed out of range.
     """
 
     name: str
     size: int = 48
+    width: float = 1.0
     epochs: int = 22
     batch: int = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -91,6 +93,8 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what a user can type wrong; the network refuses a `size` that is too small for it."""
         check_epochs_and_seed(self.epochs, self.seed)
+        if not 0 < self.width <= 1:
+            raise InputError(f"wanted a share of VGG-16's channels above 0 and at most 1, found {self.width:g}: give another --width")
 
 
 FULL = Recipe(name="full")
@@ -191,7 +195,7 @@ def recipe(name: str, **changes: Any) -> Recipe:
     """Return a named recipe with the user's changes, by attribute; None keeps the recipe's own value.
 
     Raises:
-        InputError: no epoch, or a seed out of range.
+        InputError: no epoch, no width, or a seed out of range.
     """
     return replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
 

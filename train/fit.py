@@ -35,6 +35,8 @@ from train.precision import choose_precision, in_policy
 
 DRAWN_A_CLASS = 10
 EXAMPLES, VIEWS = 12, 7
+PRUNED_BY = 512 * 64 * 64
+"""Pixels of photos: the widest layer's outputs take half a GiB."""
 
 Crops = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -160,22 +162,25 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
     """Train what the run in `out` lacks and return the network of its best epoch. Photos are read first, then weights; only then is anything written."""
     done = runs.read_progress(out).epochs
     if done >= recipe.epochs or is_over(runs.read_history(out / runs.HISTORY)[:done], recipe.patience):
-        network = _network(recipe, weights, source.steps, out, chosen)
+        network = _network(recipe, weights, source.steps, out, chosen, source.photos)
     else:
         if chosen.cached:
             views = load_crops(source.photos, recipe.size)
         else:
             sign_free = load_sign_free(source.data, recipe.seed) if recipe.sign_free_share else []
             views = train_stream(source.photos, sign_free, recipe, source.steps, done)
-        network = _network(recipe, weights, source.steps, out, chosen)
+        network = _network(recipe, weights, source.steps, out, chosen, source.photos)
         write_json(out / runs.ASKED, asked)
         _train(network, views, source.held, out, recipe, source.steps, chosen)
     load_best(network, out)
     return network
 
 
-def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan) -> keras.Model:
-    """Build and compile the network, in the policy in force, with the weights to start from: the checkpoint's where there is one."""
+def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, photos: Sequence[Photo] = ()) -> keras.Model:
+    """Build and compile the network, in the policy in force, with the weights to start from: the checkpoint's where there is one.
+
+    Photos are what wider weights are pruned by.
+    """
     checkpoint, drawn = out / runs.CHECKPOINT, None
     if weights == "drawn" and not checkpoint.exists():
         check_place(checkpoint)  # before much work is done
@@ -189,8 +194,14 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan) 
     elif drawn is not None:
         runs.load_weights(network, drawn)
     elif weights != "none":
-        vgg.load_base(network, weights)
+        vgg.load_base(network, weights, lambda: _some_crops(photos, recipe))
     return network
+
+
+def _some_crops(photos: Sequence[Photo], recipe: Recipe) -> NDArray[np.uint8]:
+    """Read as many photos, evenly from all, as have the pixels of PRUNED_BY."""
+    count = max(1, min(len(photos), PRUNED_BY // recipe.size**2))
+    return load_crops([photos[at] for at in np.linspace(0, len(photos) - 1, count).round().astype(int)], recipe.size)[0]
 
 
 def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:

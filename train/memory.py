@@ -146,7 +146,7 @@ class _Count:
 
     @classmethod
     def of(cls, recipe: Recipe, photos: Sequence[Photo], held: int, *, batch_norm: bool, on_gpu: bool) -> _Count:
-        network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm)
+        network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm, blocks=vgg.channels(recipe.width))
         if recipe.last_layers is not None:
             vgg.freeze(network, last_layers=recipe.last_layers)
         inference, training = _FACTORS[keras.backend.backend()]

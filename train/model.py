@@ -7,6 +7,7 @@ plain VGG-16 of `keras.applications` (13 convolutions, 5 pools) with the head of
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -20,7 +21,8 @@ from train.weights import load_base
 __all__ = ["FusedBatchNorm", "build", "convolution_names", "fold", "freeze", "frozen_end", "load_base", "round_to_fp16", "split_at_frozen"]
 
 # Filters of each block's convolutions: K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks", ICLR 2015, configuration D.
-BLOCKS: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+Blocks = Sequence[tuple[int, ...]]
+BLOCKS: Blocks = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 # ImageNet's mean in BGR, as keras.applications.vgg16.preprocess_input subtracts it after it has turned RGB into BGR: the published kernels, Caffe's, want the
 # very order in which OpenCV reads a photo, so block1_conv1 needs no flip.
 MEAN_BGR: tuple[float, float, float] = (103.939, 116.779, 123.68)
@@ -34,7 +36,15 @@ def convolution_names() -> list[str]:
     return [name for name in _counted() if "_conv" in name]
 
 
-def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.Model:
+def channels(width: float) -> Blocks:
+    """Return the filters of each block's convolutions for a share of VGG-16's, above 0 and at most 1: multiples of 8, as integer kernels like them.
+
+    Source of one factor for all layers: A. Howard et al., "MobileNets", 2017.
+    """
+    return [tuple(max(8, 8 * round(filters * width / 8)) for filters in block) for block in BLOCKS]
+
+
+def build(size: int, *, dense: int, dropout: float, batch_norm: bool, blocks: Blocks = BLOCKS) -> keras.Model:
     """Build the classifier with random weights.
 
     Args:
@@ -42,6 +52,7 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.M
         dense: units of the hidden dense layer.
         dropout: share of its outputs dropped in training.
         batch_norm: after each convolution and the dense layer, for training from scratch.
+        blocks: filters of each block's convolutions, for a narrower network: from `channels`.
 
     Returns:
         A model from `images` (batch, size, size, 3) uint8 BGR to `probabilities` (batch, 43) float32.
@@ -53,7 +64,7 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool) -> keras.M
         raise InputError(f"wanted an input of at least {SMALLEST_SIZE} px (VGG-16 halves it five times), found {size}: give a larger --size")
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     x = keras.layers.Rescaling(1.0, offset=[-m for m in MEAN_BGR], dtype="float32", name="mean_subtraction")(images)
-    for b, block in enumerate(BLOCKS, 1):
+    for b, block in enumerate(blocks, 1):
         for c, filters in enumerate(block, 1):
             name = f"block{b}_conv{c}"
             activation = None if batch_norm else "relu"
@@ -134,8 +145,10 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def fold(model: keras.Model) -> keras.Model:
     """Return the plain float32 VGG-16 that computes what `model` computes in inference, with any batch norm folded into the convolutions."""
+    blocks = [tuple(model.get_layer(f"block{b}_conv{c}").filters for c in range(1, len(block) + 1)) for b, block in enumerate(BLOCKS, 1)]
+    dense, dropout = model.get_layer("dense").units, model.get_layer("dropout").rate
     with in_policy("float32"):
-        plain = build(model.input_shape[1], dense=model.get_layer("dense").units, dropout=model.get_layer("dropout").rate, batch_norm=False)
+        plain = build(model.input_shape[1], dense=dense, dropout=dropout, batch_norm=False, blocks=blocks)
     has_norm = any(isinstance(layer, FusedBatchNorm) for layer in model.layers)
     for name in (*convolution_names(), "dense"):
         kernel, bias = model.get_layer(name).get_weights()

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py  # type: ignore[import-untyped]
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import InputError, one_line
+from train.prune import Convolution, prune
 
 CURE = "give the notop h5 or a .keras of keras.applications.VGG16, or a run's model.keras"
 SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
-def load_base(model: keras.Model, weights: str) -> None:
-    """Copy VGG-16's convolutions into a plain model; nothing is copied where anything is wrong.
+def load_base(model: keras.Model, weights: str, crops: Callable[[], NDArray[np.uint8]]) -> None:
+    """Copy VGG-16's convolutions into a plain model, pruned to its channels where the file's are more; nothing is copied where anything is wrong.
 
     Args:
         model: from `train.model.build(batch_norm=False)`.
         weights: "imagenet" (Keras downloads and verifies its file) or the path of a file: Keras's `notop` weights (`.h5`, as published or as `save_weights`
             writes them), or a `.keras` of VGG-16 or of a finished run.
+        crops: gives photos to prune by, (n, size, size, 3) uint8 BGR; called where there is something to prune.
 
     Raises:
-        InputError: no download, no such file, or a file that does not hold VGG-16's convolutions.
+        InputError: no download, no such file, or a file that does not hold VGG-16's convolutions, or fewer channels than `model`.
     """
-    base = _published() if weights == "imagenet" else _read(Path(weights))
-    for layer in _convolutions(base):
-        model.get_layer(layer.name).set_weights(layer.get_weights())
+    base = _convolutions(_published() if weights == "imagenet" else _read(Path(weights)))
+    names, wanted = [layer.name for layer in base], [model.get_layer(layer.name).filters for layer in base]
+    trained = [layer.get_weights() for layer in base]
+    if any(layer.filters < count for layer, count in zip(base, wanted, strict=True)):
+        raise InputError(f"wanted weights of at least {wanted} channels, found {[layer.filters for layer in base]} in {weights}: give a smaller --width")
+    if [layer.filters for layer in base] != wanted:
+        centred = keras.Model(model.input, model.get_layer(names[0]).input)
+        pooled = [model.layers[model.layers.index(model.get_layer(name)) + 1].name.endswith("_pool") for name in names]
+        wide = [Convolution(kernel, bias, last) for (kernel, bias), last in zip(trained, pooled, strict=True)]
+        trained = [[layer.kernel, layer.bias] for layer in prune(wide, wanted, np.asarray(centred(crops()), np.float32))]
+    for name, values in zip(names, trained, strict=True):
+        model.get_layer(name).set_weights(values)
 
 
 def _published() -> keras.Model:
@@ -55,11 +68,18 @@ def _read(path: Path) -> keras.Model:
         raise InputError(f"wanted VGG-16's weights in {path}, found {_described(path)}; Keras says: {one_line(error)}: {CURE}") from error
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in _layers(model)):
         raise InputError(f"wanted a plain VGG-16 in {path}, found one with batch norm: {CURE}")
-    found, wanted = ([f"{layer.name} {[tuple(w.shape) for w in layer.weights]}" for layer in _convolutions(network)] for network in (model, plain))
-    if found != wanted:
-        other = next((f", among them {described}" for described in found if described not in wanted), "")
+    found, wanted = _convolutions(model), {layer.name: layer for layer in _convolutions(plain)}
+    strange = [layer for layer in found if layer.name not in wanted or not _is_narrower(layer, wanted[layer.name])]
+    if [layer.name for layer in found] != list(wanted) or strange:
+        other = "".join(f", among them {layer.name} {[tuple(weight.shape) for weight in layer.weights]}" for layer in strange[:1])
         raise InputError(f"wanted VGG-16's {len(wanted)} convolutions in {path}, found {len(found)}{other}: {CURE}")
     return model
+
+
+def _is_narrower(layer: keras.layers.Conv2D, whole: keras.layers.Conv2D) -> bool:
+    """Say whether a convolution is VGG-16's, with all of its channels or less; of a photo's there are always three."""
+    (*side, before, after), (*whole_side, whole_before, whole_after) = layer.kernel.shape, whole.kernel.shape
+    return side == whole_side and after <= whole_after and (before == whole_before if whole_before == 3 else before <= whole_before)
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
