@@ -10,6 +10,7 @@ from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorData
 
 from export.calibrate import Range
+from export.for_cpu import hasten
 from export.to_int8 import LAYERS, layers_of
 
 QUANTIZED = ("Add", "Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Resize")
@@ -48,6 +49,7 @@ def to_int8_cpu(fp32: onnx.ModelProto, ranges: Mapping[str, Range], kept: Collec
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
+    hasten(quantized)
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
