@@ -59,7 +59,7 @@ def measure(setting: Setting, source: str, spotter: str, seconds: int, *, output
 
     Returns:
         `source`; of the run `RUN_KEYS`; `stage_share`, each stage's share of the time; `fps_without_source`, the frames a second that all stages but the
-        source allow: over demo:// the source draws, which costs more than a camera's decoder.
+        source allow: the loop's own pace, where a recorded source draws or decodes the next frame beside it.
 
     Raises:
         SourceError: the run ended in a refusal; its own line is in the message.
@@ -90,7 +90,7 @@ def as_text(row: dict[str, Any]) -> str:
     lost = "".join(f", {row[key]} {key}" for key in ("dropped", "unreadable") if row[key])
     return (
         f"{row['source']}\n"
-        f"  speed   {row['fps']:.1f} frames a second, {row['fps_without_source']} without the source; {row['frames']} frames{lost}\n"
+        f"  speed   {row['fps']:.1f} frames a second, {row['fps_without_source']} without waiting for the source; {row['frames']} frames{lost}\n"
         f"  age     p50 {age['p50']:.1f} ms, p90 {age['p90']:.1f}, p99 {age['p99']:.1f}, max {age['max']:.1f}\n"
         f"  stages  {stages}\n"
         f"  memory  {row['peak_rss_mib']:.0f} MiB at most (RSS)"

@@ -33,7 +33,7 @@ class Frame:
     Attributes:
         index: place in the source, from 0; lost and unreadable frames keep theirs.
         image: (height, width, 3) uint8 BGR.
-        received_ns: `time.monotonic_ns` when the decoder handed it over.
+        received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
         still: path relative to the folder if the source is a set of stills, else None.
     """
 
@@ -118,20 +118,26 @@ def _open_path(uri: Uri) -> Source:
         raise SourceError(f"wanted a folder, an image, a video or demo://, found nothing at {path}: check the path")
     if path.is_dir():
         uri.check_keys()
-        return StillSource(uri.text, path, find_images(path))
+        return _ahead(StillSource(uri.text, path, find_images(path)))
     if path.suffix.lower() in SUFFIXES:
         uri.check_keys()
-        return StillSource(uri.text, path.parent, [path])
+        return _ahead(StillSource(uri.text, path.parent, [path]))
     uri.check_keys("realtime")
     return _at_own_speed(uri, VideoSource(uri.text, path))
 
 
 def _at_own_speed(uri: Uri, source: Source) -> Source:
-    if not uri.flag("realtime"):
-        return source
-    from edge.realtime import Realtime
+    if uri.flag("realtime"):
+        from edge.realtime import Realtime
 
-    return Realtime(source)
+        return Realtime(source)
+    return _ahead(source)
+
+
+def _ahead(source: Source) -> Source:
+    from edge.ahead import Ahead
+
+    return Ahead(source)
 
 
 def find_images(folder: Path) -> list[Path]:

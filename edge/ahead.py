@@ -1,0 +1,74 @@
+"""A recorded source one frame ahead: the next frame is decoded or drawn in a thread of its own while the loop works on the one before. None is lost."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from edge.sources import Frame, Source
+
+_LOOK_S = 0.05
+
+
+class Ahead:
+    """A recorded source that works beside the loop."""
+
+    live, feed = False, None
+
+    def __init__(self, source: Source) -> None:
+        """Take a source over."""
+        self.uri, self.stills = source.uri, source.stills
+        self.fps: float | None = source.fps
+        self._source = source
+        self._next: queue.Queue[Frame | Exception | None] = queue.Queue(1)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="source", daemon=True)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that gave way to newer ones so far: none ever does."""
+        return self._source.dropped
+
+    @property
+    def unreadable(self) -> int:
+        """Frames that could not be decoded so far."""
+        return self._source.unreadable
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping.set()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._next.get_nowait()  # it may wait for room
+            self._thread.join(_LOOK_S)
+        self._source.__exit__(None, None, None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Start the thread and give one frame after the other, received as it is given: it waited for the loop.
+
+        Raises:
+            Exception: what the source ended with.
+        """
+        self._thread.start()
+        while (came := self._next.get()) is not None:
+            if isinstance(came, Exception):
+                raise came
+            yield replace(came, received_ns=time.monotonic_ns())
+
+    def _work(self) -> None:
+        end: Exception | None = None
+        try:
+            for frame in self._source:
+                assert isinstance(frame, Frame)  # a recorded source has no feed that could change
+                self._next.put(frame)
+                if self._stopping.is_set():
+                    return
+        except Exception as found:  # whatever it is, the loop raises it in its own thread
+            end = found
+        self._next.put(end)
