@@ -88,7 +88,7 @@ def network(data: Path) -> Any:
     keras.utils.set_random_seed(0)
     photos, _ = split_by_track(read_train(data), 0.1, 0)
     crops = np.stack([fit_crop(read_image(photo.path), SIZE) for photo in photos])
-    normed = vgg.build(SIZE, dense=128, dropout=0.5, batch_norm=True)
+    normed = vgg.build(SIZE, dense=128, dropout=0.5, batch_norm=True, blocks=vgg.channels(0.5))
     for layer in normed.layers:
         if isinstance(layer, vgg.FusedBatchNorm):
             layer.momentum = 0.0

@@ -35,7 +35,7 @@ from train.precision import in_policy
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASS_IDS = (1, 12, 14, 38)
 EPOCHS = 2
-TINY = recipe("full", size=32, epochs=EPOCHS, precision="float32")
+TINY = recipe("full", size=32, width=0.25, epochs=EPOCHS, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def table(root, name, rows):
 
 
 def options(data, out, *more):
-    return ["fit", "--data", data, "--out", out, "--weights", "none", "--size", "32", "--epochs", EPOCHS, "--precision", "float32", *more]
+    return ["fit", "--data", data, "--out", out, "--weights", "none", "--size", "32", "--width", "0.25", "--epochs", EPOCHS, "--precision", "float32", *more]
 
 
 def main(*argv):
@@ -232,7 +232,7 @@ def test_a_run_that_nothing_betters_only_finishes_and_a_full_disk_leaves_nothing
     runs.write_history(rows, out / runs.HISTORY)
     files = {path.name for path in out.iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 20, hard))  # the model has 59 MB
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))  # the model has 4 MB
     try:
         with pytest.raises(OutputError, match=r"wanted to write .*model\.keras"):
             fit(drawn, out, patient, weights="none", resume=True)
@@ -323,7 +323,7 @@ FEW = {"size": 32, "batch": 32, "dense": 16, "train_per_class": 2, "valid_per_cl
 
 def test_drawn_photos_are_trained_on_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    few = replace(FEWSHOT, drawn_steps=1, **FEW)
+    few = replace(FEWSHOT, drawn_steps=1, width=0.25, **FEW)
     for times in (1, 0):
         network = _network(few, "drawn", 2, tmp_path / "run", Plan(few.batch, 1, False, None))
         assert capsys.readouterr().out.count("training on drawn photos first, in 1 epochs of 1 steps") == times

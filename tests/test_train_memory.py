@@ -122,8 +122,8 @@ def test_a_real_run_stays_inside_its_budget_by_taking_less(tmp_path):
     draw("photos", tmp_path / "data", 86, 0)
 
     def peak(name, budget_gib):
-        asked = ["--data", tmp_path / "data", "--out", tmp_path / name, "--weights", "none", "--size", "96", "--epochs", "1", "--precision", "float32"]
-        command = [sys.executable, "-m", "train", "fit", *asked, "--memory-budget", str(budget_gib)]
+        asked = ["--data", tmp_path / "data", "--out", tmp_path / name, "--weights", "none", "--size", "96", "--width", "0.5", "--epochs", "1"]
+        command = [sys.executable, "-m", "train", "fit", *asked, "--precision", "float32", "--memory-budget", str(budget_gib)]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
         ran = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert ran.returncode == 0, ran.stderr
