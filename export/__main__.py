@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("source", type=Path, metavar="SOURCE", help="run folder of train, or a bundle (its fp16 model is the source)")
     bundle.add_argument("--data", type=Path, required=True, help="folder with Train.csv that the run was trained on (Test.csv too for the model card)")
     bundle.add_argument("--out", type=Path, required=True, help="bundle folder to write; a bundle there is replaced")
-    bundle.add_argument("--name", help="name of the bundle (without one: vgg16- and its input's side)")
+    bundle.add_argument("--name", help="name of the bundle (without one: vgg16-, its input's side, and its share of the channels)")
     bundle.add_argument(
         "--fewshot", type=Path, nargs="+", default=(), metavar="F", help="for the model card: train evaluate's JSON over runs of recipe fewshot"
     )

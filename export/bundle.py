@@ -62,7 +62,7 @@ def write_bundle(
         source: a run folder, or a bundle.
         data: the data set it was trained on.
         out: folder to write; one that is a bundle is replaced.
-        name: of the bundle; None is "vgg16-" and the input's side.
+        name: of the bundle; None is "vgg16-" and the input's side, and behind it the share of the channels where some were pruned.
         budgets: what each artefact may lose.
         fewshot: results of `train evaluate` for the card (`export.fewshot`); empty keeps what a bundle as source tells.
         spotter: run of a spotter; None keeps that of a bundle as source.
@@ -127,7 +127,8 @@ class _Draft:
 
     def of(self, *models: ModelSpec) -> Bundle:
         """Describe a bundle of these models alone."""
-        name, lineage = self.name or f"vgg16-{self.made.size}", {"train": self.made.train}
+        width, lineage = self.made.train["recipe"].get("width", 1.0), {"train": self.made.train}
+        name = self.name or f"vgg16-{self.made.size}" + (f"-{width:g}" if width < 1 else "")
         return Bundle(self.folder, Manifest(SCHEMA, name, LABELS, models, Thresholds(0.0), Golden(GOLDEN, "", {}), lineage))
 
     def joined(self, classifier: Bundle, spotter: Spotter) -> Bundle:

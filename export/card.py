@@ -15,7 +15,7 @@ PICTURE = "robustness.png"
 _TEMPLATE = """\
 # {name}
 
-A VGG-16 that names the German traffic sign in a crop: uint8 BGR in, {size} x {size} pixels, probabilities of {classes} classes out.
+A VGG-16{width} that names the German traffic sign in a crop: uint8 BGR in, {size} x {size} pixels, probabilities of {classes} classes out.
 The mean is subtracted inside the graph. It always names a sign, so it is meant to be fed by something that finds signs,
 and to be refused below a confidence of {confidence}.
 
@@ -135,6 +135,7 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
     recipe = train["recipe"]
     return _TEMPLATE.format(
         name=manifest.name,
+        width=_width(recipe),
         size=manifest.models[0].input.shape[1],
         classes=len(manifest.labels),
         confidence=manifest.thresholds.confidence,
@@ -166,6 +167,11 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
     )
 
 
+def _width(recipe: dict[str, Any]) -> str:
+    width = recipe.get("width", 1.0)  # older runs know no other
+    return f" with {width:.0%} of the channels" if width < 1 else ""
+
+
 def _weights(train: dict[str, Any]) -> str:
     return _WEIGHTS.get(train["weights"], "an earlier run's, fine-tuned" if "former" in train else "the user's file, fine-tuned")
 
@@ -179,7 +185,7 @@ def _former(train: dict[str, Any]) -> str:
     if "former" not in train:
         return ""
     former = train["former"]
-    told = f"\nBefore that, at {former['recipe']['size']} x {former['recipe']['size']} pixels on {former['photos']['train']} photos; "
+    told = f"\nBefore that, at {former['recipe']['size']} x {former['recipe']['size']} pixels{_width(former['recipe'])} on {former['photos']['train']} photos; "
     return f"{told}weights: {_weights(former)}. {_recipe(former['recipe'])}.\n{_former(former)}"
 
 

@@ -183,7 +183,7 @@ def test_bundle_is_whole_and_tells_its_origin(made: Path, data: Path) -> None:
         assert choice["tried"][choice["method"]]["mean_error"] == export["verification"][precision]["mean_error"]
     assert export["test"]["n"] == len(DRAWN)
     assert set(export["cost"]) == {"classifier"}
-    assert export["cost"]["classifier"]["parameters"] == 14_714_688 + 512 * 128 + 128 * 43
+    assert export["cost"]["classifier"]["parameters"] == 3_680_160 + 256 * 128 + 128 * 43  # half of the channels
     assert str(data) not in (made / "manifest.json").read_text(encoding="utf-8")
 
 
@@ -192,7 +192,7 @@ def test_card_says_what_was_measured(made: Path) -> None:
     for wanted in (
         "| 14 | Stop | 4 |",
         "| fp32 | classifier.fp16.onnx, widened",
-        "| int8 | classifier.int8.onnx | tensorrt | 14.",
+        "| int8 | classifier.int8.onnx | tensorrt | 3.",
         "classifier.int8-cpu.onnx",
         "Stallkamp",
         "Simonyan",
@@ -218,10 +218,11 @@ def test_card_tells_what_else_the_records_hold(copy: Path) -> None:
     train["metrics"]["valid"]["calibration"] = {"temperature": 0.5221, "before": figures, "after": {**figures, "ece": 0.0017}}
     export["rejection"] |= {"sign_free_accepted": None, "sign_free_crops": 0, "source": "validation photos alone"}
     export["quantization"]["int8"]["kept_in_float"] = ["block1_conv1/Conv", "block3_conv2/Conv"]
-    train["recipe"]["last_layers"] = None
+    train["recipe"] |= {"last_layers": None, "width": 0.5}
     train["fewshot"] = [{"weights": "drawn", "per_class": 28, "seeds": [0, 1, 2], "n": 2526, "top1": 0.99024, "top1_std": 0.00165}]
     card = write_card(bundle, {"top1": 1.0, "per_class": {}})
     for wanted in (
+        "A VGG-16 with 50% of the channels that names the German traffic sign",
         " for int8, with block1_conv1/Conv, block3_conv2/Conv left in float; ",
         "temperature of 0.522 ",
         "(15 bins) 0.0263 and 0.0017",
