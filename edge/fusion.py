@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 _LEAST = 1e-6
 """Probabilities are kept this far from 0 and 1, where a logit has no end."""
+_CLEAR = 3.0
+"""Margin beyond which a verdict will hardly be another in the next frame: odds of 20 to 1."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Fusion:
     def accepts(self, score: float, confidence: float) -> bool:
         """Tell whether a box counts as a sign."""
         return bool(self.margin(score, confidence) >= 0)
+
+    def rules_out(self, score: float, confidence: float) -> bool:
+        """Tell whether a box is clearly no sign."""
+        return bool(self.margin(score, confidence) < -_CLEAR)
 
 
 def logit(probabilities: ArrayLike) -> NDArray[np.float64]:

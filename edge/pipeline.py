@@ -86,20 +86,19 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
 def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None) -> list[Detection]:
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
 
-    What is too small for a tracker, or what it knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is
-    left out.
+    What a tracker does not want, or knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
     """
     scored = [
         ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
     ]
     wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored if tracker is None or tracker.wants(box)]
     asked = [(box, score) for box, score, known in wanted if known is None]
-    fusion = proposals.fusion
-    named = [
-        Detection(box, naming.class_id, naming.confidence)
-        for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True)
-        if (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming))
-    ]
+    fusion, named = proposals.fusion, []
+    for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True):
+        if fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming):
+            named.append(Detection(box, naming.class_id, naming.confidence))
+        elif tracker is not None and fusion is not None and fusion.rules_out(score, naming.confidence):
+            tracker.refuse(box)
     return named + [known for _, _, known in wanted if known is not None]
 
 

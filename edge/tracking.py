@@ -60,7 +60,7 @@ class TrackerSettings:
     """How a tracker decides.
 
     Attributes:
-        min_iou: least overlap of a predicted box with a detection of the same sign.
+        min_iou: least overlap of a predicted box with a detection of the same sign, or of what was clearly none with what still is.
         gate: where the overlap is less, the largest distance of centres, in mean sides of the two boxes: small signs move by more than their size.
         entry_votes: votes (the k of k-of-n) that must agree before a sign is announced or changes its class.
         entry_frames: frames within which so many votes must have come: what is taken for a sign now and then is none.
@@ -70,7 +70,7 @@ class TrackerSettings:
         window: how many of a track's last votes count (the n).
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
-        ask_every: frames after which an announced sign is named again, as long as its last votes agree.
+        ask_every: frames after which an announced sign is named again, as long as its last votes agree, and what was clearly no sign is looked at again.
         known_iou: least overlap of a box with where such a sign should be, for its name to stand until then.
     """
 
@@ -105,6 +105,7 @@ class Tracker:
         """Start without tracks; None is `TrackerSettings()`."""
         self._settings = settings or TrackerSettings()
         self._followers: list[_Follower] = []
+        self._refusals: list[_Refusal] = []
         self._announced = 0
 
     @property
@@ -113,8 +114,18 @@ class Tracker:
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
 
     def wants(self, box_xyxy: Box) -> bool:
-        """Tell whether a box is large enough for its name to count."""
-        return (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 >= self._settings.vote_side_px
+        """Tell whether a box of the coming frame is large enough for its name to count, and not where something was lately that is clearly no sign."""
+        if (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 < self._settings.vote_side_px:
+            return False
+        refusal = next((one for one in self._refusals if _overlap(one.box_xyxy, box_xyxy) >= self._settings.min_iou), None)
+        if refusal is not None:
+            refusal.box_xyxy = box_xyxy  # it moves with the picture
+        return refusal is None
+
+    def refuse(self, box_xyxy: Box) -> None:
+        """Take note that a box of the coming frame holds clearly no sign: it is not wanted again for some frames, unless a sign was followed there."""
+        if not any(_overlap(follower.expected_xyxy, box_xyxy) >= self._settings.min_iou for follower in self._followers):
+            self._refusals.append(_Refusal(box_xyxy, self._settings.ask_every))
 
     def known(self, box_xyxy: Box) -> Detection | None:
         """Return what a box in the coming frame holds as far as the tracks know it, or None where it is to be named: a sign is named again only so often."""
@@ -131,6 +142,9 @@ class Tracker:
         """
         for follower in self._followers:
             follower.predict()
+        for refusal in self._refusals:
+            refusal.frames -= 1
+        self._refusals = [refusal for refusal in self._refusals if refusal.frames > 0]
         self._assign(distinct(detections))
         reports = [report for follower in self._followers if (report := self._speak(follower)) is not None]
         self._followers = [follower for follower in self._followers if follower.age <= self._settings.max_age]
@@ -186,6 +200,14 @@ def distinct(detections: Sequence[Detection]) -> list[Detection]:
         if all(one.class_id == detection.class_id and _area(one.box_xyxy) < _area(detection.box_xyxy) for one in rivals):
             kept = [one for one in kept if one not in rivals] + [detection]
     return kept
+
+
+@dataclass
+class _Refusal:
+    """What is clearly no sign, where it was seen last, and the frames for which that stands."""
+
+    box_xyxy: Box
+    frames: int
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ def test_the_one_makes_up_for_the_other(score: float, confidence: float, accepte
     assert FUSION.accepts(score, confidence) is accepted
 
 
+def test_only_what_is_far_from_a_sign_is_ruled_out() -> None:
+    assert FUSION.rules_out(0.5, 0.4)
+    assert not FUSION.rules_out(0.5, 0.6)
+    assert not FUSION.rules_out(1.0, 1.0)
+
+
 def test_the_margin_begins_at_nothing_and_rises_with_both() -> None:
     grid = np.linspace(0, 1, 21)
     margins = FUSION.margin(grid[:, None], grid[None])

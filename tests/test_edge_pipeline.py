@@ -177,6 +177,18 @@ def test_a_fusion_decides_on_what_it_came_with() -> None:
             assert len(name_boxes(picture(5), judged, classifier)) == found
 
 
+def test_what_is_clearly_no_sign_is_not_classified_in_every_frame(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[int] = []
+    name = classifier.name
+    monkeypatch.setattr(classifier, "name", lambda crops: named.append(len(crops)) or name(crops))
+    every, settings = 12, TrackerSettings()
+    for bias, wanted in ((-100.0, every // settings.ask_every), (-0.5, every)):  # clearly none, and hardly one
+        named.clear()
+        judge = Fusion(score=0.0, confidence=0.0, bias=bias)
+        run(Frames(every), lambda image, judge=judge: dataclasses.replace(spot_whole(image), fusion=judge), classifier, [])
+        assert sum(named) == wanted
+
+
 def test_what_the_tracker_knows_is_not_classified_again(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     named: list[int] = []
     name = classifier.name

@@ -216,6 +216,24 @@ def test_an_announced_sign_is_named_again_only_now_and_then(tracker):
     assert [(track.class_id, track.box_xyxy[0]) for track in tracker.tracks] == [(1, 158)]
 
 
+def test_what_is_clearly_no_sign_is_looked_at_again_only_now_and_then_wherever_the_picture_moves_it(tracker):
+    asked = []
+    for index in range(12):
+        box = sign(100 + 6 * index).box_xyxy
+        if tracker.wants(box):
+            asked.append(index)
+            tracker.refuse(box)
+        assert tracker.wants(sign(300).box_xyxy)
+        tracker.update([])
+    assert asked == list(range(0, 12, SETTINGS.ask_every))
+
+
+def test_a_sign_that_is_followed_is_not_passed_over_for_one_bad_frame(tracker):
+    tracker.update([sign(100)])
+    tracker.refuse(sign(100).box_xyxy)
+    assert tracker.wants(sign(100).box_xyxy)
+
+
 def test_a_name_stands_only_where_its_sign_should_be(tracker):
     for _ in range(K):
         assert known(tracker, x=100) is None
