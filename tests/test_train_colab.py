@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -194,6 +195,10 @@ class Colab(ModuleType):
     def download(self, path: str) -> None:
         self.calls.append(("download", path))
 
+    def upload(self) -> dict[str, bytes]:
+        self.calls.append(("upload",))
+        return {str(path): path.read_bytes() for path in Path().glob("*.zip")}
+
     def flush_and_unmount(self) -> None:
         self.calls.append(("flush",))
         raise ValueError("flush_and_unmount failed")
@@ -208,6 +213,37 @@ def colab(monkeypatch: pytest.MonkeyPatch) -> Colab:
     colab = Colab()
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     return colab
+
+
+def test_in_colab_without_an_address_the_project_is_taken_from_a_zip(notebook: Any, colab: Colab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"PROJECT": "", "WEIGHTS": "none", "DATA": "", "WORK": "out", "os": os, "shutil": shutil}
+    with pytest.raises(RuntimeError, match=r"wanted the project, found none in .*signwing: set PROJECT"):
+        play(notebook, "project", **names)
+    with zipfile.ZipFile(tmp_path / "signwing.zip", "w") as archive:
+        archive.writestr("signwing/train/__main__.py", "")
+    assert play(notebook, "project", **names) == []
+    assert Path.cwd() == tmp_path / "signwing"
+    assert colab.calls == [("upload",)] * 2
+
+
+def test_the_project_is_cloned_from_its_address(notebook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cloned: list[tuple[str, ...]] = []
+
+    def clone(*words: str) -> None:
+        cloned.append(words)
+        (tmp_path / "signwing" / "train").mkdir(parents=True)
+        (tmp_path / "signwing" / "train" / "__main__.py").touch()
+
+    names = {"WEIGHTS": "none", "DATA": "", "WORK": "out", "os": os, "shutil": shutil, "IN_COLAB": False, "run": clone}
+    with pytest.raises(RuntimeError, match="set PROJECT to the address to clone it from"):
+        play(notebook, "project", PROJECT="", **names)
+    for _ in range(2):
+        monkeypatch.chdir(tmp_path)
+        play(notebook, "project", PROJECT="https://host/signwing.git", **names)
+        assert Path.cwd() == tmp_path / "signwing"
+    assert cloned == [("git", "clone", "--depth", "1", "https://host/signwing.git", "signwing")]  # once: then it is there
 
 
 def test_in_colab_the_bundle_is_downloaded_first_and_the_runtime_released_later(notebook: Any, colab: Colab, tmp_path: Path) -> None:
