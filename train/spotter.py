@@ -1,8 +1,8 @@
 """The spotter: a small fully convolutional network that says where signs are; uint8 BGR frames in, a map of sign centres out.
 
-Strides 4 to 16 and back to 4, so that a 12 px sign still covers three cells and a decision sees 150 px around. The first convolution goes to stride 4 at
-once: by way of stride 2, the first two took a fifth of the time on a CPU. Plain convolutions, ReLU, additions and nearest upsampling: what
-integer kernels do fast and quantise well.
+Strides 2 to 16 and back to 4, so that a 12 px sign still covers three cells and a decision sees 150 px around. Plain 3x3 convolutions, ReLU, additions and
+nearest upsampling: what integer kernels do fast and quantise well. One convolution straight to stride 4 and a third fewer channels took half the time and
+found 0.89 instead of 0.96 of the held-out signs at 0.3 false boxes a frame.
 Source of the heads: X. Zhou et al., "Objects as Points", 2019; of the way back up: T.-Y. Lin et al., "Feature Pyramid Networks", CVPR 2017.
 """
 
@@ -24,15 +24,16 @@ BN_MOMENTUM = 0.97
 
 # Layers with a kernel: name -> (channels, kernel side, stride).
 _DOWN = {
-    "down4": (32, 6, 4),
-    "conv4": (24, 3, 1),
-    "down8": (48, 3, 2),
-    "conv8": (48, 3, 1),
+    "stem": (16, 3, 2),
+    "down4": (32, 3, 2),
+    "conv4": (32, 3, 1),
+    "down8": (64, 3, 2),
+    "conv8": (64, 3, 1),
     "down16": (96, 3, 2),
     "conv16a": (96, 3, 1),
     "conv16b": (96, 3, 1),
 }
-_UP = {"lateral16": (48, 1, 1), "merge8": (48, 3, 1), "lateral8": (24, 1, 1), "merge4": (24, 3, 1)}
+_UP = {"lateral16": (64, 1, 1), "merge8": (64, 3, 1), "lateral8": (32, 1, 1), "merge4": (32, 3, 1)}
 _HEADS = {"heat_logits": 1, "boxes": 4}
 
 
