@@ -18,6 +18,7 @@ class Ahead:
     """A recorded source that works beside the loop."""
 
     live, feed = False, None
+    dropped = 0
 
     def __init__(self, source: Source) -> None:
         """Take a source over."""
@@ -27,11 +28,6 @@ class Ahead:
         self._next: queue.Queue[Frame | Exception | None] = queue.Queue(1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="source", daemon=True)
-
-    @property
-    def dropped(self) -> int:
-        """Frames that gave way to newer ones so far: none ever does."""
-        return self._source.dropped
 
     @property
     def unreadable(self) -> int:

@@ -13,6 +13,14 @@ def from_scratch(weights: str) -> bool:
     return weights in ("none", "drawn")
 
 
+def network_of(recipe: Recipe, *, batch_norm: bool) -> keras.Model:
+    """Build a recipe's network with random weights, frozen as the recipe says, in the dtype policy in force."""
+    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm, blocks=vgg.channels(recipe.width))
+    if recipe.last_layers is not None:
+        vgg.freeze(network, last_layers=recipe.last_layers)
+    return network
+
+
 def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1) -> keras.Model:
     """Build and compile a recipe's network with random weights, in the dtype policy in force.
 
@@ -23,9 +31,7 @@ def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1) -> keras
         passes: whose mean gradient makes one update, each of `recipe.batch / passes` photos.
     """
     scratch = from_scratch(weights)
-    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=scratch, blocks=vgg.channels(recipe.width))
-    if recipe.last_layers is not None:
-        vgg.freeze(network, last_layers=recipe.last_layers)
+    network = network_of(recipe, batch_norm=scratch)
     rate = recipe.scratch_rate if scratch else recipe.tuning_rate
     optimizer = _optimizer(recipe, rate, steps, clipnorm=None if scratch else 1.0, accumulated=passes if passes > 1 else None)
     network.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])

@@ -16,6 +16,7 @@ from edge.errors import InputError
 from edge.gtsrb import Photo
 from edge.machine import rss_mib
 from train import model as vgg
+from train.compiled import network_of
 from train.config import Recipe
 from train.precision import has_gpu
 
@@ -146,9 +147,7 @@ class _Count:
 
     @classmethod
     def of(cls, recipe: Recipe, photos: Sequence[Photo], held: int, *, batch_norm: bool, on_gpu: bool) -> _Count:
-        network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm, blocks=vgg.channels(recipe.width))
-        if recipe.last_layers is not None:
-            vgg.freeze(network, last_layers=recipe.last_layers)
+        network = network_of(recipe, batch_norm=batch_norm)
         inference, training = _FACTORS[keras.backend.backend()]
         end = vgg.frozen_end(network)
         outputs = [_output_mib(layer) for layer in network.layers]
