@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,16 @@ from export.for_cpu import hasten  # noqa: E402
 
 BYTES = (-2.0, 127 / 64)
 """What bytes less 128, in 64ths, span: with it the quantizer comes to the same steps as the bytes themselves."""
-SPANS = {"turned": BYTES, "relu": (0.0, 3.0), "small": (0.0, 3.0), "large": (0.0, 3.0), "sum": (0.0, 6.0), "out": (-4.0, 4.0)}
+SPANS = {
+    "turned": BYTES,
+    "relu": (0.0, 3.0),
+    "small": (0.0, 3.0),
+    "large": (0.0, 3.0),
+    "sum": (0.0, 6.0),
+    "out": (-4.0, 4.0),
+    "heat": (-4.0, 4.0),
+    "boxes": (-4.0, 4.0),
+}
 
 
 def model(scale: float = 1 / 64, shift: float = -2.0, mode: str = "nearest", factor: float = 2.0) -> onnx.ModelProto:
@@ -53,19 +63,57 @@ def model(scale: float = 1 / 64, shift: float = -2.0, mode: str = "nearest", fac
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
 
 
-def quantized(float_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch | None = None) -> bytes:
+def quantized(float_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch | None = None, kept: Sequence[str] = ()) -> bytes:
     if monkeypatch is not None:
         monkeypatch.setattr(module, "hasten", lambda model: None)
-    return module.to_int8_cpu(float_model, SPANS)
+    return module.to_int8_cpu(float_model, SPANS, kept)
 
 
-def run(content: bytes) -> NDArray[np.float32]:
-    frames = np.random.default_rng(1).integers(0, 256, (3, 12, 20, 3), np.uint8)
+def halving(pads: list[int], width: int = 20, columns: int = 3) -> onnx.ModelProto:
+    """A first layer that halves the picture, another, and two last layers that read the same."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "scale": np.array(1 / 64, np.float32),
+        "shift": np.array(-2.0, np.float32),
+        "w1": rng.normal(0, 0.2, (6, 3, 3, columns)).astype(np.float32),
+        "b1": rng.normal(0, 0.2, 6).astype(np.float32),
+        "w2": rng.normal(0, 0.2, (5, 6, 1, 1)).astype(np.float32),
+        "w3": rng.normal(0, 0.2, (1, 5, 1, 1)).astype(np.float32),
+        "w4": rng.normal(0, 0.2, (4, 5, 1, 1)).astype(np.float32),
+        "b4": rng.normal(0, 0.2, 4).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["real", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["centred"]),
+        helper.make_node("Transpose", ["centred"], ["turned"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["turned", "w1", "b1"], ["conv"], kernel_shape=[3, columns], pads=pads, strides=[2, 2]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("Conv", ["relu", "w2"], ["small"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["small", "w3"], ["heat"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["small", "w4", "b4"], ["boxes"], kernel_shape=[1, 1]),
+        helper.make_node("Concat", ["heat", "boxes"], ["maps"], axis=1),
+    ]
+    sides = [(12 + pads[0] + pads[2] - 3) // 2 + 1, (width + pads[1] + pads[3] - columns) // 2 + 1]
+    frames = helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", 12, width, 3])
+    maps = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["n", 5, *sides])
+    graph = helper.make_graph(nodes, "halving", [frames], [maps], [numpy_helper.from_array(values, name) for name, values in constants.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def run(content: bytes, width: int = 20) -> NDArray[np.float32]:
+    frames = np.random.default_rng(1).integers(0, 256, (3, 12, width, 3), np.uint8)
     return np.asarray(ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"frames": frames})[0])
 
 
 def kinds(content: bytes) -> list[str]:
     return [node.op_type for node in onnx.load_from_string(content).graph.node]
+
+
+def strides(content: bytes) -> list[int]:
+    """Of the first convolution."""
+    first = next(node for node in onnx.load_from_string(content).graph.node if node.op_type == "Conv")
+    return next(list(attribute.ints) for attribute in first.attribute if attribute.name == "strides")
 
 
 def test_bytes_go_in_as_they_are_and_upsampling_copies_with_the_same_result_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +122,24 @@ def test_bytes_go_in_as_they_are_and_upsampling_copies_with_the_same_result_to_t
     assert {"Cast", "Mul", "Resize"}.issubset(kinds(plain))
     np.testing.assert_array_equal(run(fast), run(plain))
     onnx.checker.check_model(onnx.load_from_string(fast), full_check=True)
+
+
+@pytest.mark.parametrize(("pads", "columns"), [([0, 0, 1, 1], 3), ([1, 1, 1, 1], 3), ([1, 2, 1, 1], 5), ([0, 0, 1, 0], 2)])
+def test_two_columns_come_at_a_time_and_last_layers_as_one_with_the_same_result(pads: list[int], columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_in_float = ("heat", "boxes")
+    fast, plain = quantized(halving(pads, columns=columns), kept=ends_in_float), quantized(halving(pads, columns=columns), monkeypatch, ends_in_float)
+    assert strides(fast) == [2, 1]
+    assert kinds(fast).count("Gemm") == 1
+    assert kinds(fast).count("Conv") == kinds(plain).count("Conv") - 2
+    np.testing.assert_allclose(run(fast), run(plain), rtol=0, atol=1e-6)
+    onnx.checker.check_model(onnx.load_from_string(fast), full_check=True)
+
+
+@pytest.mark.parametrize(("pads", "width"), [([0, 0, 1, 1], 22), ([0, 0, 1, 3], 20)])  # no whole cells; a column more than half of the picture's
+def test_columns_that_do_not_pair_stay_as_they_are(pads: list[int], width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, plain = quantized(halving(pads, width)), quantized(halving(pads, width), monkeypatch)
+    assert strides(fast) == strides(plain) == [2, 2]
+    np.testing.assert_allclose(run(fast, width), run(plain, width), rtol=0, atol=1e-6)
 
 
 def test_what_nobody_reads_any_more_is_dropped() -> None:
