@@ -173,7 +173,8 @@ def _width(recipe: dict[str, Any]) -> str:
 
 
 def _weights(train: dict[str, Any]) -> str:
-    return _WEIGHTS.get(train["weights"], "an earlier run's, fine-tuned" if "former" in train else "the user's file, fine-tuned")
+    began = _WEIGHTS.get(train["weights"], "an earlier run's, fine-tuned" if "former" in train else "the user's file, fine-tuned")
+    return began + (f", taught by {train['taught_by']['name']} (`{train['taught_by']['sha256'][:16]}`)" if "taught_by" in train else "")
 
 
 def _recipe(recipe: dict[str, Any]) -> str:

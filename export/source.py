@@ -22,7 +22,7 @@ from export.verify import Infer
 MODEL = "model.keras"
 RUN = "run.json"
 KEPT_KEYS = ("recipe", "weights", "photos", "metrics", "lineage")
-FORMER = "former"
+FORMER, TAUGHT_BY = "former", "taught_by"
 RECIPE_KEYS = ("valid_share", "seed", "label_smoothing")
 
 
@@ -34,7 +34,8 @@ class Source:
         fp16: bytes of its ONNX model in float16.
         size: side of its square input, pixels.
         train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`; where it started from another run's model, `former` with that
-            one's `recipe`, `weights` and `photos`; `fewshot` as `export.fewshot` reads it, where it was given.
+            one's `recipe`, `weights` and `photos`; where a teacher helped, `taught_by` with its bundle's `name` and its model's `sha256`; `fewshot` as
+            `export.fewshot` reads it, where it was given.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
     """
 
@@ -103,6 +104,8 @@ def _training(record: Any, where: Path) -> dict[str, Any]:
         if lacking:
             raise KeyError(*lacking)
         kept["weights"] = Path(record["weights"]).name
+        if TAUGHT_BY in record:
+            kept[TAUGHT_BY] = {key: record[TAUGHT_BY][key] for key in ("name", "sha256")}
         if FORMER in record:
             kept[FORMER] = _former(record[FORMER])
         if FEWSHOT in record:

@@ -23,6 +23,7 @@ from edge.engine import open_engine  # noqa: E402
 from edge.errors import BundleError, SignwingError  # noqa: E402
 from edge.manifest import MANIFEST, ModelSpec, read_bundle, write_manifest  # noqa: E402
 from edge.onnx_fp32 import widen  # noqa: E402
+from export.card import _weights  # noqa: E402
 from export.lint import faults  # noqa: E402
 from export.source import read_source  # noqa: E402
 from export.to_int8 import to_int8  # noqa: E402
@@ -58,6 +59,15 @@ def source(tiny_bundle: Path) -> Path:
     write_manifest(tiny_bundle, bundle.manifest)
     read_source(tiny_bundle)
     return tiny_bundle
+
+
+def test_a_teacher_is_kept_by_name_and_hash_and_told_on_the_card(source: Path) -> None:
+    bundle = read_bundle(source)
+    bundle.manifest.lineage["train"]["taught_by"] = {"name": "wide", "sha256": "ab" * 32, "folder": "/home/someone"}
+    write_manifest(source, bundle.manifest)
+    train = read_source(source).train
+    assert train["taught_by"] == {"name": "wide", "sha256": "ab" * 32}
+    assert _weights(train).endswith("at the end, taught by wide (`abababababababab`)")
 
 
 def another_opset(model: Any) -> None:

@@ -33,6 +33,7 @@ from train.page import REPORT
 from train.precision import in_policy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MODELS = REPOSITORY / "edge" / "models"
 CLASS_IDS = (1, 12, 14, 38)
 EPOCHS = 2
 TINY = recipe("full", size=32, width=0.25, epochs=EPOCHS, precision="float32")
@@ -264,6 +265,8 @@ def test_a_damaged_checkpoint_is_one_clear_line(run, drawn, tmp_path, capsys):
         (["--weights", "/nowhere/vgg.h5"], "found no file /nowhere/vgg.h5"),
         (["--weights", "drawn", "--out", "/proc/run"], "wanted to write /proc/run"),
         (["--features", "cached"], "give --features computed"),
+        (["--recipe", "tutorial", "--features", "cached", "--teacher", str(MODELS)], "is taught or distributed"),
+        (["--teacher", "/nowhere"], "found none in /nowhere"),
     ],
 )
 def test_what_cannot_run_is_one_line_and_leaves_nothing(drawn, tmp_path, capsys, more, told):

@@ -55,6 +55,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         features=arguments.features,
         budget_gib=arguments.memory_budget,
         distributed=arguments.distribute,
+        teacher=arguments.teacher,
     )
 
 
@@ -68,6 +69,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
         width=arguments.width,
         memory_budget=arguments.memory_budget,
         distribute=arguments.distribute or None,
+        teacher=arguments.teacher,
     )
     with _train_extra():
         from train.fit_spotter import fit_spotter
@@ -140,6 +142,7 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     )
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
     fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")
+    fit.add_argument("--teacher", type=Path, metavar="BUNDLE", help="learn from this bundle's classifier beside the labels: for what --width leaves")
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
     fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
     fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")

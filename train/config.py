@@ -56,6 +56,8 @@ class Recipe:
         train_per_class: photos of each class to train on, or None for all that are not held out.
         valid_per_class: photos of each class held out, or None for `valid_share`.
         valid_share: share of each class's tracks held out.
+        teacher_share: share of the target that a teacher gives (`train.teacher`); None without one.
+        teacher_temperature: by which the teacher's logits are divided: above 1, what it holds for possible counts for more. None without one.
         precision: Keras dtype policy; "auto" takes float16 on a GPU, and on a CPU bfloat16 where it is measured to be faster, else float32.
         seed: of the split, the weights, the order and the augmentation; 0 to 2^32 - 1.
 
@@ -87,6 +89,8 @@ class Recipe:
     train_per_class: int | None = None
     valid_per_class: int | None = None
     valid_share: float = 0.1
+    teacher_share: float | None = None
+    teacher_temperature: float | None = None
     precision: Precision = "auto"
     seed: int = 0
 
@@ -207,4 +211,5 @@ def drawn_recipe(recipe: Recipe) -> Recipe:
     """
     epochs = max(1, round(recipe.drawn_steps / 300))
     drawn_share = 1 - recipe.sign_free_share
-    return replace(recipe, name="drawn", epochs=epochs, last_layers=None, patience=None, drawn_share=drawn_share, train_per_class=None, seed=0)
+    others: dict[str, Any] = {"last_layers": None, "patience": None, "teacher_share": None, "teacher_temperature": None, "train_per_class": None, "seed": 0}
+    return replace(recipe, name="drawn", epochs=epochs, drawn_share=drawn_share, **others)

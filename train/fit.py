@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from train.keeper import Keeper, is_over, load_best
 from train.memory import Plan, limit_gpus, plan
 from train.page import Seen, write_report
 from train.precision import choose_precision, in_policy
+from train.teacher import Teacher, taught
 
 DRAWN_A_CLASS = 10
 EXAMPLES, VIEWS = 12, 7
@@ -51,6 +53,7 @@ def fit(
     features: str = "auto",
     budget_gib: float | None = None,
     distributed: bool = False,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
@@ -64,16 +67,20 @@ def fit(
         features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
         budget_gib: memory to stay inside (`train.memory`), GiB.
         distributed: split each batch over all devices and processes (`train.distribution`).
+        teacher: bundle whose classifier's answers are learnt beside the labels (`train.teacher`), in place of smoothed labels.
 
     Raises:
         InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos; too
             small a budget; nothing to distribute with.
         DataError: no known data set at `data`.
+        BundleError: no bundle at `teacher`, or a damaged one.
         OutputError: `out` cannot be written.
     """
     if weights == "none":
         recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
-    asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data)}
+    if teacher is not None:
+        recipe = taught(recipe)
+    asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data), "teacher": teacher and str(teacher)}
     runs.check_start(out, asked, resume)
     if budget_gib is not None:
         limit_gpus(budget_gib)
@@ -85,8 +92,9 @@ def fit(
     if steps == 0:
         raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
-    source = _Source(data, photos, load_crops(valid, recipe.size), steps)
-    with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
+    opened = Teacher(teacher, recipe) if teacher is not None else nullcontext()
+    with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
+        source = _Source(data, photos, load_crops(valid, recipe.size), steps, master)
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
@@ -94,7 +102,8 @@ def fit(
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    return _record(out, source, recipe, {**asked, **_former(weights), "metrics": {"valid": metrics}, "environment": environment, **memory}, probabilities)
+    told = {**asked, **_former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    return _record(out, source, recipe, told, probabilities)
 
 
 def _former(weights: str) -> dict[str, Any]:
@@ -102,7 +111,11 @@ def _former(weights: str) -> dict[str, Any]:
     if not (Path(weights).parent / runs.RUN).is_file():
         return {}
     run = runs.read_run(Path(weights).parent)
-    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "former") if key in run}}
+    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "taught_by", "former") if key in run}}
+
+
+def _taught_by(teacher: Teacher | None) -> dict[str, Any]:
+    return {"taught_by": {"name": teacher.name, "sha256": teacher.sha256}} if teacher else {}
 
 
 def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], probabilities: NDArray[np.float32]) -> dict[str, Any]:
@@ -123,12 +136,13 @@ def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], pr
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where a run's photos come from: the data set, photos to train on, crops to validate on, and steps an epoch."""
+    """Where a run's photos come from: the data set, photos to train on, crops to validate on, steps an epoch, and who teaches beside the labels."""
 
     data: Path
     photos: Sequence[Photo]
     held: Crops
     steps: int
+    teacher: Teacher | None
 
 
 def _caches(recipe: Recipe, features: str) -> bool:
@@ -137,10 +151,11 @@ def _caches(recipe: Recipe, features: str) -> bool:
     Raises:
         InputError: "cached" is asked for where there is no frozen prefix, or where each view of a photo is another.
     """
-    possible = recipe.last_layers is not None and not recipe.augmented and recipe.drawn_share == recipe.sign_free_share == 0 and device_count() == 1
+    same_views = not (recipe.augmented or recipe.drawn_share or recipe.sign_free_share or recipe.teacher_share)
+    possible = recipe.last_layers is not None and same_views and device_count() == 1
     if features == "cached" and not possible:
         raise InputError(
-            f"wanted cached features, but recipe {recipe.name} varies its photos or trains every layer, or is distributed: give --features computed"
+            f"wanted cached features, but recipe {recipe.name} varies its photos or trains every layer, or is taught or distributed: give --features computed"
         )
     return possible and features != "computed"
 
@@ -169,6 +184,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
         else:
             sign_free = load_sign_free(source.data, recipe.seed) if recipe.sign_free_share else []
             views = train_stream(source.photos, sign_free, recipe, source.steps, done)
+            views = source.teacher.teach(views) if source.teacher else views
         network = _network(recipe, weights, source.steps, out, chosen, source.photos)
         write_json(out / runs.ASKED, asked)
         _train(network, views, source.held, out, recipe, source.steps, chosen)

@@ -1,0 +1,88 @@
+"""A teacher: its answers, softened, stand beside the labels, and the run tells of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_train_fit import MODELS, all_classes, main, options  # noqa: F401 - a fixture
+
+from edge.engine import open_engine
+from edge.errors import BundleError
+from edge.manifest import read_bundle
+from train import runs
+from train.config import FULL, drawn_recipe
+from train.teacher import SHARE, TEMPERATURE, Teacher, taught
+
+SIZE = 64
+RECIPE = taught(replace(FULL, size=SIZE, batch=20))
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (20, SIZE, SIZE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def probabilities(crops):
+    with open_engine(read_bundle(MODELS), "classifier", engine="onnxruntime") as engine:
+        return np.concatenate([engine.infer(crops[:16]), engine.infer(crops[16:])])
+
+
+def test_what_it_says_is_the_bundles_own_answer_softened(crops, probabilities):
+    with Teacher(MODELS, RECIPE) as teacher:
+        softened = teacher.soften(crops)
+    assert softened.dtype == np.float32
+    np.testing.assert_allclose(softened.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(softened.argmax(axis=1), probabilities.argmax(axis=1))
+    logits = np.log(np.maximum(probabilities, 1e-8)) / TEMPERATURE
+    np.testing.assert_allclose(softened, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
+    assert (softened.max(axis=1) < probabilities.max(axis=1)).all()
+
+
+def test_it_reads_crops_of_another_size_as_the_board_would(crops):
+    small = np.ascontiguousarray(crops[:, ::2, ::2])
+    with Teacher(MODELS, replace(RECIPE, size=SIZE // 2)) as teacher:
+        assert teacher.soften(small).shape == (20, 43)
+
+
+def test_targets_are_mixed_view_by_view(crops):
+    labels = np.eye(43, dtype=np.float32)[np.arange(20)]
+    stream = tf.data.Dataset.from_tensors((crops, labels)).repeat(2)
+    with Teacher(MODELS, RECIPE) as teacher:
+        mixed = list(teacher.teach(stream).as_numpy_iterator())
+        softened = teacher.soften(crops)
+    assert len(mixed) == 2
+    for views, targets in mixed:
+        np.testing.assert_array_equal(views, crops)
+        np.testing.assert_allclose(targets, (1 - SHARE) * labels + SHARE * softened, atol=1e-6)
+
+
+def test_a_taught_run_tells_by_whom_and_is_resumed_with_its_teacher_alone(all_classes, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "run"
+    ask = [*options(all_classes, out, "--teacher", MODELS), "--epochs", 1]
+    assert main(*ask) == 0
+    run = runs.read_run(out)
+    told = (run["recipe"]["teacher_share"], run["recipe"]["teacher_temperature"], run["recipe"]["label_smoothing"])
+    assert told == (SHARE, TEMPERATURE, 0.0)
+    bundle = read_bundle(MODELS)
+    assert run["taught_by"] == {"name": bundle.manifest.name, "sha256": bundle.model("classifier", "int8-cpu").sha256}
+    assert np.isfinite(runs.read_history(out / runs.HISTORY)[0]["loss"])
+    capsys.readouterr()
+    assert main(*[word for word in ask if word not in ("--teacher", MODELS)], "--resume") == 1
+    assert "found that it had" in capsys.readouterr().err
+    assert json.loads((out / runs.ASKED).read_text())["teacher"] == str(MODELS)
+
+
+def test_what_comes_before_the_photos_has_no_teacher():
+    first = drawn_recipe(taught(FULL))
+    assert first.teacher_share is None
+    assert first.teacher_temperature is None
+    assert taught(FULL).teacher_share == SHARE
+
+
+def test_a_damaged_teacher_is_refused(tmp_path: Path):
+    with pytest.raises(BundleError, match="wanted a bundle"):
+        Teacher(tmp_path, RECIPE)

@@ -1,0 +1,76 @@
+"""A bundle's classifier as the teacher of a run: what it makes of each view stands beside the label, so that a narrower network learns what is near what.
+
+G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; the teacher sees the very view that the network gets, over many epochs: L. Beyer et al.,
+"Knowledge distillation: A good teacher is patient and consistent", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from edge.classifier import MOST_IN_BATCH
+from edge.engine import Engine, open_engine
+from edge.gtsrb import CLASSES
+from edge.images import fit_crop
+from edge.manifest import read_bundle
+from train.config import Recipe
+
+SHARE, TEMPERATURE = 0.7, 2.0
+"""Of the target, what the teacher gives; what its logits are divided by: what it holds for possible counts for more then."""
+_LEAST = 1e-8
+"""Probabilities below this are rounding."""
+
+
+def taught(recipe: Recipe) -> Recipe:
+    """Return how a recipe is trained with a teacher: it says how sure to be, so that labels need no smoothing."""
+    return replace(recipe, label_smoothing=0.0, teacher_share=SHARE, teacher_temperature=TEMPERATURE)
+
+
+class Teacher:
+    """A bundle's classifier in ONNX Runtime, in its precision for CPUs, which it owns and closes.
+
+    Attributes:
+        name: of the bundle.
+        sha256: of the model's file.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        """Open a bundle's classifier; its input may be of another size than the recipe's.
+
+        Raises:
+            BundleError: no bundle, or a damaged one.
+            EngineError: ONNX Runtime refuses the model.
+            MissingDependency: ONNX Runtime is not installed.
+        """
+        bundle = read_bundle(folder)
+        self.name, self.sha256 = bundle.manifest.name, bundle.model("classifier", "int8-cpu").sha256
+        self._engine: Engine = open_engine(bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
+        self.soften(np.zeros((recipe.batch, recipe.size, recipe.size, 3), np.uint8))  # so that a memory count finds it as large as it gets
+
+    def soften(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the teacher makes of crops, (n, size, size, 3) uint8 BGR, at TEMPERATURE: (n, 43) float32 probabilities."""
+        side = self._engine.spec.input.shape[1]
+        seen = np.stack([fit_crop(crop, side) for crop in crops])
+        probabilities = np.concatenate([self._engine.infer(seen[start : start + MOST_IN_BATCH]) for start in range(0, len(seen), MOST_IN_BATCH)])
+        softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
+        return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
+
+    def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:
+        """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes) in and out."""
+
+        def mix(crops: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            softened = tf.ensure_shape(tf.numpy_function(self.soften, [crops], tf.float32, stateful=False), (None, CLASSES))
+            return crops, (1 - SHARE) * targets + SHARE * softened
+
+        return stream.map(mix).prefetch(4)
+
+    def __enter__(self) -> Teacher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._engine.close()
