@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 _LEAST = 1e-6
 """Probabilities are kept this far from 0 and 1, where a logit has no end."""
+_SURE = 0.999
+"""Confidence that most signs are named with."""
 _CLEAR = 3.0
 """Margin beyond which a verdict will hardly be another in the next frame: odds of 20 to 1."""
 
@@ -36,6 +38,10 @@ class Fusion:
     def accepts(self, score: float, confidence: float) -> bool:
         """Tell whether a box counts as a sign."""
         return bool(self.margin(score, confidence) >= 0)
+
+    def doubts(self, score: float) -> bool:
+        """Tell whether a spotter's score is such that even a sure name would not make a sign of the box."""
+        return bool(self.margin(score, _SURE) < 0)
 
     def rules_out(self, score: float, confidence: float) -> bool:
         """Tell whether a box is clearly no sign."""

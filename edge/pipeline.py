@@ -91,9 +91,11 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
     scored = [
         ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
     ]
-    wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored if tracker is None or tracker.wants(box)]
-    asked = [(box, score) for box, score, known in wanted if known is None]
     fusion, named = proposals.fusion, []
+    if tracker is not None:
+        scored = [(box, score) for box, score in scored if tracker.wants(box, doubtful=fusion is not None and fusion.doubts(score))]
+    wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored]
+    asked = [(box, score) for box, score, known in wanted if known is None]
     for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True):
         if fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming):
             named.append(Detection(box, naming.class_id, naming.confidence))

@@ -71,6 +71,7 @@ class TrackerSettings:
         max_age: frames without a detection after which a track ends.
         better_view: factor by which a box's side times confidence must grow for an update.
         ask_every: frames after which an announced sign is named again, as long as its last votes agree, and what was clearly no sign is looked at again.
+        longest_rest: frames after which what was clearly no sign, time and again, is looked at once more.
         known_iou: least overlap of a box with where such a sign should be, for its name to stand until then.
     """
 
@@ -85,6 +86,7 @@ class TrackerSettings:
     max_age: int = 15
     better_view: float = 2.0
     ask_every: int = 4
+    longest_rest: int = 16
     known_iou: float = 0.5
 
 
@@ -106,6 +108,8 @@ class Tracker:
         self._settings = settings or TrackerSettings()
         self._followers: list[_Follower] = []
         self._refusals: list[_Refusal] = []
+        self._proposed: list[Box] = []
+        self._proposed_before: list[Box] = []
         self._announced = 0
 
     @property
@@ -113,19 +117,33 @@ class Tracker:
         """Announced tracks that were seen lately, oldest first."""
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
 
-    def wants(self, box_xyxy: Box) -> bool:
-        """Tell whether a box of the coming frame is large enough for its name to count, and not where something was lately that is clearly no sign."""
+    def wants(self, box_xyxy: Box, *, doubtful: bool = False) -> bool:
+        """Tell whether a box of the coming frame is to be named; ask once about each.
+
+        It must be large enough for its name to count, and not where something was lately that is clearly no sign. Where it is doubtful, the frame before must
+        have had a box there too: most of what is taken for a sign by mistake comes and goes.
+        """
+        self._proposed.append(box_xyxy)
+        if doubtful and not any(_distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
+            return False
         if (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 < self._settings.vote_side_px:
             return False
-        refusal = next((one for one in self._refusals if _overlap(one.box_xyxy, box_xyxy) >= self._settings.min_iou), None)
+        refusal = self._refusal_at(box_xyxy)
         if refusal is not None:
             refusal.box_xyxy = box_xyxy  # it moves with the picture
-        return refusal is None
+        return refusal is None or refusal.frames <= 0
 
     def refuse(self, box_xyxy: Box) -> None:
-        """Take note that a box of the coming frame holds clearly no sign: it is not wanted again for some frames, unless a sign was followed there."""
+        """Take note that a box of the coming frame holds clearly no sign: it is not wanted again for some frames, unless a sign was followed there.
+
+        Each time in a row that it is found to hold none, it is left alone for twice as long.
+        """
+        before = self._refusal_at(box_xyxy)
+        if before is not None:
+            self._refusals.remove(before)
         if not any(_overlap(follower.expected_xyxy, box_xyxy) >= self._settings.min_iou for follower in self._followers):
-            self._refusals.append(_Refusal(box_xyxy, self._settings.ask_every))
+            rest = min(2 * before.rest, self._settings.longest_rest) if before else self._settings.ask_every
+            self._refusals.append(_Refusal(box_xyxy, rest, rest))
 
     def known(self, box_xyxy: Box) -> Detection | None:
         """Return what a box in the coming frame holds as far as the tracks know it, or None where it is to be named: a sign is named again only so often."""
@@ -142,9 +160,10 @@ class Tracker:
         """
         for follower in self._followers:
             follower.predict()
+        self._proposed, self._proposed_before = [], self._proposed
         for refusal in self._refusals:
             refusal.frames -= 1
-        self._refusals = [refusal for refusal in self._refusals if refusal.frames > 0]
+        self._refusals = [refusal for refusal in self._refusals if refusal.frames > -self._settings.ask_every]
         self._assign(distinct(detections))
         reports = [report for follower in self._followers if (report := self._speak(follower)) is not None]
         self._followers = [follower for follower in self._followers if follower.age <= self._settings.max_age]
@@ -154,6 +173,9 @@ class Tracker:
         """Take leave of every announced track that is still alive, at the end of a source."""
         followers, self._followers = self._followers, []
         return [follower.report("gone") for follower in followers if follower.told is not None]
+
+    def _refusal_at(self, box_xyxy: Box) -> _Refusal | None:
+        return next((one for one in self._refusals if _overlap(one.box_xyxy, box_xyxy) >= self._settings.min_iou), None)
 
     def _assign(self, detections: Sequence[Detection]) -> None:
         """Give each detection to the track that it continues best, best pairs first; what remains opens tracks."""
@@ -204,10 +226,11 @@ def distinct(detections: Sequence[Detection]) -> list[Detection]:
 
 @dataclass
 class _Refusal:
-    """What is clearly no sign, where it was seen last, and the frames for which that stands."""
+    """What is clearly no sign, where it was seen last, for how many more frames that stands, and for how many it was meant to."""
 
     box_xyxy: Box
     frames: int
+    rest: int
 
 
 @dataclass(frozen=True)

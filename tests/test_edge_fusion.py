@@ -24,6 +24,11 @@ def test_only_what_is_far_from_a_sign_is_ruled_out() -> None:
     assert not FUSION.rules_out(1.0, 1.0)
 
 
+def test_what_even_a_sure_name_would_not_make_a_sign_is_doubtful() -> None:
+    assert FUSION.doubts(0.1)
+    assert not FUSION.doubts(0.2)
+
+
 def test_the_margin_begins_at_nothing_and_rises_with_both() -> None:
     grid = np.linspace(0, 1, 21)
     margins = FUSION.margin(grid[:, None], grid[None])

@@ -225,7 +225,40 @@ def test_what_is_clearly_no_sign_is_looked_at_again_only_now_and_then_wherever_t
             tracker.refuse(box)
         assert tracker.wants(sign(300).box_xyxy)
         tracker.update([])
-    assert asked == list(range(0, 12, SETTINGS.ask_every))
+    assert asked == [0, 4]
+
+
+def test_what_is_no_sign_time_and_again_is_left_alone_for_longer_and_longer(tracker):
+    asked = []
+    for index in range(80):
+        if tracker.wants(sign(100).box_xyxy):
+            asked.append(index)
+            tracker.refuse(sign(100).box_xyxy)
+        tracker.update([])
+    assert asked == [0, 4, 12, 28, 44, 60, 76]
+
+
+def test_a_place_that_was_no_sign_once_is_a_new_one_some_frames_later(tracker):
+    box = sign(100).box_xyxy
+    for index in range(20):
+        if index in (0, 8):
+            assert tracker.wants(box)
+            tracker.refuse(box)
+        tracker.update([])
+        if index == 12:
+            assert tracker.wants(box)
+
+
+def test_a_doubtful_box_is_named_once_the_frame_before_had_one_there_too(tracker):
+    assert not tracker.wants(sign(100).box_xyxy, doubtful=True)
+    assert tracker.wants(sign(300).box_xyxy)
+    tracker.update([])
+    assert tracker.wants(sign(130).box_xyxy, doubtful=True)  # moved by most of its side
+    assert not tracker.wants(sign(200).box_xyxy, doubtful=True)
+    assert tracker.wants(sign(300).box_xyxy, doubtful=True)
+    tracker.update([])
+    tracker.update([])
+    assert not tracker.wants(sign(130).box_xyxy, doubtful=True)
 
 
 def test_a_sign_that_is_followed_is_not_passed_over_for_one_bad_frame(tracker):
