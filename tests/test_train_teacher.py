@@ -58,6 +58,7 @@ def test_targets_are_mixed_view_by_view(crops):
     for views, targets in mixed:
         np.testing.assert_array_equal(views, crops)
         np.testing.assert_allclose(targets, (1 - SHARE) * labels + SHARE * softened, atol=1e-6)
+        np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_taught_run_tells_by_whom_and_is_resumed_with_its_teacher_alone(all_classes, tmp_path, capsys):  # noqa: F811

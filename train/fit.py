@@ -187,7 +187,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
             views = source.teacher.teach(views) if source.teacher else views
         network = _network(recipe, weights, source.steps, out, chosen, source.photos)
         write_json(out / runs.ASKED, asked)
-        _train(network, views, source.held, out, recipe, source.steps, chosen)
+        _train(network, views, source.held, out, recipe, source.steps, chosen, source.teacher)
     load_best(network, out)
     return network
 
@@ -235,9 +235,19 @@ def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
     return out / runs.CHECKPOINT
 
 
-def _train(network: keras.Model, views: tf.data.Dataset | Crops, held: Crops, out: Path, recipe: Recipe, steps: int, chosen: Plan) -> None:
-    """Train to the end of the recipe on a stream of views, or on what the frozen prefix makes of crops."""
-    done = runs.read_progress(out).epochs
+def _train(
+    network: keras.Model,
+    views: tf.data.Dataset | Crops,
+    held: Crops,
+    out: Path,
+    recipe: Recipe,
+    steps: int,
+    chosen: Plan,
+    teacher: Teacher | None = None,
+) -> None:
+    """Train to the end of the recipe on a stream of views, or on what the frozen prefix makes of crops; judged by what the views' targets are like."""
+    done, targets = runs.read_progress(out).epochs, np.eye(CLASSES, dtype=np.float32)[held[1]]
+    targets = teacher.mix(held[0], targets) if teacher else targets
     trained = network
     inputs: NDArray[Any] = held[0]
     if isinstance(views, tuple):
@@ -247,7 +257,7 @@ def _train(network: keras.Model, views: tf.data.Dataset | Crops, held: Crops, ou
         stream = feature_stream(_features(prefix, views[0], chosen.batch), views[1], recipe, steps, done)
     else:
         stream = views
-    valid = tf.data.Dataset.from_tensor_slices((inputs, np.eye(CLASSES, dtype=np.float32)[held[1]]))
+    valid = tf.data.Dataset.from_tensor_slices((inputs, targets))
     trained.fit(
         stream.rebatch(chosen.batch) if chosen.passes > 1 else stream,
         epochs=recipe.epochs,

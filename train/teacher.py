@@ -60,12 +60,15 @@ class Teacher:
         softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
         return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
 
+    def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return targets, (n, 43) shares of the classes, with the teacher's share of what it makes of their crops."""
+        return np.asarray((1 - SHARE) * targets + SHARE * self.soften(crops), np.float32)
+
     def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes) in and out."""
 
         def mix(crops: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            softened = tf.ensure_shape(tf.numpy_function(self.soften, [crops], tf.float32, stateful=False), (None, CLASSES))
-            return crops, (1 - SHARE) * targets + SHARE * softened
+            return crops, tf.ensure_shape(tf.numpy_function(self.mix, [crops, targets], tf.float32, stateful=False), (None, CLASSES))
 
         return stream.map(mix).prefetch(4)
 
