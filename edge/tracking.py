@@ -124,9 +124,9 @@ class Tracker:
         have had a box there too: most of what is taken for a sign by mistake comes and goes.
         """
         self._proposed.append(box_xyxy)
-        if doubtful and not any(_distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
-            return False
         if (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 < self._settings.vote_side_px:
+            return False
+        if doubtful and not any(_distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
             return False
         refusal = self._refusal_at(box_xyxy)
         if refusal is not None:

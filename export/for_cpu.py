@@ -131,7 +131,7 @@ def _give_two_columns(graph: _Graph, conv: NodeProto) -> None:
     told, name = _told(conv), conv.output[0]
     entry, readers = graph.giver(conv.input[0]), graph.readers(conv.output[0])
     turned = graph.giver(entry.input[0]) if entry is not None and entry.op_type == "DequantizeLinear" else None
-    weights, biases = (graph.giver(name) for name in conv.input[1:]) if len(conv.input) == 3 else (None, None)
+    weights, biases = (graph.giver(one) for one in conv.input[1:]) if len(conv.input) == 3 else (None, None)
     if turned is None or turned.op_type != "Transpose" or turned.input[0] not in graph.bytes_in or [node.op_type for node in readers] != ["QuantizeLinear"]:
         return
     before, after = (graph.shapes.get(name, []) for name in (conv.input[0], conv.output[0]))

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from edge.classifier import MOST_IN_BATCH
 from edge.engine import Engine, open_engine
 from edge.gtsrb import CLASSES
 from edge.images import fit_crop
@@ -55,8 +54,7 @@ class Teacher:
     def soften(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the teacher makes of crops, (n, size, size, 3) uint8 BGR, at TEMPERATURE: (n, 43) float32 probabilities."""
         side = self._engine.spec.input.shape[1]
-        seen = np.stack([fit_crop(crop, side) for crop in crops])
-        probabilities = np.concatenate([self._engine.infer(seen[start : start + MOST_IN_BATCH]) for start in range(0, len(seen), MOST_IN_BATCH)])
+        probabilities = self._engine.infer(np.stack([fit_crop(crop, side) for crop in crops]))
         softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
         return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
 
