@@ -25,7 +25,9 @@ class Ahead:
         self.uri, self.stills = source.uri, source.stills
         self.fps: float | None = source.fps
         self._source = source
-        self._next: queue.Queue[Frame | Exception | None] = queue.Queue(1)
+        # A signal may end the loop within any call of Python's own: queue.Queue could be left with its thread waiting for a word that never comes.
+        self._next: queue.SimpleQueue[Frame | Exception | None] = queue.SimpleQueue()
+        self._waiting = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="source", daemon=True)
 
@@ -40,8 +42,7 @@ class Ahead:
     def __exit__(self, *exc: object) -> None:
         self._stopping.set()
         while self._thread.is_alive():
-            with suppress(queue.Empty):
-                self._next.get_nowait()  # it may wait for room
+            self._fetched()
             self._thread.join(_LOOK_S)
         self._source.__exit__(None, None, None)
 
@@ -53,18 +54,25 @@ class Ahead:
         """
         self._thread.start()
         while (came := self._next.get()) is not None:
+            self._fetched()
             if isinstance(came, Exception):
                 raise came
             yield replace(came, received_ns=time.monotonic_ns())
+
+    def _fetched(self) -> None:
+        """Let another frame take the place of the one that waited."""
+        with suppress(RuntimeError):  # none did
+            self._waiting.release()
 
     def _work(self) -> None:
         end: Exception | None = None
         try:
             for frame in self._source:
                 assert isinstance(frame, Frame)  # a recorded source has no feed that could change
-                self._next.put(frame)
+                self._waiting.acquire()  # until the frame before is fetched
                 if self._stopping.is_set():
                     return
+                self._next.put(frame)
         except Exception as found:  # whatever it is, the loop raises it in its own thread
             end = found
         self._next.put(end)

@@ -1,7 +1,10 @@
 """A recorded source that works one frame ahead: every frame, in order, and an end in every case."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from edge.ahead import Ahead
 from edge.errors import SourceError
 from edge.sources import Frame, StillSource, open_source
 
+ROOT = Path(__file__).resolve().parent.parent
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -109,3 +113,42 @@ def test_recorded_sources_are_opened_so(tmp_path):
         assert not list(source)
         assert source.unreadable == 1
     assert isinstance(source._source, StillSource)
+
+
+INTERRUPTED = """
+import signal, random, sys
+import numpy as np
+from edge.ahead import Ahead
+from edge.sources import Frame
+
+class Endless:
+    stills = live = False
+    feed, fps, dropped, unreadable, uri = None, None, 0, 0, "endless"
+    def __exit__(self, *exc): pass
+    def __iter__(self):
+        index, image = 0, np.zeros((4, 4, 3), np.uint8)
+        while True:
+            yield Frame(index, image, 0, None)
+            index += 1
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+chance = random.Random(0)
+for _ in range(300):
+    with Ahead(Endless()) as source:
+        coming = iter(source)
+        next(coming)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.005))
+            for frame in coming:
+                pass
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_an_interruption_at_any_moment_ends_it():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
