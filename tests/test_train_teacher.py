@@ -61,6 +61,16 @@ def test_targets_are_mixed_view_by_view(crops):
         np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 
 
+def test_where_no_sign_is_the_label_alone_counts(crops):
+    targets = np.eye(43, dtype=np.float32)[np.arange(20)]
+    targets[::2] = 1 / 43
+    with Teacher(MODELS, RECIPE) as teacher:
+        mixed = teacher.mix(crops, targets)
+        softened = teacher.soften(crops)
+    np.testing.assert_array_equal(mixed[::2], targets[::2])
+    np.testing.assert_allclose(mixed[1::2], (1 - SHARE) * targets[1::2] + SHARE * softened[1::2], atol=1e-6)
+
+
 def test_a_taught_run_tells_by_whom_and_is_resumed_with_its_teacher_alone(all_classes, tmp_path, capsys):  # noqa: F811
     out = tmp_path / "run"
     ask = [*options(all_classes, out, "--teacher", MODELS), "--epochs", 1]

@@ -59,8 +59,12 @@ class Teacher:
         return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
 
     def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return targets, (n, 43) shares of the classes, with the teacher's share of what it makes of their crops."""
-        return np.asarray((1 - SHARE) * targets + SHARE * self.soften(crops), np.float32)
+        """Return targets, (n, 43) shares of the classes, with the teacher's share of what it makes of their crops.
+
+        A target that names no class stays: there is no sign, and a teacher that takes it for one would pass its error on.
+        """
+        share = np.where(targets.max(axis=1, keepdims=True) > 0.5, SHARE, 0.0)
+        return np.asarray((1 - share) * targets + share * self.soften(crops), np.float32)
 
     def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes) in and out."""
