@@ -13,8 +13,9 @@ from edge.engine import open_engine
 from edge.errors import BundleError
 from edge.manifest import read_bundle
 from train import runs
-from train.config import FULL, drawn_recipe
-from train.teacher import SHARE, TEMPERATURE, Teacher, taught
+from train.config import FULL, TUTORIAL, drawn_recipe
+from train.fit import _sign_free, _Source
+from train.teacher import SHARE, SIGN_FREE_SHARE, TEMPERATURE, Teacher, taught
 
 SIZE = 64
 RECIPE = taught(replace(FULL, size=SIZE, batch=20))
@@ -71,6 +72,19 @@ def test_where_no_sign_is_the_label_alone_counts(crops):
     np.testing.assert_allclose(mixed[1::2], (1 - SHARE) * targets[1::2] + SHARE * softened[1::2], atol=1e-6)
 
 
+def test_half_of_the_places_without_a_sign_are_what_its_spotter_takes_for_one(tmp_path, data_root):
+    with Teacher(MODELS, RECIPE) as teacher:
+        assert teacher.seeming(tmp_path) == []
+        seeming = teacher.seeming(data_root)
+        mixed = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), 1, teacher), RECIPE)
+        others = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), 1, None), RECIPE)
+    assert len(seeming) > 500
+    assert all(crop.dtype == np.uint8 and crop.ndim == 3 and min(crop.shape[:2]) >= 16 for crop in seeming)
+    assert all(one is not other and np.array_equal(one, other) for one, other in zip(mixed, seeming, strict=False))
+    assert len(seeming) <= len(mixed) - len(seeming) < 2 * len(seeming)
+    assert len(mixed) - len(seeming) < len(others)
+
+
 def test_a_taught_run_tells_by_whom_and_is_resumed_with_its_teacher_alone(all_classes, tmp_path, capsys):  # noqa: F811
     out = tmp_path / "run"
     ask = [*options(all_classes, out, "--teacher", MODELS), "--epochs", 1]
@@ -92,6 +106,11 @@ def test_what_comes_before_the_photos_has_no_teacher():
     assert first.teacher_share is None
     assert first.teacher_temperature is None
     assert taught(FULL).teacher_share == SHARE
+
+
+def test_more_views_show_no_sign_where_the_recipe_has_such():
+    assert taught(FULL).sign_free_share == SIGN_FREE_SHARE > FULL.sign_free_share
+    assert taught(TUTORIAL).sign_free_share == 0
 
 
 def test_a_damaged_teacher_is_refused(tmp_path: Path):

@@ -25,7 +25,7 @@ from train import runs
 from train.calibrate import apply_temperature, fit_temperature, reliability
 from train.compiled import compiled, from_scratch
 from train.config import Recipe, drawn_recipe
-from train.data import REAL, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.data import REAL, Crop, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
 from train.distribution import device_count, distribute, gather
 from train.environment import PeakMemory, describe
 from train.evaluate import predict_probabilities
@@ -182,7 +182,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
         if chosen.cached:
             views = load_crops(source.photos, recipe.size)
         else:
-            sign_free = load_sign_free(source.data, recipe.seed) if recipe.sign_free_share else []
+            sign_free = _sign_free(source, recipe) if recipe.sign_free_share else []
             views = train_stream(source.photos, sign_free, recipe, source.steps, done)
             views = source.teacher.teach(views) if source.teacher else views
         network = _network(recipe, weights, source.steps, out, chosen, source.photos)
@@ -190,6 +190,13 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
         _train(network, views, source.held, out, recipe, source.steps, chosen, source.teacher)
     load_best(network, out)
     return network
+
+
+def _sign_free(source: _Source, recipe: Recipe) -> list[Crop]:
+    """Cut out places without a sign; where a teacher knows what seems one, half of them are such."""
+    crops = load_sign_free(source.data, recipe.seed)
+    seeming = source.teacher.seeming(source.data) if source.teacher else []
+    return seeming + crops[:: max(1, len(crops) // len(seeming))] if seeming else crops
 
 
 def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, photos: Sequence[Photo] = ()) -> keras.Model:

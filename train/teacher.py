@@ -1,4 +1,4 @@
-"""A bundle's classifier as the teacher of a run: what it makes of each view stands beside the label, so that a narrower network learns what is near what.
+"""A bundle as the teacher of a run: its classifier's answer to each view stands beside the label, and what its spotter takes for a sign is shown as none.
 
 G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; the teacher sees the very view that the network gets, over many epochs: L. Beyer et al.,
 "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022.
@@ -12,22 +12,33 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from edge.classifier import cut_out
 from edge.engine import Engine, open_engine
+from edge.finding import LEAST_SIDE_PX
+from edge.gtsdb import find_frames, read_sides
 from edge.gtsrb import CLASSES
-from edge.images import fit_crop
-from edge.manifest import read_bundle
+from edge.images import fit_crop, read_image
+from edge.manifest import Bundle, read_bundle
+from edge.spotter import iou_matrix
+from edge.spotter_learned import LearnedSpotter
 from train.config import Recipe
+from train.data import Crop
 
 SHARE, TEMPERATURE = 0.7, 2.0
 """Of the target, what the teacher gives; what its logits are divided by: what it holds for possible counts for more then."""
+SIGN_FREE_SHARE = 0.15
+"""Of the views: more than without a teacher, for it knows which places are hard."""
+SPOTTER, _LEAST_SCORE = "spotter", 0.02
 _LEAST = 1e-8
 """Probabilities below this are rounding."""
 
 
 def taught(recipe: Recipe) -> Recipe:
     """Return how a recipe is trained with a teacher: it says how sure to be, so that labels need no smoothing."""
-    return replace(recipe, label_smoothing=0.0, teacher_share=SHARE, teacher_temperature=TEMPERATURE)
+    sign_free_share = SIGN_FREE_SHARE if recipe.sign_free_share else 0.0
+    return replace(recipe, label_smoothing=0.0, teacher_share=SHARE, teacher_temperature=TEMPERATURE, sign_free_share=sign_free_share)
 
 
 class Teacher:
@@ -46,9 +57,9 @@ class Teacher:
             EngineError: ONNX Runtime refuses the model.
             MissingDependency: ONNX Runtime is not installed.
         """
-        bundle = read_bundle(folder)
-        self.name, self.sha256 = bundle.manifest.name, bundle.model("classifier", "int8-cpu").sha256
-        self._engine: Engine = open_engine(bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
+        self._bundle: Bundle = read_bundle(folder)
+        self.name, self.sha256 = self._bundle.manifest.name, self._bundle.model("classifier", "int8-cpu").sha256
+        self._engine: Engine = open_engine(self._bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
         self.soften(np.zeros((recipe.batch, recipe.size, recipe.size, 3), np.uint8))  # so that a memory count finds it as large as it gets
 
     def soften(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,6 +76,28 @@ class Teacher:
         """
         share = np.where(targets.max(axis=1, keepdims=True) > 0.5, SHARE, 0.0)
         return np.asarray((1 - share) * targets + share * self.soften(crops), np.float32)
+
+    def seeming(self, data: Path) -> list[Crop]:
+        """Cut out what the teacher's spotter takes for signs where none stands, at however low a score: (h, w, 3) uint8 BGR each.
+
+        From GTSDB's frames in or beside `data` that spotters are trained on; those of the tuning groups stay unseen, to choose thresholds by. None without such
+        frames, or without a spotter. Boxes too small to count are left out: the smallest signs are not all annotated.
+
+        Raises:
+            DataError: a damaged `gt.txt`, or too few frames.
+            InputError: a frame that cannot be read.
+        """
+        if not self._bundle.holds(SPOTTER) or find_frames(data) is None:
+            return []
+        crops = []
+        with LearnedSpotter(open_engine(self._bundle, SPOTTER, engine="onnxruntime", precision="int8-cpu"), _LEAST_SCORE) as spotter:
+            for frame in tqdm(read_sides(data).train, "looking for what seems a sign", unit="frame", disable=None):
+                image = read_image(frame.path)
+                boxes = spotter(image).boxes_xyxy
+                free = ~(iou_matrix(boxes, frame.boxes_xyxy) > 0).any(axis=1)
+                large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX
+                crops += [cut_out(image, box) for box in boxes[free & large]]
+        return crops
 
     def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes) in and out."""
