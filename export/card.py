@@ -273,8 +273,9 @@ def _fusion(bundle: Bundle) -> str:
     ]
     return (
         f"\nIts score and the classifier's confidence decide together: a box is a sign where {fusion.score} logit(score) + {fusion.confidence} "
-        f"logit(confidence)\n{fusion.bias:+} is 0 or more, a logistic regression on {record['boxes']} boxes, {record['signs']} of them signs, of the "
-        f"{record['frames']} frames that were trained on or\nchosen by. On the {held['frames']} frames held out:\n\n"
+        f"logit(confidence)\n{fusion.bias:+} is 0 or more, a logistic regression on {record['boxes']} boxes, {record['signs']} of them signs, of "
+        f"{record['frames']} views\nof frames: those that were trained on, and those that chose the epoch, as they are, noisier, darker, brighter and "
+        f"compressed. On the {held['frames']}\nframes held out:\n\n"
         "| decided by | recall | precision | F1 | false boxes a frame |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from edge.manifest import Bundle
 from edge.spotter import Proposals, iou_matrix
 from edge.spotter_learned import LearnedSpotter
 from export.artefacts import ROLE, SPOTTER
+from export.robustness import CORRUPTIONS, SEED
 
 RECORD = "fusion"
 PRECISION = "int8-cpu"
-PROPOSED_FALSE, ACCEPTED_FALSE = 2.0, 0.04
-"""False boxes a frame that the spotter's threshold lets through on the tuning frames, each of which costs the classifier a crop; and those that are accepted
-on the frames that the fusion is fitted to."""
+PROPOSED_FALSE = 2.0
+"""False boxes a frame that the spotter's threshold lets through on the tuning frames: each costs the classifier a crop."""
+VARIED_BY = ("noise", "dark", "bright", "jpeg")
+"""How the tuning frames are shown again, each mildly (`export.robustness`): few frames are left that nothing was trained on."""
 LEAST_SCORE = 0.02
 _BESIDE_IOU = 0.2
 """From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
@@ -45,15 +47,16 @@ class _Seen:
 def fused(bundle: Bundle, data: Path) -> Bundle:
     """Choose a bundle's spotter threshold and fusion; one without a spotter, or without frames at hand, is given back as it is.
 
-    The threshold is chosen on the tuning groups, which the spotter did not see; the fusion's three numbers on these and the trained ones, whose signs are many.
+    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there; the fusion on these,
+    shown again in other light, and on the trained groups, whose signs are many but where little is left that deceives.
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.
         data: where GTSDB's frames are found.
 
     Returns:
-        The bundle with both, and in the spotter's lineage a record `fusion`: `frames`, `boxes` and `signs` that it was chosen on, and of the frames `held`
-        out `recall`, `precision`, `f1` and `false_a_frame`, `together` and with both thresholds for themselves (`apart`).
+        The bundle with both, and in the spotter's lineage a record `fusion`: `frames` (views of them), `boxes` and `signs` that it was chosen on, and of the
+        frames `held` out `recall`, `precision`, `f1` and `false_a_frame`, `together` and with both thresholds for themselves (`apart`).
 
     Raises:
         BundleError: a damaged or missing artefact.
@@ -63,13 +66,12 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
     if not bundle.holds(SPOTTER) or find_frames(data) is None:
         return bundle
     sides = read_sides(data)
-    tuning, trained, held = (_look(bundle, frames) for frames in (sides.tuning, sides.train, sides.held))
+    looked_at = map(_read, sides.tuning), _varied(sides.tuning), map(_read, sides.train), map(_read, sides.held)
+    tuning, varied, trained, held = (_look(bundle, frames) for frames in looked_at)
     threshold = float(max(np.floor(judge((one.proposals, one.truth_xyxy) for one in tuning).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
-    examples = [_examples(one, threshold) for one in (*tuning, *trained)]
+    examples = [_examples(one, threshold) for one in (*tuning, *varied, *trained)]
     scores, confidences, labels = (np.concatenate(parts) for parts in zip(*examples, strict=True))
     fusion = fit(scores, confidences, labels)
-    least = _findings([*tuning, *trained], threshold, fusion, least=-np.inf).score_at(ACCEPTED_FALSE)
-    fusion = replace(fusion, bias=round(fusion.bias - least + 1e-4, 4))
     thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
     record: dict[str, Any] = {
         "frames": len(examples),
@@ -105,14 +107,25 @@ def fit(scores: NDArray[np.float64], confidences: NDArray[np.float64], labels: N
     return Fusion(score, confidence, bias)
 
 
-def _look(bundle: Bundle, frames: Sequence[RoadFrame]) -> list[_Seen]:
+def _read(frame: RoadFrame) -> tuple[NDArray[np.uint8], RoadFrame]:
+    return read_image(frame.path), frame
+
+
+def _varied(frames: Sequence[RoadFrame]) -> Iterator[tuple[NDArray[np.uint8], RoadFrame]]:
+    """Show frames again, as other light and a worse camera would."""
+    for place, frame in enumerate(frames):
+        image = read_image(frame.path)
+        for corruption in (CORRUPTIONS[name] for name in VARIED_BY):
+            yield corruption.apply(image, corruption.strengths[0], np.random.default_rng([SEED, place])), frame
+
+
+def _look(bundle: Bundle, frames: Iterable[tuple[NDArray[np.uint8], RoadFrame]]) -> list[_Seen]:
     seen = []
     with (
         LearnedSpotter(open_engine(bundle, SPOTTER, engine="onnxruntime", precision=PRECISION), LEAST_SCORE) as spotter,
         Classifier(open_engine(bundle, ROLE, engine="onnxruntime", precision=PRECISION), 0.0) as classifier,
     ):
-        for frame in tqdm(frames, "spotting and naming", unit="frame", disable=None):
-            image = read_image(frame.path)
+        for image, frame in tqdm(frames, "spotting and naming", unit="frame", disable=None):
             proposals = spotter(image)
             namings = classifier.name_in(image, proposals.boxes_xyxy)
             seen.append(_Seen(frame.boxes_xyxy, proposals, np.array([naming.confidence for naming in namings], np.float64)))
@@ -130,14 +143,14 @@ def _examples(seen: _Seen, threshold: float) -> tuple[NDArray[np.float64], NDArr
     return seen.proposals.scores[kept].astype(np.float64), seen.confidences[kept], hits[kept]
 
 
-def _findings(frames: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
-    """Judge what is accepted from a margin on, ranked by it."""
-    return judge((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in frames)
+def _findings(frames: Sequence[_Seen], threshold: float, fusion: Fusion) -> Findings:
+    """Judge what is accepted, ranked by its margin."""
+    return judge((_accepted(one, threshold, fusion), one.truth_xyxy) for one in frames)
 
 
-def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:
+def _accepted(seen: _Seen, threshold: float, fusion: Fusion) -> Proposals:
     margins = fusion.margin(seen.proposals.scores, seen.confidences)
-    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= least and seen.proposals.scores[place] >= threshold]
+    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= 0 and seen.proposals.scores[place] >= threshold]
     return Proposals(seen.proposals.boxes_xyxy[order], margins[order].astype(np.float32))
 
 

@@ -142,7 +142,7 @@ def read_spotter(run: Path) -> SpotterSource:
     except Exception as error:  # Keras raises a different class for each of archive, layer and configuration
         raise InputError(f"wanted a Keras model in {run / MODEL}, Keras refused: {one_line(error)}: {cure}") from error
     _, height, width, channels = network.input_shape
-    if channels != 3 or tuple(network.output_shape[1:]) != (height // 4, width // 4, 5):
+    if None in (height, width) or channels != 3 or tuple(network.output_shape[1:]) != (height // 4, width // 4, 5):
         raise InputError(f"wanted a spotter's model in {run / MODEL}, found {network.input_shape} to {network.output_shape}: {cure}")
 
     def infer(frames: Image) -> Maps:

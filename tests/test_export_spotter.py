@@ -136,6 +136,17 @@ def test_other_runs_are_refused_in_a_line(tmp_path: Path, record: str | None) ->
     assert "\n" not in str(refused.value)
 
 
+def test_a_model_for_frames_of_any_size_is_refused_in_a_line(tmp_path: Path) -> None:
+    import keras
+
+    run = write_run(tmp_path / "run")
+    size = (None, None, 3)
+    any_size = keras.Sequential([keras.Input(size, dtype="uint8"), keras.layers.Rescaling(1.0), keras.layers.Conv2D(5, 4, strides=4)])
+    any_size.save(run / "model.keras")
+    with pytest.raises(InputError, match=r"^wanted a spotter's model in .*, found \(None, None, None, 3\)"):
+        read_spotter(run)
+
+
 def test_a_finished_bundles_spotter_is_held_to_its_budgets(made: tuple[Bundle, Spotter], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = spotters.verify_spotter(made[0], data)
     assert set(figures) == {"fp32", "fp16", "int8", "int8-cpu"}
