@@ -1,0 +1,86 @@
+"""How long an epoch of the recipe `full` takes, and what of it: by its views and beside the same network with other batch norm, in turn in one process.
+
+python scripts/training_speed.py ROOT [--rounds N]      ROOT: a folder with GTSRB's training photos
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import keras
+import numpy as np
+
+from edge.gtsrb import CLASSES, Split, read_split
+from train.compiled import compiled, network_of
+from train.config import FULL
+from train.data import load_sign_free, train_stream
+from train.norm import FusedBatchNorm
+from train.precision import choose_precision, in_policy
+
+PHOTOS = 13_070
+"""What an epoch is counted in."""
+PLAIN_BATCH = 64
+STEPS = 12
+READ = 4
+"""One of so many photos is read: an epoch is not gone through."""
+
+
+def main() -> None:
+    """Time and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="ROOT")
+    parser.add_argument("--rounds", type=int, default=2)
+    arguments = parser.parse_args()
+    photos = read_split(arguments.data, Split(FULL.valid_share, FULL.seed))[0][::READ]
+    precision = choose_precision(FULL.precision)
+    print(f"{FULL.size} px, {precision}, {keras.backend.backend()}; seconds an epoch of {PHOTOS} photos, batches of {FULL.batch}, plain ones of {PLAIN_BATCH}")
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with in_policy(precision):
+        ours = compiled(FULL, "none", PHOTOS)
+        others = {
+            "Keras's BatchNormalization": _ready(keras.models.clone_model(ours, clone_function=_with_keras_norm)),
+            "no batch norm": _ready(network_of(FULL, batch_norm=False)),
+        }
+        views = iter(train_stream(photos, load_sign_free(arguments.data, FULL.seed), FULL, PHOTOS, 0))
+        ours.train_on_batch(*next(views))
+        rng = np.random.default_rng(0)
+        batch = rng.integers(0, 256, (PLAIN_BATCH, FULL.size, FULL.size, 3), np.uint8), np.eye(CLASSES, dtype=np.float32)[np.arange(PLAIN_BATCH) % CLASSES]
+        for network in others.values():
+            network.train_on_batch(*batch)
+        for _ in range(arguments.rounds):
+            for _ in range(READ):
+                held = next(views)  # what lies ready would flatter
+            seconds["the recipe, with its views"].append(_time(lambda: ours.train_on_batch(*next(views)), 2 * STEPS) / FULL.batch)
+            seconds["its network, one batch again"].append(_time(lambda held=held: ours.train_on_batch(*held), STEPS) / FULL.batch)
+            for name, network in others.items():
+                seconds[name].append(_time(lambda network=network: network.train_on_batch(*batch), STEPS // 2) / PLAIN_BATCH)
+    for name, each in seconds.items():
+        epochs = [round(PHOTOS * one) for one in each]
+        print(f"{name:30} {median(epochs):7.0f}   {epochs}", flush=True)
+
+
+def _with_keras_norm(layer: keras.layers.Layer) -> keras.layers.Layer:
+    kind = keras.layers.BatchNormalization if isinstance(layer, FusedBatchNorm) else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+def _ready(network: keras.Model) -> keras.Model:
+    network.compile(keras.optimizers.SGD(1e-3, FULL.momentum, nesterov=True), "categorical_crossentropy")
+    return network
+
+
+def _time(step: Callable[[], object], times: int) -> float:
+    """Return seconds a call."""
+    start = time.perf_counter()
+    for _ in range(times):
+        step()
+    return (time.perf_counter() - start) / times
+
+
+if __name__ == "__main__":
+    main()
