@@ -52,6 +52,7 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
     started_at = now()
     conditions = setting.conditions(input="black images")
     figures = _in_child(setting, batch, runs)
+    conditions["size"] = figures.pop("size")
     print_conditions(figures["engine"], figures["precision"], setting)
     for key, meaning in STEPS.items():
         print(f"{figures[key]:>8.1f} MiB  {meaning}")
@@ -65,7 +66,7 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
 
 
 def measure(setting: Setting, batch: int, runs: int) -> dict[str, Any]:
-    """Load, run and close an engine in this process, and return what `memory` does; only a fresh process gives figures that mean something."""
+    """Load, run and close an engine in this process, and return what `memory` does and the input's `size`; only a fresh process gives true figures."""
     cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2))  # its threads and tables count as idle
     idle, before = rss_mib(), read_memory()
     with setting.open() as engine:
@@ -80,7 +81,8 @@ def measure(setting: Setting, batch: int, runs: int) -> dict[str, Any]:
     rounded = {key: round(mib, 1) for key, mib in zip(STEPS, (idle, loaded, running, peak, closed), strict=True)}
     taken = max(0, before.available_mib - after.available_mib) if before and after else None
     shared = {"pss_mib": round(pss, 1) if pss is not None else None, "taken_mib": taken}
-    return {**rounded, **shared, "batch": batch, "runs": runs, "precision": engine.precision, "engine": engine.name}
+    told = {"size": engine.spec.input.shape[1], "precision": engine.precision, "engine": engine.name}
+    return {**rounded, **shared, "batch": batch, "runs": runs, **told}
 
 
 def _known(here: bool) -> str:

@@ -57,10 +57,7 @@ def _models(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
     top1 = {model_of(document): f"{document['top1']:.4f}" for document in of_command(documents, "accuracy")}
     latency = {model_of(document): {row["batch"]: row for row in document["batches"]} for document in of_command(documents, "latency")}
     memory = {model_of(document): f"{document['peak_mib']:.0f}" for document in of_command(documents, "memory")}
-    sized = tuple(dict.fromkeys((*latency, *top1)))
-    # A process's memory is told without the size of the input.
-    memory = {next((model for model in sized if model.startswith(name)), name): told for name, told in memory.items()}
-    for model in dict.fromkeys((*sized, *memory)):
+    for model in dict.fromkeys((*latency, *top1, *memory)):
         one, eight = (latency.get(model, {}).get(batch) for batch in (1, 8))
         share = " / ".join(f"{row['roofline']['share']:.0%}" for row in (one, eight) if row and "roofline" in row)
         calls = (f"{one['p50_ms']:.2f} / {one['p99_ms']:.2f}" if one else "", f"{eight['p50_ms']:.1f}" if eight else "")

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.memory import STEPS, memory
 from benchmarks.setting import Setting
 from edge.errors import EngineError
+from edge.manifest import read_bundle
 
 pytest.importorskip("onnxruntime")
 
@@ -23,6 +24,7 @@ def test_memory_is_that_of_a_fresh_process(tiny_bundle: Path, tmp_path: Path, mo
     assert figures["closed_mib"] <= figures["peak_mib"]
     assert (figures["batch"], figures["runs"], figures["precision"], figures["engine"]) == (4, 3, "fp16", "onnxruntime")
     document = json.loads((tmp_path / "memory.json").read_text())
+    assert document["conditions"]["size"] == read_bundle(tiny_bundle).model("classifier", "fp16").input.shape[1]
     assert {key: document[key] for key in figures} == figures
     assert set(STEPS) < set(document)
 
