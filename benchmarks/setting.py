@@ -12,7 +12,7 @@ from benchmarks.state import read_state, shown, warnings_of
 from edge.engine import Engine, open_engine
 from edge.files import write_json
 from edge.lineage import lineage, result
-from edge.machine import describe
+from edge.machine import cores, describe
 from edge.manifest import read_bundle
 
 ROLE = "classifier"
@@ -62,10 +62,11 @@ def write_result(path: Path | None, command: str, started_at: str, conditions: d
     Raises:
         OutputError: the file cannot be written.
     """
-    before, after, cores = conditions["before"], read_state(), describe()["cores"]
-    spoiled = [*warnings_of(after, cores, before), *noise]
+    before, after = conditions["before"], read_state()
+    spoiled = [*warnings_of(after, cores(), before), *noise]
     for warning in spoiled:
         print(warning, file=sys.stderr)
     if path is not None:
-        write_json(path, result(f"benchmarks {command}", started_at, conditions | {"after": after, "warnings": warnings_of(before, cores) + spoiled}, figures))
+        told = conditions | {"after": after, "warnings": warnings_of(before, cores()) + spoiled}
+        write_json(path, result(f"benchmarks {command}", started_at, told, figures))
         print(f"result in {path}")

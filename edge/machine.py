@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
     return {
         "board": read_model(),
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "cpu_flags": sorted(set((_cpu_field("flags") or _cpu_field("Features")).split()) & set(_SPEEDY_FLAGS)),
         "memory_mib": memory.total_mib if (memory := read_memory()) else None,
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -30,6 +30,11 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
     }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rss_mib() -> float:

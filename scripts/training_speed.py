@@ -13,32 +13,32 @@ from pathlib import Path
 from statistics import median
 
 import keras
-import numpy as np
 
-from edge.gtsrb import CLASSES, Split, read_split
+from edge.gtsrb import Split, read_split
 from train.compiled import compiled, network_of
 from train.config import FULL
-from train.data import load_sign_free, train_stream
+from train.data import load_sign_free, steps_an_epoch, train_stream
 from train.norm import FusedBatchNorm
 from train.precision import choose_precision, in_policy
 
 PHOTOS = 13_070
 """What an epoch is counted in."""
-PLAIN_BATCH = 64
-STEPS = 12
+STEPS = 6
 READ = 4
 """One of so many photos is read: an epoch is not gone through."""
+AHEAD = 12
+"""More batches than the stream has ready."""
 
 
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="ROOT")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     photos = read_split(arguments.data, Split(FULL.valid_share, FULL.seed))[0][::READ]
     precision = choose_precision(FULL.precision)
-    print(f"{FULL.size} px, {precision}, {keras.backend.backend()}; seconds an epoch of {PHOTOS} photos, batches of {FULL.batch}, plain ones of {PLAIN_BATCH}")
+    print(f"{FULL.size} px, {precision}, {keras.backend.backend()}; seconds an epoch of {PHOTOS} photos, batches of {FULL.batch}")
     seconds: dict[str, list[float]] = defaultdict(list)
     with in_policy(precision):
         ours = compiled(FULL, "none", PHOTOS)
@@ -46,21 +46,23 @@ def main() -> None:
             "Keras's BatchNormalization": _ready(keras.models.clone_model(ours, clone_function=_with_keras_norm)),
             "no batch norm": _ready(network_of(FULL, batch_norm=False)),
         }
-        views = iter(train_stream(photos, load_sign_free(arguments.data, FULL.seed), FULL, PHOTOS, 0))
+        source = photos, load_sign_free(arguments.data, FULL.seed), FULL, steps_an_epoch(FULL, len(photos)), 0
+        views, by_processes = iter(train_stream(*source)), iter(train_stream(*source, processes=True))
+        next(by_processes)  # they have begun
         ours.train_on_batch(*next(views))
-        rng = np.random.default_rng(0)
-        batch = rng.integers(0, 256, (PLAIN_BATCH, FULL.size, FULL.size, 3), np.uint8), np.eye(CLASSES, dtype=np.float32)[np.arange(PLAIN_BATCH) % CLASSES]
         for network in others.values():
-            network.train_on_batch(*batch)
+            network.train_on_batch(*next(views))
         for _ in range(arguments.rounds):
-            for _ in range(READ):
-                held = next(views)  # what lies ready would flatter
-            seconds["the recipe, with its views"].append(_time(lambda: ours.train_on_batch(*next(views)), 2 * STEPS) / FULL.batch)
-            seconds["its network, one batch again"].append(_time(lambda held=held: ours.train_on_batch(*held), STEPS) / FULL.batch)
+            for name, stream in (("its views alone, by threads", views), ("by processes, as for a GPU", by_processes)):
+                for _ in range(AHEAD):
+                    held = next(stream)  # what lies ready would flatter
+                seconds[name].append(_time(lambda stream=stream: next(stream), 20 * STEPS))
+            seconds["the recipe, with its views"].append(_time(lambda: ours.train_on_batch(*next(views)), STEPS))
+            seconds["its network, one batch again"].append(_time(lambda held=held: ours.train_on_batch(*held), STEPS))
             for name, network in others.items():
-                seconds[name].append(_time(lambda network=network: network.train_on_batch(*batch), STEPS // 2) / PLAIN_BATCH)
+                seconds[name].append(_time(lambda network=network, held=held: network.train_on_batch(*held), STEPS))
     for name, each in seconds.items():
-        epochs = [round(PHOTOS * one) for one in each]
+        epochs = [round(PHOTOS / FULL.batch * one) for one in each]
         print(f"{name:30} {median(epochs):7.0f}   {epochs}", flush=True)
 
 

@@ -8,7 +8,8 @@ import pytest
 from edge.errors import InputError
 from edge.gtsrb import Photo, read_test, read_train
 from train.config import Recipe
-from train.data import DRAWN, REAL, SIGN_FREE, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, steps_an_epoch, train_stream
+from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, steps_an_epoch, train_stream
+from train.views import DRAWN, REAL, SIGN_FREE
 
 CLASS_IDS = np.repeat([0, 7, 14, 42], [100, 25, 4, 1])
 
@@ -58,8 +59,8 @@ PLAIN = Recipe("plain", size=32, epochs=3, batch=4, seed=5, drawn_share=0.0, sig
 MIXED = replace(PLAIN, drawn_share=0.25, sign_free_share=0.25)
 
 
-def batches(photos, first_epoch, recipe=PLAIN):
-    stream = train_stream(photos, [], recipe, steps_an_epoch(recipe, len(photos)), first_epoch)
+def batches(photos, first_epoch, recipe=PLAIN, **options):
+    stream = train_stream(photos, [], recipe, steps_an_epoch(recipe, len(photos)), first_epoch, **options)
     return [(images.numpy(), targets.numpy()) for images, targets in stream]
 
 
@@ -72,6 +73,13 @@ def test_a_resumed_stream_gives_what_an_unbroken_one_would(photos, recipe, steps
         assert np.array_equal(images, images_again)
         assert np.array_equal(targets, targets_again)
     assert not np.array_equal(whole[0][0], whole[steps][0])
+
+
+def test_processes_make_the_views_that_threads_make(photos):
+    by_threads, by_processes = (batches(photos, 1, MIXED, processes=processes) for processes in (False, True))
+    for (images, targets), (images_again, targets_again) in zip(by_threads, by_processes, strict=True):
+        assert np.array_equal(images, images_again)
+        assert np.array_equal(targets, targets_again)
 
 
 def test_an_epoch_mixes_real_drawn_and_sign_free_views_by_their_shares():

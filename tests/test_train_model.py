@@ -44,6 +44,12 @@ def randomise(network):
             layer.set_weights([kernel, rng.normal(0, 0.5, bias.shape)])
 
 
+def unsaturate(network):
+    """Let the first layer give little, else one class has all, whatever a plain network is shown, and nothing moves."""
+    kernel, bias = network.get_layer("block1_conv1").get_weights()
+    network.get_layer("block1_conv1").set_weights([kernel / 64, bias])
+
+
 def test_the_plain_network_is_vgg16_of_keras(reference):
     def described(network):
         kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D)
@@ -175,13 +181,14 @@ def test_prefix_and_suffix_are_the_model(tmp_path, photos, batch_norm, policy):
     finally:
         keras.config.set_dtype_policy("float32")
     randomise(network)
+    unsaturate(network)
     vgg.freeze(network, from_block=4)
     prefix, suffix = vgg.split_at_frozen(network)
     features = prefix(photos)
     assert features.shape == (4, 4, 4, 256)
     assert keras.backend.standardize_dtype(features.dtype) == ("bfloat16" if policy == "mixed_bfloat16" else "float32")
     wanted = np.asarray(network(photos))
-    assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
+    assert np.abs(wanted[0] - wanted[1]).max() > 1e-4
     assert np.abs(np.asarray(suffix(features)) - wanted).max() <= 1e-6
     network.save(tmp_path / "whole.keras")  # the cut leaves the model whole
     assert np.abs(np.asarray(keras.models.load_model(tmp_path / "whole.keras", compile=False)(photos)) - wanted).max() <= 1e-6
@@ -192,8 +199,7 @@ def test_steps_on_kept_features_are_steps_of_the_whole_model(batch_norm):
     keras.utils.set_random_seed(1)
     first = vgg.build(32, dense=16, dropout=0.0, batch_norm=batch_norm)
     randomise(first)
-    kernel, bias = first.get_layer("block1_conv1").get_weights()
-    first.get_layer("block1_conv1").set_weights([kernel / 64, bias])  # else the plain network starts saturated, and nothing moves
+    unsaturate(first)
     second = keras.models.clone_model(first)
     second.set_weights(first.get_weights())
     before = first.get_weights()

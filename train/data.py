@@ -1,9 +1,8 @@
-"""tf.data pipelines over `edge.gtsrb`: encoded photos stay in memory, decoding, drawing and augmentation run in parallel threads ahead of the model."""
+"""tf.data pipelines over `edge.gtsrb`: encoded photos stay in memory, and their views are made in parallel ahead of the network (`train.ahead`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -14,15 +13,13 @@ from tqdm import tqdm
 
 from edge.gtsdb import find_frames, read_frames, sign_free_crops, split_by_group
 from edge.gtsrb import CLASSES, Photo, read_photo
-from edge.images import decode_image, fit_crop
-from train.augment import MIRRORED, augment, mirror
+from edge.images import fit_crop
+from train.ahead import made_ahead
+from train.augment import augment
 from train.config import Recipe
-from train.drawn import draw_background, draw_photo
-
-REAL, DRAWN, SIGN_FREE = range(3)
-"""What a view shows, in an epoch's plan."""
-
-Crop = NDArray[np.uint8]
+from train.drawn import draw_photo
+from train.precision import has_gpu
+from train.views import DRAWN, REAL, SIGN_FREE, Crop, Views
 
 if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")  # tf.data needs none, and TensorFlow would take all the memory of what the network trains on
@@ -76,7 +73,9 @@ def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: 
     return plan if drawn + sign_free == 0 else rng.permutation(plan)
 
 
-def train_stream(photos: Sequence[Photo], sign_free: Sequence[Crop], recipe: Recipe, steps: int, first_epoch: int) -> tf.data.Dataset:
+def train_stream(
+    photos: Sequence[Photo], sign_free: Sequence[Crop], recipe: Recipe, steps: int, first_epoch: int, *, processes: bool | None = None
+) -> tf.data.Dataset:
     """Endless-looking stream of augmented batches from `first_epoch` on: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes).
 
     The order and every view depend on (seed, epoch, place) alone, so a resumed run sees what an unbroken one would have seen.
@@ -87,23 +86,22 @@ def train_stream(photos: Sequence[Photo], sign_free: Sequence[Crop], recipe: Rec
         recipe: seed, sizes and shares.
         steps: batches an epoch.
         first_epoch: counted from 0; epochs before it are passed over.
+        processes: make the views by processes, not threads; None: where a GPU trains. On a CPU the network takes far longer than its views.
 
     Raises:
         InputError: a photo is missing or broken; the message names it.
     """
-    views = _Views(_read_blobs(photos), [str(photo.path) for photo in photos], [photo.class_id for photo in photos], sign_free, recipe)
+    views = Views(_read_blobs(photos), [str(photo.path) for photo in photos], [photo.class_id for photo in photos], sign_free, recipe)
 
     def places() -> Iterator[NDArray[np.int64]]:
         for epoch in range(first_epoch, recipe.epochs):
-            for place, (kind, number) in enumerate(plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch)):
-                yield np.array([kind, number, epoch, place], np.int64)
+            plan = plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch)
+            whole = np.column_stack([plan, np.full(len(plan), epoch), np.arange(len(plan))])
+            yield from whole[: len(whole) // recipe.batch * recipe.batch].reshape(-1, recipe.batch, 4)
 
-    def load(at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        crop, target = tf.numpy_function(views.view, [at], [tf.uint8, tf.float32], stateful=False)
-        return tf.ensure_shape(crop, (recipe.size, recipe.size, 3)), tf.ensure_shape(target, (CLASSES,))
-
-    stream = tf.data.Dataset.from_generator(places, output_signature=tf.TensorSpec((4,), tf.int64))
-    return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(recipe.batch, drop_remainder=True).prefetch(4)
+    shapes = tf.TensorSpec((recipe.batch, recipe.size, recipe.size, 3), tf.uint8), tf.TensorSpec((recipe.batch, CLASSES), tf.float32)
+    by_processes = has_gpu() if processes is None else processes
+    return tf.data.Dataset.from_generator(lambda: made_ahead(views.batch, places(), processes=by_processes), output_signature=shapes).prefetch(2)
 
 
 def feature_stream(features: NDArray[np.float32], class_ids: NDArray[np.int64], recipe: Recipe, steps: int, first_epoch: int) -> tf.data.Dataset:
@@ -115,7 +113,7 @@ def feature_stream(features: NDArray[np.float32], class_ids: NDArray[np.int64], 
                 yield features[numbers], np.eye(CLASSES, dtype=np.float32)[class_ids[numbers]]
 
     shapes = tf.TensorSpec((recipe.batch, *features.shape[1:]), tf.float32), tf.TensorSpec((recipe.batch, CLASSES), tf.float32)
-    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(4)
+    return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(2)
 
 
 def drawn_crops(size: int, a_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -136,40 +134,6 @@ def view_examples(photos: Sequence[Photo], recipe: Recipe, count: int, views: in
         seen = [augment(crop, recipe.size, rng) if recipe.augmented else fit_crop(crop, recipe.size) for _ in range(views)]
         examples.append((class_id, fit_crop(crop, recipe.size), seen))
     return examples
-
-
-@dataclass(frozen=True)
-class _Views:
-    """Makes a view of what an epoch's plan asks for."""
-
-    blobs: Sequence[NDArray[np.uint8]]
-    names: Sequence[str]
-    class_ids: Sequence[int]
-    sign_free: Sequence[Crop]
-    recipe: Recipe
-
-    def view(self, at: NDArray[np.int64]) -> tuple[Crop, NDArray[np.float32]]:
-        """Make the view at (kind, number, epoch, place)."""
-        kind, number, epoch, place = (int(value) for value in at)
-        rng = np.random.default_rng([self.recipe.seed, epoch, place])
-        crop, class_id, photographed = self._original(kind, number, rng)
-        if self.recipe.augmented and class_id in MIRRORED and rng.random() < 0.5:
-            crop, class_id = mirror(crop, class_id)
-        # What is drawn has been blurred and darkened by its own camera: half of it stays as it is.
-        varied = self.recipe.augmented and (photographed or rng.random() < 0.5)
-        seen = augment(crop, self.recipe.size, rng) if varied else fit_crop(crop, self.recipe.size)
-        target = np.full(CLASSES, 1 / CLASSES, np.float32) if class_id is None else np.eye(CLASSES, dtype=np.float32)[class_id]
-        return seen, target
-
-    def _original(self, kind: int, number: int, rng: np.random.Generator) -> tuple[Crop, int | None, bool]:
-        """Return a crop before augmentation, its class if it shows a sign, and whether it is of a real photo."""
-        if kind == REAL:
-            return decode_image(self.blobs[number], self.names[number]), self.class_ids[number], True
-        if kind == DRAWN:
-            return draw_photo(number, rng), number, False
-        if self.sign_free and rng.random() < 0.5:
-            return self.sign_free[number % len(self.sign_free)], None, True
-        return draw_background(rng), None, False
 
 
 def load_sign_free(data: Path, seed: int) -> list[Crop]:

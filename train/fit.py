@@ -25,7 +25,7 @@ from train import runs
 from train.calibrate import apply_temperature, fit_temperature, reliability
 from train.compiled import compiled, from_scratch
 from train.config import Recipe, drawn_recipe
-from train.data import REAL, Crop, drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
 from train.distribution import device_count, distribute, gather
 from train.environment import PeakMemory, describe
 from train.evaluate import predict_probabilities
@@ -34,6 +34,7 @@ from train.memory import Plan, limit_gpus, plan
 from train.page import Seen, write_report
 from train.precision import choose_precision, in_policy
 from train.teacher import Teacher, taught
+from train.views import REAL, Crop
 
 DRAWN_A_CLASS = 10
 EXAMPLES, VIEWS = 12, 7

@@ -16,6 +16,7 @@ from edge.errors import InputError
 from edge.gtsrb import Photo
 from edge.machine import rss_mib
 from train import model as vgg
+from train.ahead import workers
 from train.compiled import network_of
 from train.config import Recipe
 from train.precision import has_gpu
@@ -29,8 +30,8 @@ _CUDA_MIB = 600.0
 """What CUDA and cuDNN take of a GPU beside what the backend hands out."""
 _SIGN_FREE_MIB = 40.0
 """Places without a sign, cut out of GTSDB's frames."""
-_AHEAD = 6
-"""Batches that the streams make ahead of the network, with the one that is in it."""
+_AHEAD = 4
+"""Batches in the streams beside those that workers make, with the one that is in the network."""
 _GRADIENTS_MIB = 100.0
 """Scratch for the gradients of the weights, beside themselves."""
 _FACTORS = {"tensorflow": (1.6, 1.2), "jax": (1.1, 2.4)}
@@ -178,7 +179,7 @@ class _Count:
 
 def _views_mib(recipe: Recipe, photos: Sequence[Photo], held: int) -> float:
     encoded = sum(photo.path.stat().st_size for photo in photos) / _MIB
-    crops = held + _AHEAD * recipe.batch  # the stream to validate on copies its crops
+    crops = held + (workers() + _AHEAD) * recipe.batch  # the stream to validate on copies its crops
     return encoded + crops * recipe.size**2 * 3 / _MIB + (_SIGN_FREE_MIB if recipe.sign_free_share else 0.0)
 
 

@@ -18,9 +18,11 @@ from tqdm import tqdm
 from edge.gtsdb import RoadFrame
 from edge.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
+from edge.manifest import STRIDE
 from edge.scenes import Flight, scene
 from edge.spotter import iou_matrix
 from edge.spotter_learned import GREY, shrink
+from train.ahead import made_ahead
 from train.augment import blur, compress
 from train.config import SpotterRecipe
 from train.paste import paste, surroundings_of
@@ -98,6 +100,11 @@ class Views:
     drawn: Sequence[Still]
     photos: Sequence[tuple[Photo, NDArray[np.uint8]]]
     recipe: SpotterRecipe
+
+    def batch(self, places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Make a batch of the views at places, (b, 2): ((b, crop, crop, 3) uint8 BGR, (b, crop / 4, crop / 4, 7) float32)."""
+        crops, targets = zip(*(self.view(place) for place in places), strict=True)
+        return np.stack(crops), np.stack(targets)
 
     def view(self, at: NDArray[np.int64]) -> tuple[Image, NDArray[np.float32]]:
         """Make the view at (epoch, place): (crop, crop, 3) uint8 BGR and its target as `encode` has it."""
@@ -209,12 +216,13 @@ def stream(views: Views, first_epoch: int) -> tf.data.Dataset:
 
     def places() -> Iterator[NDArray[np.int64]]:
         for epoch in range(first_epoch, recipe.epochs):
-            for place in range(recipe.steps * recipe.batch):
-                yield np.array([epoch, place], np.int64)
+            for step in range(recipe.steps):
+                places = np.arange(step * recipe.batch, (step + 1) * recipe.batch)
+                yield np.column_stack([np.full(recipe.batch, epoch), places])
 
-    def load(at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        crop, target = tf.numpy_function(views.view, [at], [tf.uint8, tf.float32], stateful=False)
-        return tf.ensure_shape(crop, (recipe.crop, recipe.crop, 3)), tf.ensure_shape(target, (recipe.crop // 4, recipe.crop // 4, TARGETS))
-
-    found = tf.data.Dataset.from_generator(places, output_signature=tf.TensorSpec((2,), tf.int64))
-    return found.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(recipe.batch, drop_remainder=True).prefetch(4)
+    shapes = (
+        tf.TensorSpec((recipe.batch, recipe.crop, recipe.crop, 3), tf.uint8),
+        tf.TensorSpec((recipe.batch, recipe.crop // STRIDE, recipe.crop // STRIDE, TARGETS), tf.float32),
+    )
+    # Threads, for each process would need a copy of all frames.
+    return tf.data.Dataset.from_generator(lambda: made_ahead(views.batch, places(), processes=False), output_signature=shapes).prefetch(2)

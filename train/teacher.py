@@ -24,7 +24,7 @@ from edge.manifest import Bundle, read_bundle
 from edge.spotter import iou_matrix
 from edge.spotter_learned import LearnedSpotter
 from train.config import Recipe
-from train.data import Crop
+from train.views import Crop
 
 SHARE, TEMPERATURE = 0.7, 2.0
 """Of the target, what the teacher gives; what its logits are divided by: what it holds for possible counts for more then."""

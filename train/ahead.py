@@ -1,0 +1,89 @@
+"""Batches made ahead of the network, in their order: by threads, or by processes where a GPU takes more than threads can make.
+
+Python's lock lets threads make what about two cores could; a process has a lock of its own, and a copy of all that its batches are made of.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import Any, TypeVar
+
+import cv2
+
+from edge.machine import cores
+
+MOST_WORKERS = 8
+"""More batches a second than a GPU takes; each keeps one more in memory."""
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+_make: Callable[[Any], Any]
+"""What a process of the pool makes batches with."""
+
+
+def workers() -> int:
+    """Return how many batches are made at a time."""
+    return min(MOST_WORKERS, cores())
+
+
+def made_ahead(make: Callable[[Task], Made], tasks: Iterable[Task], *, processes: bool) -> Iterator[Made]:
+    """Yield what `make` makes of each task, in the order of the tasks; as many as there are workers are under way.
+
+    Args:
+        make: called by several workers at a time; with processes it is copied to each of them once.
+        tasks: taken one by one, as room is made.
+        processes: work in processes, instead of threads.
+    """
+    with _processes(make) if processes else _threads() as pool:
+        call = _call if processes else make
+        waiting: deque[Future[Made]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(call, task))
+            if len(waiting) > workers():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def _threads() -> Iterator[Executor]:
+    """Offer threads, beside which OpenCV has none of its own: for pictures of a few pixels they only wait for each other."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(workers()) as pool:
+            yield pool
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _processes(make: Callable[[Any], Any]) -> Executor:
+    # Not forked: TensorFlow's threads may hold locks that nobody in the copy would open.
+    return ProcessPoolExecutor(workers(), get_context("spawn"), _begin, (make,))
+
+
+def _begin(make: Callable[[Any], Any]) -> None:
+    global _make
+    _make = make
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _call(task: Any) -> Any:
+    return _make(task)
