@@ -195,15 +195,22 @@ def test_float16_trains_with_its_loss_scaled():
     assert float(network.optimizer.learning_rate) > 0
 
 
-def stop_after(process, out, rows):
-    """Kill a process that trains once its history has so many rows and their checkpoint is there."""
+def stop_after(process, out, rows, by=signal.SIGKILL):
+    """Stop a process that trains once its history has so many rows and their checkpoint is there; returns what it said."""
     deadline = time.monotonic() + 300
     while len(runs.read_history(out / runs.HISTORY)) < rows or not (out / runs.CHECKPOINT).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.kill()
-    process.communicate(timeout=60)
+    process.send_signal(by)
+    return process.communicate(timeout=60)
+
+
+def test_an_interrupted_run_says_so_and_ends(drawn, tmp_path):
+    out = tmp_path / "run"
+    _, told = stop_after(started([sys.executable, "-m", "train", *map(str, options(drawn, out)), "--epochs", "999"], REPOSITORY), out, 1, signal.SIGINT)
+    assert told.endswith("python -m train: interrupted\n")
+    assert runs.read_progress(out).epochs >= 1
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_epoch_as_if_unbroken(run, drawn, tmp_path, capsys):

@@ -10,6 +10,7 @@ python -m train draw photos --out DIR
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -155,4 +156,6 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(cli.main(_parser()))
+    code = cli.main(_parser())
+    gc.collect()  # an interrupted stream, as long as its threads may still take Python's lock: they would be waited for in vain
+    sys.exit(code)
