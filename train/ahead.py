@@ -1,6 +1,7 @@
 """Batches made ahead of the network, in their order: by threads, or by processes where a GPU takes more than threads can make.
 
-Python's lock lets threads make what about two cores could; a process has a lock of its own, and a copy of all that its batches are made of.
+Threads wait for each other's lock in Python: two on two cores make two thirds of what two processes make (`scripts/training_speed.py`). A process has a copy
+of all that its batches are made of.
 """
 
 from __future__ import annotations
