@@ -10,13 +10,15 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.machine import cores
 
@@ -52,6 +54,11 @@ def made_ahead(make: Callable[[Task], Made], tasks: Iterable[Task], *, processes
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def stack(view: Callable[[NDArray[np.int64]], Sequence[NDArray[Any]]], places: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+    """Make the views at places, (b, ...), and stack each of their parts: (b, ...) each."""
+    return tuple(np.stack(parts) for parts in zip(*map(view, places), strict=True))
 
 
 @contextmanager

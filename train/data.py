@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from edge.gtsdb import find_frames, read_frames, sign_free_crops, split_by_group
 from edge.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
-from train.ahead import made_ahead
+from train.ahead import made_ahead, stack
 from train.augment import augment
 from train.config import Recipe
 from train.drawn import draw_photo
@@ -101,7 +102,7 @@ def train_stream(
 
     shapes = tf.TensorSpec((recipe.batch, recipe.size, recipe.size, 3), tf.uint8), tf.TensorSpec((recipe.batch, CLASSES), tf.float32)
     by_processes = has_gpu() if processes is None else processes
-    return tf.data.Dataset.from_generator(lambda: made_ahead(views.batch, places(), processes=by_processes), output_signature=shapes).prefetch(2)
+    return tf.data.Dataset.from_generator(lambda: made_ahead(partial(stack, views.view), places(), processes=by_processes), output_signature=shapes).prefetch(2)
 
 
 def feature_stream(features: NDArray[np.float32], class_ids: NDArray[np.int64], recipe: Recipe, steps: int, first_epoch: int) -> tf.data.Dataset:

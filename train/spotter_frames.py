@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from edge.manifest import STRIDE
 from edge.scenes import Flight, scene
 from edge.spotter import iou_matrix
 from edge.spotter_learned import GREY, shrink
-from train.ahead import made_ahead
+from train.ahead import made_ahead, stack
 from train.augment import blur, compress
 from train.config import SpotterRecipe
 from train.paste import paste, surroundings_of
@@ -100,11 +101,6 @@ class Views:
     drawn: Sequence[Still]
     photos: Sequence[tuple[Photo, NDArray[np.uint8]]]
     recipe: SpotterRecipe
-
-    def batch(self, places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Make a batch of the views at places, (b, 2): ((b, crop, crop, 3) uint8 BGR, (b, crop / 4, crop / 4, 7) float32)."""
-        crops, targets = zip(*(self.view(place) for place in places), strict=True)
-        return np.stack(crops), np.stack(targets)
 
     def view(self, at: NDArray[np.int64]) -> tuple[Image, NDArray[np.float32]]:
         """Make the view at (epoch, place): (crop, crop, 3) uint8 BGR and its target as `encode` has it."""
@@ -225,4 +221,4 @@ def stream(views: Views, first_epoch: int) -> tf.data.Dataset:
         tf.TensorSpec((recipe.batch, recipe.crop // STRIDE, recipe.crop // STRIDE, TARGETS), tf.float32),
     )
     # Threads, for each process would need a copy of all frames.
-    return tf.data.Dataset.from_generator(lambda: made_ahead(views.batch, places(), processes=False), output_signature=shapes).prefetch(2)
+    return tf.data.Dataset.from_generator(lambda: made_ahead(partial(stack, views.view), places(), processes=False), output_signature=shapes).prefetch(2)

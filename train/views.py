@@ -30,11 +30,6 @@ class Views:
     sign_free: Sequence[Crop]
     recipe: Recipe
 
-    def batch(self, places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Make a batch of the views at places, (b, 4): ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes)."""
-        crops, targets = zip(*(self.view(place) for place in places), strict=True)
-        return np.stack(crops), np.stack(targets)
-
     def view(self, at: NDArray[np.int64]) -> tuple[Crop, NDArray[np.float32]]:
         """Make the view at (kind, number, epoch, place)."""
         kind, number, epoch, place = (int(value) for value in at)
