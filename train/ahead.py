@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edge.machine import cores
 
 MOST_WORKERS = 8
-"""More batches a second than a GPU takes; each keeps one more in memory."""
+"""Each keeps one more batch in memory, and as a process all that batches are made of."""
 
 Task = TypeVar("Task")
 Made = TypeVar("Made")
