@@ -27,7 +27,7 @@ from train.compiled import compiled
 from train.config import FEWSHOT, TUTORIAL, Recipe, recipe
 from train.data import plan_epoch, steps_an_epoch
 from train.evaluate import evaluate_runs, predict_paths
-from train.fit import _former, _network, fit
+from train.fit import _network, fit
 from train.memory import Plan
 from train.page import REPORT
 from train.precision import in_policy
@@ -135,8 +135,8 @@ def test_evaluation_of_the_test_photos_names_the_worst_classes(run, drawn, capsy
 
 def test_a_run_that_starts_from_anothers_model_tells_how_that_was_trained(run, tmp_path):
     kept = runs.read_run(run)
-    assert _former(str(run / runs.MODEL)) == {"former": {key: kept[key] for key in ("recipe", "weights", "photos")}}
-    assert _former("imagenet") == _former("none") == _former(str(tmp_path / "vgg16_weights.h5")) == {}
+    assert runs.former(str(run / runs.MODEL)) == {"former": {key: kept[key] for key in ("recipe", "weights", "photos")}}
+    assert runs.former("imagenet") == runs.former("none") == runs.former(str(tmp_path / "vgg16_weights.h5")) == {}
 
 
 def test_several_runs_give_their_mean_and_spread(run, drawn, tmp_path, capsys):

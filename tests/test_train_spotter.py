@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import keras
@@ -133,8 +134,8 @@ def test_without_frames_the_cure_is_told(tmp_path):
 
 
 def test_options_of_the_classifier_are_refused():
-    with pytest.raises(InputError, match="--weights, --size"):
-        spotter_recipe(epochs=1, seed=0, precision=None, weights="imagenet", size=32)
+    with pytest.raises(InputError, match="--size, --memory-budget"):
+        spotter_recipe(epochs=1, seed=0, precision=None, size=32, memory_budget=2.0)
     assert _parser().parse_args(["fit", "--recipe", "spotter", "--data", "d", "--out", "o"]).recipe == "spotter"
 
 
@@ -153,5 +154,22 @@ def test_a_run_is_trained_resumed_and_told(root, tmp_path):
     with pytest.raises(InputError, match="add --resume"):
         fit_spotter(root, broken, recipe, resume=False)
     (broken / runs.RUN).unlink()
+    asked = json.loads((broken / runs.ASKED).read_text())
+    del asked["weights"], asked["recipe"]["tuning_rate"]  # as before a spotter could learn on
+    (broken / runs.ASKED).write_text(json.dumps(asked))
     fit_spotter(root, broken, recipe, resume=True)
     assert len(runs.read_history(broken / runs.HISTORY)) == 2
+    on = fit_spotter(root, tmp_path / "on", replace(recipe, epochs=1), weights=str(broken / runs.MODEL), resume=False)
+    assert on["former"] == {key: on["former"][key] for key in ("recipe", "weights", "frames")}
+    learnt = [weight for layer in runs.load_model(tmp_path / "on" / runs.MODEL).layers for weight in layer.get_weights()]
+    moved = [float(abs(after - before).max()) for before, after in zip(weights, learnt, strict=True)]
+    assert 0 < max(moved) < 0.01
+
+
+@pytest.mark.parametrize(("file", "found"), [("imagenet", "found no imagenet"), ("other.keras", "other weights")])
+def test_only_a_spotter_learns_on_as_one(tmp_path, monkeypatch, file, found):
+    monkeypatch.chdir(tmp_path)
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save("other.keras")
+    with pytest.raises(InputError, match=found):
+        spotter.load(spotter.build((None, None), batch_norm=False), Path(file))

@@ -65,7 +65,6 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
         epochs=arguments.epochs,
         seed=arguments.seed,
         precision=arguments.precision,
-        weights=arguments.weights,
         size=arguments.size,
         width=arguments.width,
         memory_budget=arguments.memory_budget,
@@ -75,7 +74,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.fit_spotter import fit_spotter
 
-    fit_spotter(arguments.data, arguments.out, chosen, resume=arguments.resume)
+    fit_spotter(arguments.data, arguments.out, chosen, weights=arguments.weights or "none", resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -139,7 +138,8 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--recipe", choices=sorted(NAMES), default="full", help="named settings")
     fit.add_argument(
         "--weights",
-        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights",
+        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights; "
+        "for the spotter none (the default), or the model.keras of one that is to learn on",
     )
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
     fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")

@@ -128,7 +128,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TUTORIAL, FEWSH
 
 @dataclass(frozen=True)
 class SpotterRecipe:
-    """How the spotter is trained; from random weights always.
+    """How the spotter is trained.
 
     Attributes:
         name: what `--recipe` calls it.
@@ -136,7 +136,8 @@ class SpotterRecipe:
         epochs: of `steps` batches each.
         steps: batches an epoch.
         batch: crops a step.
-        rate: peak of the learning rate (AdamW, one cosine after a warm-up).
+        scratch_rate: peak of the learning rate from random weights (AdamW, one cosine after a warm-up).
+        tuning_rate: the same for another run's spotter, which has no batch norm any more.
         warmup_share: share of the steps in which the rate rises.
         weight_decay: decoupled.
         scales: least and largest factor by which a frame is scaled.
@@ -159,7 +160,8 @@ class SpotterRecipe:
     epochs: int = 40
     steps: int = 150
     batch: int = 8
-    rate: float = 3e-3
+    scratch_rate: float = 3e-3
+    tuning_rate: float = 3e-4
     warmup_share: float = 0.08
     weight_decay: float = 0.02
     scales: tuple[float, float] = (0.6, 1.6)
@@ -188,9 +190,9 @@ def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision
     Raises:
         InputError: no epoch, a seed out of range, or an option that means nothing to the spotter (`refused`, by name).
     """
-    told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value not in (None, "none")]
+    told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value is not None]
     if told:
-        raise InputError(f"wanted options of the spotter, which trains from scratch at its own size, found {', '.join(told)}: leave that out")
+        raise InputError(f"wanted options of the spotter, which has a size of its own, found {', '.join(told)}: leave that out")
     changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
     return replace(SPOTTER, **{key: value for key, value in changes.items() if value is not None})
 

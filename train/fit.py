@@ -103,16 +103,8 @@ def fit(
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    told = {**asked, **_former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    told = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
     return _record(out, source, recipe, told, probabilities)
-
-
-def _former(weights: str) -> dict[str, Any]:
-    """Return how the run was trained whose model another one starts from, as `former`; nothing where the weights are no run's."""
-    if not (Path(weights).parent / runs.RUN).is_file():
-        return {}
-    run = runs.read_run(Path(weights).parent)
-    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "taught_by", "former") if key in run}}
 
 
 def _taught_by(teacher: Teacher | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ MOST = 100
 BATCH = 4
 
 
-def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, resume: bool) -> dict[str, Any]:
+def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = "none", resume: bool) -> dict[str, Any]:
     """Train by the recipe and write the run folder; returns what `run.json` holds. Nothing is written before the data are known to be good.
 
     The best epoch and the threshold are chosen on frames of the training groups that are not trained on; the held-out groups only tell how good it is.
@@ -44,14 +44,15 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, resume: bool) -
         data: folder that holds GTSDB's frames (in gtsdb/, or beside it) and GTSRB's photos (in gtsrb/, or itself).
         out: run folder.
         recipe: how to train.
+        weights: "none" (from scratch), or the model.keras of a spotter that is to learn on.
         resume: go on after the last whole epoch in `out`.
 
     Raises:
-        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; a broken frame or photo.
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no spotter at `weights`; a broken frame or photo.
         DataError: no frames or no photos, or too few.
         OutputError: `out` cannot be written.
     """
-    asked = {"recipe": dataclasses.asdict(recipe), "data": str(data)}
+    asked = {"recipe": dataclasses.asdict(recipe), "weights": weights, "data": str(data)}
     runs.check_start(out, asked, resume)
     sides = read_sides(data)
     print(f"{recipe}\n{len(sides.train)} frames to train, {len(sides.tuning)} to choose epoch and threshold, {len(sides.held)} held out, split by neighbours")
@@ -69,6 +70,7 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, resume: bool) -
     run = {
         "schema": runs.SCHEMA,
         **asked,
+        **runs.former(weights),
         "metrics": metrics,
         "frames": {"train": len(sides.train), "tuning": len(tuning), "valid": len(held)},
         "parameters": plain.count_params(),
@@ -97,7 +99,7 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
     """Train what the run in `out` lacks and return the network of its best epoch."""
     done = runs.read_progress(out).epochs
     keras.utils.set_random_seed(recipe.seed)
-    network = _compiled(recipe)
+    network = _compiled(recipe, asked["weights"])
     if (out / runs.CHECKPOINT).exists():
         runs.load_checkpoint(network, out / runs.CHECKPOINT)
     if done < recipe.epochs:
@@ -120,12 +122,13 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
     return network
 
 
-def _compiled(recipe: SpotterRecipe) -> keras.Model:
-    network = spotter.build((None, None), batch_norm=True)
+def _compiled(recipe: SpotterRecipe, weights: str) -> keras.Model:
+    network, peak = spotter.build((None, None), batch_norm=weights == "none"), recipe.scratch_rate
+    if weights != "none":
+        spotter.load(network, Path(weights))
+        peak = recipe.tuning_rate
     rising = int(recipe.steps * recipe.epochs * recipe.warmup_share)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.rate / 25, recipe.steps * recipe.epochs - rising, alpha=1e-2, warmup_target=recipe.rate, warmup_steps=rising
-    )
+    rate = keras.optimizers.schedules.CosineDecay(peak / 25, recipe.steps * recipe.epochs - rising, alpha=1e-2, warmup_target=peak, warmup_steps=rising)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=5.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     network.compile(optimizer, spotter_loss)

@@ -19,7 +19,7 @@ import keras
 
 from edge.errors import InputError, one_line
 from edge.files import written_beside
-from train.config import FULL, RECIPES
+from train.config import FULL, RECIPES, SPOTTER
 
 ASKED = "asked.json"
 CHECKPOINT = "checkpoint.keras"
@@ -62,7 +62,8 @@ def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
         raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
     # As JSON has it, which knows no tuples.
     now, before = _flat(json.loads(json.dumps(asked))), _flat(_read_json(out / ASKED))
-    before = {**asdict(RECIPES.get(str(before.get("recipe")), FULL)), **before}
+    own = SPOTTER if before.get("recipe") == SPOTTER.name else RECIPES.get(str(before.get("recipe")), FULL)
+    before = {"weights": "none", **asdict(own), **before}
     differing = [f"{key} {before.get(key)} (now {now[key]})" for key in now if now[key] != before.get(key)]
     if differing:
         raise InputError(
@@ -207,6 +208,14 @@ def write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
         table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         table.writeheader()
         table.writerows(rows)
+
+
+def former(weights: str) -> dict[str, Any]:
+    """Return how the run was trained whose model another one starts from, as `former`; nothing where the weights are no run's."""
+    if not (Path(weights).parent / RUN).is_file():
+        return {}
+    run = read_run(Path(weights).parent)
+    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "frames", "taught_by", "former") if key in run}}
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -8,13 +8,16 @@ Source of the heads: X. Zhou et al., "Objects as Points", 2019; of the way back 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from edge.errors import InputError
 from train.norm import FusedBatchNorm
 from train.precision import in_policy
+from train.runs import load_model
 
 FRAME_WH = (816, 480)
 """What the runtime gives: fixed, since a TensorRT engine of one known size takes one known memory, and tiles of larger frames go in one batch."""
@@ -73,9 +76,12 @@ def _convolution(x: Any, name: str, channels: int, side: int, stride: int, *, ba
 
 
 def fold(network: keras.Model, size_hw: tuple[int, int] = (FRAME_WH[1], FRAME_WH[0])) -> keras.Model:
-    """Return the plain float32 spotter for frames of one size that computes what `network`, trained with batch norm, computes in inference."""
+    """Return the plain float32 spotter for frames of one size that computes what `network` computes in inference; its batch norm, if any, is worked in."""
     with in_policy("float32"):
         plain = build(size_hw, batch_norm=False)
+    if len(network.weights) == len(plain.weights):
+        plain.set_weights(network.get_weights())
+        return plain
     for name in (*_DOWN, *_UP):
         kernel = network.get_layer(name).get_weights()[0]
         norm = network.get_layer(f"{name}_bn")
@@ -85,6 +91,20 @@ def fold(network: keras.Model, size_hw: tuple[int, int] = (FRAME_WH[1], FRAME_WH
     for name in _HEADS:
         plain.get_layer(name).set_weights(network.get_layer(name).get_weights())
     return plain
+
+
+def load(network: keras.Model, path: Path) -> None:
+    """Load a finished run's weights into a spotter without batch norm.
+
+    Raises:
+        InputError: no such file, or another model in it.
+    """
+    if not path.is_file():
+        raise InputError(f"wanted a spotter to learn on, found no {path}: give --weights the model.keras of its run, or leave that out")
+    found = load_model(path).get_weights()
+    if [weight.shape for weight in found] != [tuple(weight.shape) for weight in network.weights]:
+        raise InputError(f"wanted a spotter in {path}, found a model of {len(found)} other weights: give the model.keras that --recipe spotter wrote")
+    network.set_weights(found)
 
 
 def count_flop(size_wh: tuple[int, int] = FRAME_WH) -> int:
