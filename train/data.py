@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.gtsdb import find_frames, read_frames, sign_free_crops, split_by_group
+from edge.gtsdb import find_frames, read_sides, sign_free_crops
 from edge.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
 from train.ahead import made_ahead, stack
@@ -138,17 +138,17 @@ def view_examples(photos: Sequence[Photo], recipe: Recipe, count: int, views: in
 
 
 def load_sign_free(data: Path, seed: int) -> list[Crop]:
-    """Cut places without a sign out of the training side of GTSDB's frames, where they lie in or beside `data`: (h, w, 3) uint8 BGR each.
+    """Cut places without a sign out of GTSDB's frames in or beside `data` that spotters are trained on: (h, w, 3) uint8 BGR each.
 
     Raises:
-        DataError: a damaged `gt.txt`.
+        DataError: a damaged `gt.txt`, or too few frames.
         InputError: a frame that cannot be read.
     """
     folder = find_frames(data)
     if folder is None:
         return []
     rng = np.random.default_rng(seed)
-    frames = tqdm(split_by_group(read_frames(folder))[0], f"cutting places without a sign out of {folder}", disable=None)
+    frames = tqdm(read_sides(data).train, f"cutting places without a sign out of {folder}", disable=None)
     return [crop for frame in frames for crop in sign_free_crops(frame, rng)]
 
 
