@@ -73,11 +73,12 @@ def is_running(process):
 
 
 KILLED = """
-import os, time
+import os, signal, time
 from train.ahead import made_ahead
 from test_train_ahead import slow_where_even
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     made = made_ahead(slow_where_even, range(10**6), processes=True)
     print(*{next(made)[2] for _ in range(50)}, flush=True)
     time.sleep(60)
