@@ -1,11 +1,13 @@
 """How the learned spotter's score and the classifier's confidence decide together whether a box holds a sign.
 
 Each alone must be strict where the other would have known better: a dim sign that the classifier names without doubt, a tail light that fills its box well.
+A second look, from nearer, tells most of what is left apart; it costs a run of the spotter, so it is for what is about to be announced.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,12 +21,36 @@ _CLEAR = 3.0
 
 
 @dataclass(frozen=True)
+class SecondLook:
+    """A logistic regression as `Fusion`, with the score that the spotter gives a box from nearer (`closer`) as a third."""
+
+    score: float
+    closer: float
+    confidence: float
+    bias: float
+
+    def margin(self, scores: ArrayLike, closer: ArrayLike, confidences: ArrayLike) -> NDArray[np.float64]:
+        """Return how far boxes are on a sign's side, (n,): 0 and more is a sign. All three are (n,), 0 to 1."""
+        weighed = self.score * logit(scores) + self.closer * logit(closer) + self.confidence * logit(confidences)
+        return np.asarray(weighed + self.bias, np.float64)
+
+
+@dataclass(frozen=True)
 class Fusion:
-    """A logistic regression on the logits of both: weights of `score` and `confidence`, and a `bias` with which a sign's side begins at 0."""
+    """A logistic regression on the logits of both: weights of `score` and `confidence`, and a `bias` with which a sign's side begins at 0.
+
+    `second` decides on a box that was looked at from nearer; None: there is no such look.
+    """
 
     score: float
     confidence: float
     bias: float
+    second: SecondLook | None = None
+
+    def is_finite(self) -> bool:
+        """Tell whether all its numbers are, and those of the second look."""
+        second = astuple(self.second) if self.second else ()
+        return all(map(math.isfinite, (self.score, self.confidence, self.bias, *second)))
 
     def margin(self, scores: ArrayLike, confidences: ArrayLike) -> NDArray[np.float64]:
         """Return how far boxes are on a sign's side, (n,): 0 and more is a sign.

@@ -174,7 +174,7 @@ def _check(manifest: Manifest) -> None:
     if (spotter is not None) != held or not 0.0 <= (spotter or 0.0) <= 1.0:
         raise ValueError(f"threshold spotter {spotter} does not fit {'a spotter, whose score is from 0 to 1' if held else 'a bundle without one'}")
     fusion = manifest.thresholds.fusion
-    if fusion is not None and not (held and all(map(math.isfinite, (fusion.score, fusion.confidence, fusion.bias)))):
+    if fusion is not None and not (held and fusion.is_finite()):
         raise ValueError(f"fusion {fusion} does not fit {'a spotter: its numbers are not finite' if held else 'a bundle without a spotter'}")
     if not all(0.0 <= limit < math.inf for limit in manifest.golden.tolerance.values()):
         raise ValueError(f"golden tolerances {manifest.golden.tolerance} are not all 0 and more")

@@ -87,6 +87,7 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
 
     What a tracker does not want, or knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
+    Without a tracker there is no other frame that could confirm a sign: the second look decides, where there is one.
     """
     scored = [
         ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
@@ -96,12 +97,29 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
         scored = [(box, score) for box, score in scored if tracker.wants(box, doubtful=fusion is not None and fusion.doubts(score))]
     wanted = [(box, score, tracker.known(box) if tracker else None) for box, score in scored]
     asked = [(box, score) for box, score, known in wanted if known is None]
+    looks_twice = tracker is None and proposals.second is not None
     for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True):
-        if fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming):
-            named.append(Detection(box, naming.class_id, naming.confidence))
+        if looks_twice or (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming)):
+            named.append(Detection(box, naming.class_id, naming.confidence, score))
         elif tracker is not None and fusion is not None and fusion.rules_out(score, naming.confidence):
             tracker.refuse(box)
+    if looks_twice:
+        return confirmed(proposals, named)
     return named + [known for _, _, known in wanted if known is not None]
+
+
+def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Detection]:
+    """Keep, of the detections in the proposals' frame, what a second look from nearer takes for a sign; all where there is no second look.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    if proposals.second is None or proposals.closer is None or not detections:
+        return list(detections)
+    scores = [one.score for one in detections]
+    closer = proposals.closer([one.box_xyxy for one in detections], scores)
+    margins = proposals.second.margin(scores, closer, [one.confidence for one in detections])
+    return [one for one, margin in zip(detections, margins, strict=True) if margin >= 0]
 
 
 def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:
@@ -153,7 +171,10 @@ class _Loop:
         self._lap("spot")
         detections = name_boxes(frame.image, proposals, self._classifier, self._tracker)
         self._lap("classify")
-        reports = _as_stills(distinct(detections)) if self._tracker is None else self._tracker.update(detections)
+        if self._tracker is None:
+            reports = _as_stills(distinct(detections))
+        else:
+            reports = self._tracker.update(detections, confirms=lambda one: bool(confirmed(proposals, [one])))
         self._lap("track")
         result = Result(frame, reports, detections, self._tracker.tracks if self._tracker else (), time.monotonic_ns())
         for sink in sinks:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.fusion import Fusion
+from edge.fusion import Fusion, SecondLook
 
 Image = NDArray[np.uint8]
 Contour = NDArray[Any]
@@ -29,14 +29,21 @@ class Proposals:
         boxes_xyxy: (n, 4) float32, pixels, end-exclusive, inside the frame, tight on the sign's face.
         scores: (n,) float32, 0 to 1, descending.
         fusion: how score and confidence decide together; None: the score says nothing beyond the proposal.
+        closer: looks at boxes of the frame, (n, 4) pixels, with these scores, (n,), again from nearer: (n,) float32 scores; None where nothing does.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     fusion: Fusion | None = None
+    closer: Callable[[ArrayLike, ArrayLike], NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def second(self) -> SecondLook | None:
+        """What decides after a second look; None where nothing looks, or nothing would decide."""
+        return self.fusion.second if self.fusion is not None and self.closer is not None else None
 
 
 Spotter = Callable[[Image], Proposals]

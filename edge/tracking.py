@@ -1,14 +1,15 @@
 """Follows signs from frame to frame and decides when one is sure enough to be announced, once.
 
 A track predicts its box by constant, damped velocity of centre and log size, takes the detection that fits best, and lets its last detections vote. It is
-announced when enough votes agree, keeps its number through gaps, and ends when it has not been seen for long. Plain floats only: no clock, no images.
+announced when enough votes agree and a last, closer look does too, keeps its number through gaps, and ends when it has not been seen for long. Plain floats
+only: no clock, no images.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +19,20 @@ _State = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Detection:
-    """A sign in one frame: its box in pixels (x1, y1, x2, y2, end-exclusive), class and probability 0 to 1; `fresh`: named here, not by its track."""
+    """A sign in one frame.
+
+    Attributes:
+        box_xyxy: x1, y1, x2, y2 in pixels, end-exclusive.
+        class_id: its class.
+        confidence: the classifier's probability, 0 to 1.
+        score: the spotter's, 0 to 1.
+        fresh: named here, not by its track.
+    """
 
     box_xyxy: Box
     class_id: int
     confidence: float
+    score: float = 1.0
     fresh: bool = True
 
 
@@ -152,8 +162,12 @@ class Tracker:
                 return Detection(box_xyxy, follower.votes[-1].class_id, follower.votes[-1].confidence, fresh=False)
         return None
 
-    def update(self, detections: Sequence[Detection]) -> list[Report]:
+    def update(self, detections: Sequence[Detection], *, confirms: Callable[[Detection], bool] = lambda _: True) -> list[Report]:
         """Take one frame's detections, of which there may be none; call it for every frame. Those that are not fresh show where a sign is, and do not vote.
+
+        Args:
+            detections: of the frame.
+            confirms: asked about the detection with which a sign would be announced; where it refuses, the votes begin anew.
 
         Returns:
             What is new: at most one report for each track.
@@ -165,7 +179,7 @@ class Tracker:
             refusal.frames -= 1
         self._refusals = [refusal for refusal in self._refusals if refusal.frames > -self._settings.ask_every]
         self._assign(distinct(detections))
-        reports = [report for follower in self._followers if (report := self._speak(follower)) is not None]
+        reports = [report for follower in self._followers if (report := self._speak(follower, confirms)) is not None]
         self._followers = [follower for follower in self._followers if follower.age <= self._settings.max_age]
         return reports
 
@@ -193,7 +207,7 @@ class Tracker:
             return 0.0
         return max(overlap, self._settings.min_iou * nearness) + _SAME_CLASS * (follower.votes[-1].class_id == detection.class_id)
 
-    def _speak(self, follower: _Follower) -> Report | None:
+    def _speak(self, follower: _Follower, confirms: Callable[[Detection], bool]) -> Report | None:
         settings = self._settings
         if follower.age > settings.max_age:
             return follower.report("gone") if follower.told is not None else None
@@ -204,6 +218,9 @@ class Tracker:
         sure = dense and count >= settings.entry_votes and share >= settings.entry_share and follower.side >= settings.entry_side_px
         quality = follower.side * confidence
         if follower.told is None and sure:
+            if not confirms(follower.votes[-1]):
+                follower.start_over()
+                return None
             self._announced += 1
             return follower.tell("sighting", _Told(self._announced, class_id, confidence, quality))
         if follower.told is not None and sure and (class_id != follower.told.class_id or quality >= settings.better_view * follower.told.quality):
@@ -294,6 +311,11 @@ class _Follower:
             self.votes.append(detection)
             self._voted.append(self._frame)
         self.age = 0
+
+    def start_over(self) -> None:
+        """Forget all votes but the last."""
+        self.votes = deque([self.votes[-1]], self.votes.maxlen)
+        self._voted = deque([self._voted[-1]], self._voted.maxlen)
 
     def frames_of(self, votes: int) -> float:
         """Return the frames in which its last so many votes came, the present one included; infinite where there are fewer."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from edge.manifest import Bundle, ModelSpec
 from export.artefacts import SPOTTER
+from export.fusion import KEPT
 from export.fusion import RECORD as FUSION
 from export.threshold import Rejection
 
@@ -266,16 +267,23 @@ def _fusion(bundle: Bundle) -> str:
     fusion, record = bundle.manifest.thresholds.fusion, bundle.manifest.lineage[SPOTTER].get(FUSION)
     if fusion is None or record is None:
         return ""
-    held = record["held"]
-    rows = [
-        f"| {name} | {f['recall']:.4f} | {f['precision']:.4f} | {f['f1']:.4f} | {f['false_a_frame']:.3f} |"
-        for name, f in (("together", held["together"]), (f"confidence of {bundle.manifest.thresholds.confidence} alone", held["apart"]))
-    ]
+    held, second = record["held"], fusion.second
+    told = {"together": held["together"], f"confidence of {bundle.manifest.thresholds.confidence} alone": held["apart"]}
+    told = {"together, looked at again": held["second"], **told} if second else told
+    rows = [f"| {name} | {f['recall']:.4f} | {f['precision']:.4f} | {f['f1']:.4f} | {f['false_a_frame']:.3f} |" for name, f in told.items()]
+    again = (
+        "\nWhat is about to be announced is looked at again, enlarged by half and to twice its size: all proposals of a still, and of moving pictures a track\n"
+        f"that has its votes. Then it is a sign where {second.score} logit(score) + {second.closer} logit(score from nearer) + {second.confidence} "
+        f"logit(confidence)\n{second.bias:+} is 0 or more, fitted likewise, but as strict as still keeps {KEPT:.0%} of the signs in the frames that chose the "
+        "epoch.\n"
+        if second
+        else ""
+    )
     return (
         f"\nIts score and the classifier's confidence decide together: a box is a sign where {fusion.score} logit(score) + {fusion.confidence} "
         f"logit(confidence)\n{fusion.bias:+} is 0 or more, a logistic regression on {record['boxes']} boxes, {record['signs']} of them signs, of "
         f"{record['frames']} views\nof frames: those that were trained on, and those that chose the epoch, as they are, noisier, darker, brighter and "
-        f"compressed. On the {held['frames']}\nframes held out:\n\n"
+        f"compressed.{again}\nOn the {held['frames']} frames held out:\n\n"
         "| decided by | recall | precision | F1 | false boxes a frame |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

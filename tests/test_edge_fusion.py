@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.fusion import Fusion, logit
+from edge.fusion import Fusion, SecondLook, logit
 
 FUSION = Fusion(score=2.0, confidence=1.0, bias=-3.0)
 
@@ -40,3 +40,15 @@ def test_the_margin_begins_at_nothing_and_rises_with_both() -> None:
 
 def test_logits_are_odds() -> None:
     np.testing.assert_allclose(logit([0.5, 0.8, 0.2]), [0, np.log(4), -np.log(4)])
+
+
+def test_the_second_look_rises_with_all_three_and_is_part_of_what_must_be_finite() -> None:
+    second = SecondLook(1.0, 2.0, 3.0, -4.0)
+    least = np.full(3, 0.5)
+    for place in range(3):
+        more = least.copy()
+        more[place] = 0.9
+        assert second.margin(*more) - second.margin(*least) == pytest.approx((place + 1) * logit(0.9))
+    assert second.margin(*least) == pytest.approx(-4)
+    assert Fusion(1.0, 1.0, 0.0, second).is_finite()
+    assert not Fusion(1.0, 1.0, 0.0, SecondLook(1.0, float("nan"), 3.0, -4.0)).is_finite()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge.errors import BundleError, OutputError
-from edge.fusion import Fusion
+from edge.fusion import Fusion, SecondLook
 from edge.gtsrb import LABELS
 from edge.manifest import MANIFEST, SCHEMA, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, read_bundle, write_manifest
 
@@ -189,7 +189,7 @@ def test_a_spotter_that_does_not_fit_its_bundle_is_refused(
 
 def test_a_fusion_needs_a_spotter_and_finite_numbers(folder: Path, manifest: Manifest, tiny_spec: ModelSpec) -> None:
     spotter = ModelSpec("spotter", "spotter.fp16.onnx", "b" * 64, "fp16", "tensorrt", tiny_spec.input, TensorSpec("maps", (-1, 5, 6, 6), "float32"))
-    fusion = Fusion(4.0, 2.0, -17.0)
+    fusion = Fusion(4.0, 2.0, -17.0, SecondLook(3.0, 4.0, 2.0, -10.0))
     write_manifest(folder, Manifest(SCHEMA, "two", LABELS, (tiny_spec, spotter), Thresholds(0.5, 0.3, fusion), manifest.golden, {}))
     assert read_bundle(folder).manifest.thresholds.fusion == fusion
     text = (folder / MANIFEST).read_text()

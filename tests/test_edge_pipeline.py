@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns, sleep
+from typing import Any
 
 import numpy as np
 import pytest
 from media import picture
+from numpy.typing import ArrayLike, NDArray
 
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
-from edge.fusion import Fusion
+from edge.fusion import Fusion, SecondLook
 from edge.gtsrb import CLASSES, LABELS
 from edge.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
@@ -175,6 +177,32 @@ def test_a_fusion_decides_on_what_it_came_with() -> None:
         for bias, found in ((-100.0, 0), (0.0, 1), (100.0, 2)):
             judged = dataclasses.replace(proposals, fusion=Fusion(score=1.0, confidence=0.0, bias=bias))
             assert len(name_boxes(picture(5), judged, classifier)) == found
+
+
+def test_a_second_look_decides_on_stills_and_on_what_is_to_be_announced(classifier: Classifier) -> None:
+    judge = Fusion(score=1.0, confidence=0.0, bias=0.0, second=SecondLook(score=0.0, closer=1.0, confidence=0.0, bias=0.0))
+    for nearer, still, moving in (((0.9, 0.9), [0, 1], 1), ((0.1, 0.9), [1], 0), ((0.9, 0.1), [0], 1), ((0.1, 0.1), [], 0)):
+        asked: list[int] = []
+
+        def closer(boxes: ArrayLike, scores: ArrayLike, nearer: tuple[float, float] = nearer, asked: list[int] = asked) -> NDArray[np.float32]:
+            asked.append(len(np.asarray(scores)))
+            at = [(5.0, 5.0, 30.0, 30.0), (50.0, 20.0, 80.0, 50.0)]
+            return np.array([nearer[at.index(tuple(box))] for box in np.asarray(boxes).tolist()], np.float32)
+
+        def spotter(image: NDArray[np.uint8], closer: Any = closer) -> Proposals:
+            return dataclasses.replace(two_boxes(image), fusion=judge, closer=closer)
+
+        proposals = spotter(picture(5))
+        boxes = [proposals.boxes_xyxy[place].tolist() for place in still]
+        assert [list(one.box_xyxy) for one in name_boxes(picture(5), proposals, classifier)] == boxes
+        assert asked == [2]
+        # The first look takes the box with a score of 0.9 alone; nearer, it is looked at when it has its votes.
+        asked.clear()
+        sink = Keeping()
+        votes = TrackerSettings().entry_votes
+        run(Frames(votes), spotter, classifier, [sink])
+        assert [event for _, event, _ in sink.events() if event == "sighting"] == ["sighting"] * moving
+        assert asked == [1]
 
 
 def test_what_is_clearly_no_sign_is_not_classified_in_every_frame(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

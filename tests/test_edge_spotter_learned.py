@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.engine import check_images
-from edge.fusion import Fusion
+from edge.fusion import Fusion, logit
 from edge.manifest import ModelSpec, TensorSpec
 from edge.spotter import MOST
-from edge.spotter_learned import GREY, LearnedSpotter, pad, shrink
+from edge.spotter_learned import CLOSER, GREY, UNSEEN, LearnedSpotter, pad, shrink
 
 SIZE_WH = (160, 96)
 SPEC = ModelSpec(
@@ -94,3 +94,57 @@ def test_shrinking_passes_over_no_pixel(size_hw: tuple[int, int]) -> None:
     wanted = cv2.resize(noise, (found.shape[1], found.shape[0]), interpolation=cv2.INTER_AREA)
     assert found.std() < 1.4 * wanted.std()  # leaving pixels out would keep the noise as it was: 2 to 5 times as much
     assert scale == pytest.approx(816 / size_hw[1])
+
+
+def test_a_second_look_is_from_nearer_and_scores_the_same_boxes() -> None:
+    frame = np.zeros((192, 320, 3), np.uint8)
+    frame[96:, 160:] = 255
+    # The network sees 213 x 128 of the frame's pixels at 0.75, then 160 x 96 as they are; the box's middle is the view's.
+    engine = Engine((12, 20, 0.7, 24, 24))
+    box = [150, 86, 182, 118]
+    (closer,) = LearnedSpotter(engine, 0.5).look_closer(frame, [box], [0.4])
+    assert closer == pytest.approx(0.7)
+    assert engine.seen.shape == (96, 160, 3)
+    assert (engine.seen[60:90, 90:150] == 255).all()
+    assert (engine.seen[:40, :70] == 0).all()
+    engine.peaks = ((2, 3, 0.7, 24, 24),)  # something else
+    assert LearnedSpotter(engine, 0.5).look_closer(frame, [box], [0.4]) == pytest.approx([UNSEEN])
+
+
+def test_one_look_serves_boxes_that_stand_together() -> None:
+    runs = []
+    wide = ModelSpec(
+        "spotter", "s.onnx", "0" * 64, "fp16", "tensorrt", TensorSpec("frames", (-1, 480, 816, 3), "uint8"), TensorSpec("maps", (-1, 5, 120, 204), "float32")
+    )
+
+    class Wide(Engine):
+        spec = wide
+
+        def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            runs.append(1)
+            check_images(images, wide)
+            return np.zeros((1, 5, 120, 204), np.float32)
+
+    frame = np.zeros((480, 816, 3), np.uint8)
+    together, apart, large = [[400, 200, 420, 220], [430, 210, 450, 230]], [[5, 5, 25, 25], [780, 440, 800, 460]], [[100, 100, 240, 240]]
+    for boxes, wanted in ((together, 1), (apart, 2), (together + apart, 3), ([], 0), (large, 0)):
+        runs.clear()
+        closer = LearnedSpotter(Wide(), 0.5).look_closer(frame, boxes, [0.4] * len(boxes))
+        assert len(runs) == wanted * len(CLOSER)
+        assert closer == pytest.approx([0.4 if boxes == large else UNSEEN] * len(boxes))
+
+
+def test_where_a_box_is_too_large_to_gain_its_first_score_stands() -> None:
+    frame = np.zeros((96, 160, 3), np.uint8)
+    boxes = [[10, 10, 110, 90]]  # 150 px wide at 1.5, 200 at 2
+    (closer,) = LearnedSpotter(Engine(), 0.5).look_closer(frame, boxes, [0.4])
+    assert logit(closer) == pytest.approx((logit(UNSEEN) + logit(0.4)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 2000), (2000, 3), (96, 160), (100, 60), (1080, 1920)])
+def test_any_frame_can_be_looked_at_twice(size_hw: tuple[int, int]) -> None:
+    height, width = size_hw
+    boxes = [[0, 0, 1, 1], [width - 1, height - 1, width, height], [-5, -5, width + 5, height + 5]]
+    closer = LearnedSpotter(Engine(), 0.5).look_closer(np.zeros((height, width, 3), np.uint8), boxes, [0.4, 0.5, 0.6])
+    assert closer.shape == (3,)
+    assert np.isfinite(closer).all()

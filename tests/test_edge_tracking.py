@@ -40,6 +40,18 @@ def test_a_sign_is_announced_once_enough_votes_agree(tracker):
     assert feed(tracker, [[sign(100 + i)] for i in range(40)]) == [(K - 1, "sighting", 1, 1)]
 
 
+def test_what_a_closer_look_refuses_begins_anew(tracker):
+    answers, asked = [False, True], []
+
+    def confirms(detection):
+        asked.append(detection.box_xyxy[0])
+        return answers[len(asked) - 1]
+
+    events = [(index, r.event, r.track) for index in range(40) for r in tracker.update([sign(100 + index)], confirms=confirms)]
+    assert events == [(2 * K - 2, "sighting", 1)]
+    assert asked == [100 + K - 1, 100 + 2 * K - 2]  # the box of that frame, once for each announcement
+
+
 def test_a_report_says_where_and_how_sure(tracker):
     for x, confidence in ((100, 0.8), (102, 0.9)):
         tracker.update([sign(x, confidence=confidence)])
