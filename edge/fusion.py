@@ -16,6 +16,8 @@ _LEAST = 1e-6
 """Probabilities are kept this far from 0 and 1, where a logit has no end."""
 _SURE = 0.999
 """Confidence that most signs are named with."""
+_NEAREST = 0.95
+"""Score from nearer that hardly any sign goes beyond."""
 _CLEAR = 3.0
 """Margin beyond which a verdict will hardly be another in the next frame: odds of 20 to 1."""
 
@@ -33,6 +35,10 @@ class SecondLook:
         """Return how far boxes are on a sign's side, (n,): 0 and more is a sign. All three are (n,), 0 to 1."""
         weighed = self.score * logit(scores) + self.closer * logit(closer) + self.confidence * logit(confidences)
         return np.asarray(weighed + self.bias, np.float64)
+
+    def pays(self, score: float, confidence: float) -> bool:
+        """Tell whether a box may be a sign after all: whether to look at it again."""
+        return bool(self.margin(score, _NEAREST, confidence) >= 0)
 
 
 @dataclass(frozen=True)

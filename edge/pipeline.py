@@ -114,12 +114,14 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
     Raises:
         EngineError: the engine failed.
     """
-    if proposals.second is None or proposals.closer is None or not detections:
+    second = proposals.second
+    if second is None or proposals.closer is None:
         return list(detections)
-    scores = [one.score for one in detections]
-    closer = proposals.closer([one.box_xyxy for one in detections], scores)
-    margins = proposals.second.margin(scores, closer, [one.confidence for one in detections])
-    return [one for one, margin in zip(detections, margins, strict=True) if margin >= 0]
+    likely = [one for one in detections if second.pays(one.score, one.confidence)]
+    scores = [one.score for one in likely]
+    closer = proposals.closer([one.box_xyxy for one in likely], scores)
+    margins = second.margin(scores, closer, [one.confidence for one in likely])
+    return [one for one, margin in zip(likely, margins, strict=True) if margin >= 0]
 
 
 def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:

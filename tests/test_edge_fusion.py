@@ -50,5 +50,7 @@ def test_the_second_look_rises_with_all_three_and_is_part_of_what_must_be_finite
         more[place] = 0.9
         assert second.margin(*more) - second.margin(*least) == pytest.approx((place + 1) * logit(0.9))
     assert second.margin(*least) == pytest.approx(-4)
+    assert second.pays(0.5, 0.4)
+    assert not second.pays(0.1, 0.4)
     assert Fusion(1.0, 1.0, 0.0, second).is_finite()
     assert not Fusion(1.0, 1.0, 0.0, SecondLook(1.0, float("nan"), 3.0, -4.0)).is_finite()
