@@ -25,11 +25,6 @@ TINY_SIZE = 24
 CHANNELS = 8
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run training's files first: they take longest, and one that came last would keep one worker alone."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_train_"))
-
-
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder with `gtsrb/` and `gtsdb/`."""
