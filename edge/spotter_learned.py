@@ -80,7 +80,8 @@ class LearnedSpotter:
         """
         height, width = image.shape[:2]
         fitting = min(self.size_wh[0] / width, self.size_wh[1] / height, 1.0)
-        each = [logit(self._scored_at(fitting * times, image, np.asarray(boxes_xyxy, np.float32).reshape(-1, 4), scores)) for times in CLOSER]
+        asked = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
+        each = [logit(self._scored_at(fitting * times, image, asked, scores)) for times in CLOSER]
         return np.asarray(1 / (1 + np.exp(-np.mean(each, axis=0))), np.float32)
 
     def _scored_at(self, scale: float, image: Image, asked: NDArray[np.float32], scores: ArrayLike) -> NDArray[np.float32]:

@@ -164,6 +164,8 @@ def test_a_run_is_trained_resumed_and_told(root, tmp_path):
     learnt = [weight for layer in runs.load_model(tmp_path / "on" / runs.MODEL).layers for weight in layer.get_weights()]
     moved = [float(abs(after - before).max()) for before, after in zip(weights, learnt, strict=True)]
     assert 0 < max(moved) < 0.01
+    (broken / runs.MODEL).unlink()  # the checkpoint has all that a resumed run needs
+    fit_spotter(root, tmp_path / "on", replace(recipe, epochs=1), weights=str(broken / runs.MODEL), resume=True)
 
 
 @pytest.mark.parametrize(("file", "found"), [("imagenet", "found no imagenet"), ("other.keras", "other weights")])

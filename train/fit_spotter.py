@@ -102,6 +102,8 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
     network = _compiled(recipe, asked["weights"])
     if (out / runs.CHECKPOINT).exists():
         runs.load_checkpoint(network, out / runs.CHECKPOINT)
+    elif asked["weights"] != "none":
+        spotter.load(network, Path(asked["weights"]))
     if done < recipe.epochs:
         photos = read_photos(data, recipe)
         if not photos:
@@ -123,10 +125,8 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
 
 
 def _compiled(recipe: SpotterRecipe, weights: str) -> keras.Model:
-    network, peak = spotter.build((None, None), batch_norm=weights == "none"), recipe.scratch_rate
-    if weights != "none":
-        spotter.load(network, Path(weights))
-        peak = recipe.tuning_rate
+    scratch = weights == "none"
+    network, peak = spotter.build((None, None), batch_norm=scratch), recipe.scratch_rate if scratch else recipe.tuning_rate
     rising = int(recipe.steps * recipe.epochs * recipe.warmup_share)
     rate = keras.optimizers.schedules.CosineDecay(peak / 25, recipe.steps * recipe.epochs - rising, alpha=1e-2, warmup_target=peak, warmup_steps=rising)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=5.0)
