@@ -272,7 +272,7 @@ def _fusion(bundle: Bundle) -> str:
     told = {"together, looked at again": held["second"], **told} if second else told
     rows = [f"| {name} | {f['recall']:.4f} | {f['precision']:.4f} | {f['f1']:.4f} | {f['false_a_frame']:.3f} |" for name, f in told.items()]
     again = (
-        "\nWhat is about to be announced is looked at again, enlarged by half and to twice its size: all proposals of a still, and of moving pictures a track\n"
+        "\nWhat is about to be announced is looked at again, enlarged by half and to twice its size: likely proposals of a still, of moving pictures a track\n"
         f"that has its votes. Then it is a sign where {second.score} logit(score) + {second.closer} logit(score from nearer) + {second.confidence} "
         f"logit(confidence)\n{second.bias:+} is 0 or more, fitted likewise, but as strict as still keeps {KEPT:.0%} of the signs in the frames that chose the "
         "epoch.\n"
