@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge.engine import Engine
 from edge.fusion import Fusion, logit
 from edge.heatmap import decode
+from edge.manifest import STRIDE
 from edge.spotter import MOST, Proposals, iou_matrix
 
 GREY = 114
@@ -23,6 +24,8 @@ CLOSER = (1.5, 2.0)
 """Scales of the second look, times that of the first."""
 UNSEEN = 0.01
 """Score of a box that the second look does not propose."""
+_GRIDS = ((4, 2), (2, 1))
+"""Cells of the network's input, across and down, that each show one box from nearer: those of small boxes, and of larger ones."""
 _AROUND_PX = 64
 """What the network must see around a box, in its own pixels: a decision looks at 150."""
 _LARGEST_PX = 160
@@ -58,14 +61,14 @@ class LearnedSpotter:
             EngineError: the engine failed.
         """
         fitted, scale = shrink(image, self.size_wh)
-        found = self._decoded(fitted, self._threshold)
+        found = self._decoded(pad(fitted, self.size_wh), self._threshold, MOST)
         height, width = image.shape[:2]
         boxes = np.clip(found.boxes_xyxy / np.float32(scale), 0, np.array([width, height, width, height], np.float32))
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # a peak in the padding has no box in the frame
         return Proposals(boxes[inside], found.scores[inside], self._fusion, partial(self.look_closer, image))
 
     def look_closer(self, image: Image, boxes_xyxy: ArrayLike, scores: ArrayLike) -> NDArray[np.float32]:
-        """Score boxes of a frame again, from nearer: one run at each scale for all that one part of the frame shows with what is around them.
+        """Score boxes of a frame again, from nearer: several of them, at each scale, beside each other in one run of the network.
 
         Args:
             image: the frame, (height, width, 3) uint8 BGR.
@@ -79,34 +82,42 @@ class LearnedSpotter:
             EngineError: the engine failed.
         """
         height, width = image.shape[:2]
-        fitting = min(self.size_wh[0] / width, self.size_wh[1] / height, 1.0)
-        asked = np.asarray(boxes_xyxy, np.float32).reshape(-1, 4)
-        each = [logit(self._scored_at(fitting * times, image, asked, scores)) for times in CLOSER]
-        return np.asarray(1 / (1 + np.exp(-np.mean(each, axis=0))), np.float32)
+        scales = min(self.size_wh[0] / width, self.size_wh[1] / height, 1.0) * np.array(CLOSER)
+        asked = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+        sides = scales[:, None] * (asked[:, 2:] - asked[:, :2]).max(axis=1)
+        closer = np.tile(np.asarray(scores, np.float32), (len(scales), 1))
+        many, few = (np.array(self.size_wh, np.int64) // grid for grid in _GRIDS)
+        small = sides.max(axis=0) + 2 * _AROUND_PX <= many.min()
+        for cell, fitting in ((many, small), (few, ~small)):
+            views = np.argwhere((sides <= _LARGEST_PX) & fitting)
+            at_once = int((np.array(self.size_wh) // cell).prod())
+            for those in (views[start : start + at_once] for start in range(0, len(views), at_once)):
+                closer[tuple(those.T)] = self._scored(image, asked[those[:, 1]], scales[those[:, 0]], cell)
+        return np.asarray(1 / (1 + np.exp(-np.mean(logit(closer), axis=0))), np.float32)
 
-    def _scored_at(self, scale: float, image: Image, asked: NDArray[np.float32], scores: ArrayLike) -> NDArray[np.float32]:
-        height, width = image.shape[:2]
-        part = np.minimum(np.array(self.size_wh) / scale, [width, height])
-        closer = np.array(scores, np.float32)
-        needed = np.clip(asked + _AROUND_PX / scale * np.array([-1, -1, 1, 1]), 0, [width, height, width, height])
-        waiting = np.flatnonzero((asked[:, 2:] - asked[:, :2]).max(axis=1) * scale <= _LARGEST_PX).tolist()
-        while waiting:
-            low, high = needed[waiting[0], :2], needed[waiting[0], 2:]
-            x, y = np.floor(np.clip((low + high - part) / 2, 0, [width, height] - part)).astype(int).tolist()
-            shown = image[y : y + int(part[1]), x : x + int(part[0])]
-            view = np.array([x, y, x + shown.shape[1], y + shown.shape[0]])
-            seen = [place for place in waiting if place == waiting[0] or ((needed[place, :2] >= view[:2]) & (needed[place, 2:] <= view[2:])).all()]
-            size = np.clip(np.rint(np.array(shown.shape[1::-1]) * scale).astype(int), 1, self.size_wh).tolist()
-            found = self._decoded(np.asarray(cv2.resize(shown, size, interpolation=cv2.INTER_LINEAR), np.uint8), UNSEEN)
-            boxes = found.boxes_xyxy / np.float32(scale) + np.array([x, y, x, y], np.float32)
-            same = iou_matrix(asked[seen], boxes) >= _SAME_IOU
-            closer[seen] = np.where(same, found.scores, UNSEEN).max(axis=1, initial=UNSEEN)
-            waiting = [place for place in waiting if place not in seen]
-        return closer
+    def _scored(self, image: Image, boxes: NDArray[np.float64], scales: NDArray[np.float64], cell_wh: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Score boxes, (n, 4), each at a scale of its own, (n,), in the middle of a cell of its own of the network's input."""
+        whole = np.full((self.size_wh[1], self.size_wh[0], 3), GREY, np.uint8)
+        across = self.size_wh[0] // int(cell_wh[0])
+        middle = cell_wh // (2 * STRIDE) * STRIDE + STRIDE // 2  # in the middle of a cell of the map too, where a peak is highest
+        shown = np.empty_like(boxes)
+        for place, (box, scale) in enumerate(zip(boxes, scales, strict=True)):
+            corner = cell_wh * (place % across, place // across)
+            centre = (box[:2] + box[2:]) / 2
+            # Pixels have their centres at a half.
+            aside, down = middle - scale * (centre - 0.5) - 0.5
+            turn = np.array([[scale, 0, aside], [0, scale, down]])
+            view = cv2.warpAffine(image, turn, cell_wh.tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY, GREY, GREY))
+            (left, top), (right, bottom) = corner, corner + cell_wh
+            whole[top:bottom, left:right] = view
+            shown[place] = (box - np.tile(centre, 2)) * scale + np.tile(corner + middle, 2)
+        found = self._decoded(whole, UNSEEN, MOST * len(boxes))
+        same = iou_matrix(shown, found.boxes_xyxy) >= _SAME_IOU
+        return np.asarray(np.where(same, found.scores, UNSEEN).max(axis=1, initial=UNSEEN), np.float32)
 
-    def _decoded(self, fitted: Image, least_score: float) -> Proposals:
-        maps = self._engine.infer(pad(fitted, self.size_wh)[None])[0]
-        return decode(maps.transpose(1, 2, 0), least_score=least_score, most=MOST)
+    def _decoded(self, whole: Image, least_score: float, most: int) -> Proposals:
+        maps = self._engine.infer(whole[None])[0]
+        return decode(maps.transpose(1, 2, 0), least_score=least_score, most=most)
 
     def __enter__(self) -> LearnedSpotter:
         return self

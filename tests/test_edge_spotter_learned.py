@@ -11,7 +11,7 @@ from edge.engine import check_images
 from edge.fusion import Fusion, logit
 from edge.manifest import ModelSpec, TensorSpec
 from edge.spotter import MOST
-from edge.spotter_learned import CLOSER, GREY, UNSEEN, LearnedSpotter, pad, shrink
+from edge.spotter_learned import GREY, UNSEEN, LearnedSpotter, pad, shrink
 
 SIZE_WH = (160, 96)
 SPEC = ModelSpec(
@@ -96,42 +96,75 @@ def test_shrinking_passes_over_no_pixel(size_hw: tuple[int, int]) -> None:
     assert scale == pytest.approx(816 / size_hw[1])
 
 
-def test_a_second_look_is_from_nearer_and_scores_the_same_boxes() -> None:
+def test_a_second_look_is_from_nearer_at_both_scales_and_scores_the_same_box() -> None:
     frame = np.zeros((192, 320, 3), np.uint8)
     frame[96:, 160:] = 255
-    # The network sees 213 x 128 of the frame's pixels at 0.75, then 160 x 96 as they are; the box's middle is the view's.
-    engine = Engine((12, 20, 0.7, 24, 24))
+    # Halves of the network's input show it at 0.75 and as it is: the box's middle, (166, 102), in the middle of the map's cells (12, 10) and (12, 30).
+    engine = Engine((12, 10, 0.7, 24, 24), (12, 30, 0.6, 32, 32))
     box = [150, 86, 182, 118]
     (closer,) = LearnedSpotter(engine, 0.5).look_closer(frame, [box], [0.4])
-    assert closer == pytest.approx(0.7)
+    assert logit(closer) == pytest.approx((logit(0.7) + logit(0.6)) / 2, rel=1e-5)
     assert engine.seen.shape == (96, 160, 3)
-    assert (engine.seen[60:90, 90:150] == 255).all()
-    assert (engine.seen[:40, :70] == 0).all()
+    for left, edge_x, edge_y in ((0, 37.5, 45.5), (80, 116, 44)):  # 6 px before the middle
+        white = (engine.seen[:, left : left + 80] == 255).all(axis=2)
+        rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0)) + left
+        assert (columns[0], rows[0]) == (np.ceil(edge_x), np.ceil(edge_y))
+        assert white[rows[0] :, columns[0] - left : 75].all()
     engine.peaks = ((2, 3, 0.7, 24, 24),)  # something else
     assert LearnedSpotter(engine, 0.5).look_closer(frame, [box], [0.4]) == pytest.approx([UNSEEN])
 
 
-def test_one_look_serves_boxes_that_stand_together() -> None:
-    runs = []
-    wide = ModelSpec(
+def test_beyond_the_frame_a_second_look_sees_grey() -> None:
+    engine = Engine()
+    LearnedSpotter(engine, 0.5).look_closer(np.full((96, 160, 3), 7, np.uint8), [[0, 0, 10, 10]], [0.4])
+    # Where the frame's corner comes to lie, at 1.5 and at 2; beside it, both mix.
+    for left, inside_x, inside_y in ((0, 42 - 7.5, 50 - 7.5), (80, 122 - 10, 50 - 10)):
+        assert (engine.seen[: int(inside_y) - 1, left : left + 80] == GREY).all()
+        assert (engine.seen[:, left : int(inside_x) - 1] == GREY).all()
+        assert (engine.seen[int(inside_y) + 1 :, int(inside_x) + 1 : left + 80] == 7).all()
+
+
+class Wide(Engine):
+    """As large as the one that ships, so that eight small boxes find place beside each other."""
+
+    spec = ModelSpec(
         "spotter", "s.onnx", "0" * 64, "fp16", "tensorrt", TensorSpec("frames", (-1, 480, 816, 3), "uint8"), TensorSpec("maps", (-1, 5, 120, 204), "float32")
     )
 
-    class Wide(Engine):
-        spec = wide
+    def __init__(self, *peaks: tuple[int, int, float, float, float]) -> None:
+        super().__init__(*peaks)
+        self.runs = 0
 
-        def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            runs.append(1)
-            check_images(images, wide)
-            return np.zeros((1, 5, 120, 204), np.float32)
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        check_images(images, self.spec)
+        self.runs += 1
+        maps = np.zeros((1, 5, 120, 204), np.float32)
+        for row, column, heat, width, height in self.peaks:
+            maps[0, :, row, column] = heat, 0.5, 0.5, np.log(width / 16), np.log(height / 16)
+        return maps
 
-    frame = np.zeros((480, 816, 3), np.uint8)
-    together, apart, large = [[400, 200, 420, 220], [430, 210, 450, 230]], [[5, 5, 25, 25], [780, 440, 800, 460]], [[100, 100, 240, 240]]
-    for boxes, wanted in ((together, 1), (apart, 2), (together + apart, 3), ([], 0), (large, 0)):
-        runs.clear()
-        closer = LearnedSpotter(Wide(), 0.5).look_closer(frame, boxes, [0.4] * len(boxes))
-        assert len(runs) == wanted * len(CLOSER)
-        assert closer == pytest.approx([0.4 if boxes == large else UNSEEN] * len(boxes))
+
+SMALL, MEDIUM, LARGE = [400, 200, 420, 220], [100, 100, 170, 170], [100, 100, 240, 240]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "runs"), [([], 0), ([SMALL], 1), ([SMALL] * 4, 1), ([SMALL] * 5, 2), ([MEDIUM], 1), ([MEDIUM, SMALL], 2), ([MEDIUM] * 2, 2), ([LARGE], 0)]
+)
+def test_one_run_looks_at_several_boxes_again(boxes: list[list[int]], runs: int) -> None:
+    engine = Wide()
+    closer = LearnedSpotter(engine, 0.5).look_closer(np.zeros((480, 816, 3), np.uint8), boxes, [0.4] * len(boxes))
+    assert engine.runs == runs
+    assert closer == pytest.approx([0.4 if box is LARGE else UNSEEN for box in boxes])
+
+
+def test_each_box_gets_the_scores_of_its_own_cells() -> None:
+    # Four columns and two rows of cells of 51 x 60: those in the upper row show the boxes at 1.5, those in the lower at 2.
+    middle = 12 * 2 + 1, 12 * 2 + 6
+    peaks = [(top + middle[1], left + middle[0], heat, side, side) for top, left, heat, side in ((0, 0, 0.5, 30), (0, 51, 0.6, 30), (60, 51, 0.9, 40))]
+    boxes = [SMALL, [30, 30, 50, 50], [600, 400, 620, 420], [300, 400, 320, 420]]
+    closer = LearnedSpotter(Wide(*peaks), 0.5).look_closer(np.zeros((480, 816, 3), np.uint8), boxes, [0.4] * 4)
+    wanted = [(logit(0.5) + logit(UNSEEN)) / 2, (logit(0.6) + logit(0.9)) / 2, logit(UNSEEN), logit(UNSEEN)]
+    np.testing.assert_allclose(logit(closer), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_where_a_box_is_too_large_to_gain_its_first_score_stands() -> None:
