@@ -20,7 +20,7 @@ def keep(paths: Sequence[Path], out: Path | None) -> Path:
 
     Args:
         paths: results of one machine.
-        out: the file; None is one in `FOLDER`, named after processor or board, cores and power mode.
+        out: the file; None is one in `FOLDER`, named as by `name_of`.
 
     Raises:
         InputError: a file that is no result, or results of several machines or power modes.
@@ -39,9 +39,10 @@ def keep(paths: Sequence[Path], out: Path | None) -> Path:
 
 
 def name_of(document: dict[str, Any]) -> str:
-    """Name a result's machine for a file: processor or board, cores and power mode."""
+    """Name a result's machine for a file: board, or processor and what speeds it up, since makers give unlike ones one name; cores and power mode."""
     machine, before = document["machine"], document["conditions"].get("before") or {}
-    told = f"{machine.get('board') or machine.get('cpu')} {machine.get('cores')} cores {before.get('power_mode') or ''}"
+    kind = machine.get("board") or " ".join([str(machine.get("cpu")), *machine.get("cpu_flags", [])])
+    told = f"{kind} {machine.get('cores')} cores {before.get('power_mode') or ''}"
     return re.sub(r"[^a-z0-9]+", "-", told.lower()).strip("-")
 
 

@@ -88,6 +88,8 @@ def test_every_machine_has_its_own_tables_and_power_mode() -> None:
     assert table.count("| the classifier alone |") == 3
     assert "**NVIDIA Jetson Orin Nano (asimd), 2 cores, power mode 25W, Linux**, 2026-11-25" in table
     assert [name_of(board) for board in boards] == ["nvidia-jetson-orin-nano-2-cores-25w", "nvidia-jetson-orin-nano-2-cores-maxn-super"]
+    pcs = [document("latency", {}) | {"machine": MACHINE | {"cpu": "AMD EPYC", "cpu_flags": flags}} for flags in (["avx2"], ["avx2", "avx512_vnni"])]
+    assert [name_of(pc) for pc in pcs] == ["amd-epyc-avx2-2-cores", "amd-epyc-avx2-avx512-vnni-2-cores"]
 
 
 def test_what_was_found_along_the_way_is_told_where_there_is_something() -> None:
