@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ _SCORE, _IOU = 0.3, 0.45
 _GREY = 114
 
 Detect = Callable[[NDArray[np.uint8]], Any]
+Turn = Callable[[Sequence[NDArray[np.uint8]]], float]
+"""Goes through frames: frames a second."""
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -65,18 +68,14 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
         options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
         chosen = stack.enter_context(open_spotter(spotter, bundle, **options))
         peers, missing = _peers(frames, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signwing-"))))
-
-        def turn() -> float:
-            run(KeptSource("memory", frames[:WARM_UP]), chosen, classifier, [])
-            return run(KeptSource("memory", frames), chosen, classifier, []).fps
-
-        turns: dict[str, Callable[[], float]] = {f"ours, {engine.precision}": turn}
-        turns |= {name: lambda detect=detect: _fps(detect, frames) for name, detect in peers.items()}  # type: ignore[misc]
+        turns: dict[str, Turn] = {f"ours, {engine.precision}": lambda some: run(KeptSource("memory", some), chosen, classifier, []).fps}
+        turns |= {name: partial(_fps, detect) for name, detect in peers.items()}
         print_conditions(engine.name, engine.precision, setting)
         told: dict[str, list[float]] = {name: [] for name in turns}
         for _ in range(rounds):
             for name, turn in turns.items():
-                told[name].append(round(turn(), 2))
+                turn(frames[:WARM_UP])
+                told[name].append(round(turn(frames), 2))
     ours = float(np.median(next(iter(told.values()))))
     rows: list[dict[str, Any]] = []
     for name, each in told.items():
@@ -93,8 +92,6 @@ def detector(setting: Setting, spotter: str, rounds: int, json_path: Path | None
 
 
 def _fps(detect: Detect, frames: Sequence[NDArray[np.uint8]]) -> float:
-    for frame in frames[:WARM_UP]:
-        detect(frame)
     start = time.perf_counter()
     for frame in frames:
         detect(frame)

@@ -41,7 +41,7 @@ def keep(paths: Sequence[Path], out: Path | None) -> Path:
 def name_of(document: dict[str, Any]) -> str:
     """Name a result's machine for a file: board, or processor and what speeds it up, since makers give unlike ones one name; cores and power mode."""
     machine, before = document["machine"], document["conditions"].get("before") or {}
-    kind = machine.get("board") or " ".join([str(machine.get("cpu")), *machine.get("cpu_flags", [])])
+    kind = machine.get("board") or " ".join([str(machine.get("cpu")), *(machine.get("cpu_flags") or [])])
     told = f"{kind} {machine.get('cores')} cores {before.get('power_mode') or ''}"
     return re.sub(r"[^a-z0-9]+", "-", told.lower()).strip("-")
 

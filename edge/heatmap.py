@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.manifest import STRIDE
-from edge.spotter import Proposals
+from edge.spotter import Proposals, suppress
 
 UNIT_PX = 16.0
 """Sizes are told as logarithms of multiples of this."""
@@ -37,8 +37,6 @@ def decode(maps: NDArray[np.float32], *, least_score: float, most: int) -> Propo
     centres = (np.column_stack([columns, rows]) + told[:, 1:3]) * STRIDE
     halves = np.exp(np.clip(told[:, 3:5], *_LOG_SIDES)) * UNIT_PX / 2
     whole = np.array([heat.shape[1], heat.shape[0]]) * STRIDE
-    low, high = np.clip(centres - halves, 0, whole), np.clip(centres + halves, 0, whole)
-    # Twice as many as wanted go in: what is suppressed must not count.
-    best = cv2.dnn.NMSBoxes(np.hstack([low, high - low]).tolist(), told[:, 0].tolist(), 0.0, SAME_SIGN_IOU, top_k=2 * most)
-    kept = np.asarray(best, np.intp).reshape(-1)[:most]  # OpenCV 4 gives an empty tuple where there is none
-    return Proposals(np.hstack([low, high])[kept].astype(np.float32), told[kept, 0].astype(np.float32))
+    boxes = np.hstack([np.clip(centres - halves, 0, whole), np.clip(centres + halves, 0, whole)])
+    kept = suppress(boxes, told[:, 0], iou=SAME_SIGN_IOU, most=most, among=2 * most)
+    return Proposals(boxes[kept].astype(np.float32), told[kept, 0].astype(np.float32))

@@ -77,7 +77,7 @@ def spot_by_colour(image: Image) -> Proposals:
     height, width = image.shape[:2]
     boxes = np.asarray(np.clip(boxes, 0, [width, height, width, height]), np.float64)
     large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
-    kept = _suppress(boxes[large], scores[large])
+    kept = suppress(boxes[large], scores[large], iou=_SAME_SIGN_IOU, most=MOST)
     return Proposals(boxes[large][kept].astype(np.float32), scores[large][kept].astype(np.float32))
 
 
@@ -97,6 +97,21 @@ def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     shared = np.prod(np.clip(sides, 0, None), axis=-1)
     union = _areas(first) + _areas(second) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
+
+
+def suppress(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], *, iou: float, most: int, among: int = 0) -> NDArray[np.intp]:
+    """Return the indices, best first, of boxes that no better one overlaps.
+
+    Args:
+        boxes_xyxy: (n, 4), end-exclusive; n may be 0.
+        scores: (n,), above 0.
+        iou: overlap (as of `iou_matrix`) beyond which the worse box goes.
+        most: indices, at most.
+        among: how many of the best boxes are looked at; 0: all.
+    """
+    sides = np.hstack([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]])
+    kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), 0.0, iou, top_k=among)
+    return np.asarray(kept, np.intp).reshape(-1)[:most]  # without boxes OpenCV gives an empty tuple
 
 
 def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,13 +220,3 @@ def _outlines() -> NDArray[np.float32]:
 
 _OUTLINES = _outlines()
 _OUTLINE_AREAS = _OUTLINES.sum(axis=1)
-
-
-def _suppress(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> list[int]:
-    """Return the indices, best first, of boxes that no better one overlaps."""
-    overlap = iou_matrix(boxes, boxes)
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable").tolist():
-        if len(kept) < MOST and not (overlap[index, kept] > _SAME_SIGN_IOU).any():
-            kept.append(index)
-    return kept

@@ -81,28 +81,25 @@ class LearnedSpotter:
         Raises:
             EngineError: the engine failed.
         """
-        height, width = image.shape[:2]
-        scales = min(self.size_wh[0] / width, self.size_wh[1] / height, 1.0) * np.array(CLOSER)
+        scales = _fitting_scale(image, self.size_wh) * np.array(CLOSER)
         asked = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
         sides = scales[:, None] * (asked[:, 2:] - asked[:, :2]).max(axis=1)
         closer = np.tile(np.asarray(scores, np.float32), (len(scales), 1))
-        many, few = (np.array(self.size_wh, np.int64) // grid for grid in _GRIDS)
-        small = sides.max(axis=0) + 2 * _AROUND_PX <= many.min()
-        for cell, fitting in ((many, small), (few, ~small)):
-            views = np.argwhere((sides <= _LARGEST_PX) & fitting)
-            at_once = int((np.array(self.size_wh) // cell).prod())
+        small = sides.max(axis=0) + 2 * _AROUND_PX <= min(self._cell_wh(_GRIDS[0]))
+        for grid, fitting in zip(_GRIDS, (small, ~small), strict=True):
+            views, at_once = np.argwhere((sides <= _LARGEST_PX) & fitting), grid[0] * grid[1]
             for those in (views[start : start + at_once] for start in range(0, len(views), at_once)):
-                closer[tuple(those.T)] = self._scored(image, asked[those[:, 1]], scales[those[:, 0]], cell)
+                closer[tuple(those.T)] = self._scored(image, asked[those[:, 1]], scales[those[:, 0]], grid)
         return np.asarray(1 / (1 + np.exp(-np.mean(logit(closer), axis=0))), np.float32)
 
-    def _scored(self, image: Image, boxes: NDArray[np.float64], scales: NDArray[np.float64], cell_wh: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _scored(self, image: Image, boxes: NDArray[np.float64], scales: NDArray[np.float64], grid: tuple[int, int]) -> NDArray[np.float32]:
         """Score boxes, (n, 4), each at a scale of its own, (n,), in the middle of a cell of its own of the network's input."""
+        cell_wh = self._cell_wh(grid)
         whole = np.full((self.size_wh[1], self.size_wh[0], 3), GREY, np.uint8)
-        across = self.size_wh[0] // int(cell_wh[0])
         middle = cell_wh // (2 * STRIDE) * STRIDE + STRIDE // 2  # in the middle of a cell of the map too, where a peak is highest
         shown = np.empty_like(boxes)
         for place, (box, scale) in enumerate(zip(boxes, scales, strict=True)):
-            corner = cell_wh * (place % across, place // across)
+            corner = cell_wh * (place % grid[0], place // grid[0])
             centre = (box[:2] + box[2:]) / 2
             # Pixels have their centres at a half.
             aside, down = middle - scale * (centre - 0.5) - 0.5
@@ -114,6 +111,9 @@ class LearnedSpotter:
         found = self._decoded(whole, UNSEEN, MOST * len(boxes))
         same = iou_matrix(shown, found.boxes_xyxy) >= _SAME_IOU
         return np.asarray(np.where(same, found.scores, UNSEEN).max(axis=1, initial=UNSEEN), np.float32)
+
+    def _cell_wh(self, grid: tuple[int, int]) -> NDArray[np.int64]:
+        return np.array(self.size_wh, np.int64) // grid
 
     def _decoded(self, whole: Image, least_score: float, most: int) -> Proposals:
         maps = self._engine.infer(whole[None])[0]
@@ -128,15 +128,20 @@ class LearnedSpotter:
 
 def shrink(image: Image, size_wh: tuple[int, int]) -> tuple[Image, float]:
     """Scale a frame, (height, width, 3) uint8, down to fit into `size_wh`; returns it and the scale, 1 where it fits as it is."""
-    height, width = image.shape[:2]
-    scale = min(size_wh[0] / width, size_wh[1] / height, 1.0)
+    scale = _fitting_scale(image, size_wh)
     if scale == 1:
         return image, scale
+    height, width = image.shape[:2]
     size = (round(width * scale), round(height * scale))
     # Halved as long as that leaves enough, then linear: every pixel counts, as in INTER_AREA, which takes many times as long where the factor is not whole.
     while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
         image = np.asarray(cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8), scale
+
+
+def _fitting_scale(image: Image, size_wh: tuple[int, int]) -> float:
+    height, width = image.shape[:2]
+    return float(min(size_wh[0] / width, size_wh[1] / height, 1.0))
 
 
 def pad(image: Image, size_wh: tuple[int, int]) -> Image:

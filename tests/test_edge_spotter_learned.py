@@ -25,13 +25,14 @@ class Engine:
     name, precision, spec = "made", "fp16", SPEC
 
     def __init__(self, *peaks: tuple[int, int, float, float, float]) -> None:
-        self.peaks, self.closed = peaks, False
+        self.peaks, self.closed, self.runs = peaks, False, 0
         self.seen: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        check_images(images, SPEC)
+        check_images(images, self.spec)
         self.seen = images[0]
-        maps = np.zeros((1, 5, 24, 40), np.float32)
+        self.runs += 1
+        maps = np.zeros((1, *self.spec.output.shape[1:]), np.float32)
         for row, column, heat, width, height in self.peaks:
             maps[0, :, row, column] = heat, 0.5, 0.5, np.log(width / 16), np.log(height / 16)
         return maps
@@ -130,18 +131,6 @@ class Wide(Engine):
     spec = ModelSpec(
         "spotter", "s.onnx", "0" * 64, "fp16", "tensorrt", TensorSpec("frames", (-1, 480, 816, 3), "uint8"), TensorSpec("maps", (-1, 5, 120, 204), "float32")
     )
-
-    def __init__(self, *peaks: tuple[int, int, float, float, float]) -> None:
-        super().__init__(*peaks)
-        self.runs = 0
-
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        check_images(images, self.spec)
-        self.runs += 1
-        maps = np.zeros((1, 5, 120, 204), np.float32)
-        for row, column, heat, width, height in self.peaks:
-            maps[0, :, row, column] = heat, 0.5, 0.5, np.log(width / 16), np.log(height / 16)
-        return maps
 
 
 SMALL, MEDIUM, LARGE = [400, 200, 420, 220], [100, 100, 170, 170], [100, 100, 240, 240]
