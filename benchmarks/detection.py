@@ -27,8 +27,9 @@ from edge.images import read_image
 from edge.lineage import now
 from edge.manifest import read_bundle
 from edge.pipeline import name_boxes, open_spotter
+from edge.result import Detection
 from edge.spotter import Proposals, Spotter
-from edge.tracking import Detection, distinct
+from edge.tracking import distinct
 
 SPLITS = ("all", "train", "held-out")
 SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.sources import Frame
+from edge.frame import Frame
 
 
 class KeptSource:

@@ -26,9 +26,9 @@ from edge.manifest import SHIPPED
 
 if TYPE_CHECKING:
     from edge.demo_source import PassSink
+    from edge.frame import Source
     from edge.pipeline import Summary
-    from edge.sinks import Sink
-    from edge.sources import Source
+    from edge.result import Sink
 
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from edge.sources import Frame, Source
+from edge.frame import Frame, Source
 
 _LOOK_S = 0.05
 

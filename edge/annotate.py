@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.spotter import iou_matrix
+from edge.boxes import iou_matrix
 
 if TYPE_CHECKING:
-    from edge.sinks import Result
+    from edge.result import Result
 
 Box = Sequence[float]
 Colour = tuple[int, int, int]

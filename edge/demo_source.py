@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edge.errors import SourceError
-from edge.feed_state import FeedState
+from edge.frame import FeedState, Frame
+from edge.result import Result
 from edge.scenes import SEEN_AHEAD, Flight, announced_after, score_passes
-from edge.sinks import Result
-from edge.sources import Frame
 from edge.uri import Uri, parse_uri
 
 SCHEME = "demo://"

@@ -22,8 +22,8 @@ from edge.board import SYSTEM, Identity, Memory, known_faults, read_cuda, read_i
 from edge.clocks import Clocks, read_clocks
 from edge.engine import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
-from edge.feed_state import FeedState
 from edge.files import write_json
+from edge.frame import FeedState
 from edge.jetpack import jetpack_of, parse_version, refusal
 from edge.lineage import now, result
 from edge.machine import describe

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError
-from edge.feed_state import FeedState, FeedWatch
+from edge.feed_state import FeedWatch
+from edge.frame import FeedState, Frame
 from edge.realtime import Mailbox
-from edge.sources import Frame
 
 _LOG = logging.getLogger(__name__)
 TICK_S = 0.05
@@ -75,7 +75,7 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
 
 
 class LiveSource:
-    """Obeys `edge.sources.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again."""
+    """Obeys `edge.frame.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again."""
 
     stills, live, unreadable = False, True, 0
 

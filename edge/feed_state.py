@@ -1,38 +1,12 @@
-"""What a live feed is doing: connecting, live, stalled or lost. Pure: times in, states out."""
+"""Whether a live feed is connecting, live, stalled or lost. Pure: times in, states out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-State = Literal["connecting", "live", "stalled", "lost"]
+from edge.frame import State
 
 STALLED_NS = 700_000_000
 """Without a frame for so long a feed is stalled; 0.7 s is where PixelPilot asks its camera for an intra frame."""
 LOST_NS = 1_700_000_000
-
-
-@dataclass(frozen=True)
-class FeedState:
-    """A change in a live feed, and its counters so far.
-
-    Attributes:
-        state: "connecting" until the first frame, "live", "stalled" when no frame comes, "lost" when none has come for longer.
-        at_ns: `time.monotonic_ns` of the change.
-        captured: frames that arrived.
-        dropped: those of them that gave way to newer ones.
-        damaged: RTP packets that were lost on the way; 0 where nothing counts them.
-        reconnects: how often the feed was opened again.
-        detail: what is being done or what went wrong, for people; may be "".
-    """
-
-    state: State
-    at_ns: int
-    captured: int
-    dropped: int
-    damaged: int
-    reconnects: int
-    detail: str
 
 
 class FeedWatch:

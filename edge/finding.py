@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.spotter import Proposals, iou_matrix
+from edge.boxes import iou_matrix
+from edge.spotter import Proposals
 
 MATCH_IOU = 0.5
 LEAST_SIDE_PX = 16.0

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.boxes import iou_matrix
 from edge.classifier import cut_out
 from edge.errors import DataError
 from edge.images import read_image
-from edge.spotter import iou_matrix, spot_by_colour
+from edge.spotter import spot_by_colour
 
 TABLE = "gt.txt"
 GROUP = 10

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.boxes import suppress
 from edge.manifest import STRIDE
-from edge.spotter import Proposals, suppress
+from edge.spotter import Proposals
 
 UNIT_PX = 16.0
 """Sizes are told as logarithms of multiples of this."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.feed_state import FeedState
-from edge.sinks import Result
+from edge.frame import FeedState
+from edge.result import Result
 
 WINDOW_S = 5.0
 AGE_BOUNDS_MS = (5.0, 10.0, 20.0, 35.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0, 2500.0)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from edge.errors import MissingDependency
-from edge.feed_state import State
+from edge.frame import Source, State
 from edge.meter import AGE_BOUNDS_MS, Meter
-from edge.sources import Source
 from edge.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 import socket
 import time
 
-from edge.feed_state import FeedState
-from edge.sinks import Result
+from edge.frame import FeedState
+from edge.result import Result
 
 _STATUS_S = 5.0
 

@@ -14,9 +14,9 @@ from edge.uri import without_credentials
 
 if TYPE_CHECKING:
     from edge.engine import Engine
+    from edge.frame import Source
     from edge.meter import Meter
-    from edge.sinks import Sink
-    from edge.sources import Source
+    from edge.result import Sink
     from edge.telemetry import Monitor
     from edge.web import WebSink
 

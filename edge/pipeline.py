@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.errors import BundleError, SourceError
-from edge.feed_state import FeedState
+from edge.frame import FeedState, Frame, Source
 from edge.manifest import Bundle
-from edge.sinks import Result, Sink
-from edge.sources import Frame, Source
+from edge.result import Detection, Report, Result, Sink
 from edge.spotter import Proposals, Spotter, spot_by_colour, spot_whole
 from edge.spotter_learned import LearnedSpotter
-from edge.tracking import Detection, Report, Tracker, distinct
+from edge.tracking import Tracker, distinct
 
 STAGES = ("source", "spot", "classify", "track", "sinks")
 

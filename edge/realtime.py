@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from edge.sources import Frame, Source
+from edge.frame import Frame, Source
 
 _USUAL_FPS = 30.0
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.backdrop import SECTION, light, render
+from edge.boxes import iou_matrix
 from edge.errors import InputError
 from edge.perspective import Camera, Image
 from edge.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
 from edge.signs import FLIGHT_CLASSES
-from edge.spotter import iou_matrix
 
 MIN_SIDE_PX = 12.0
 """Shorter side from which a sign counts as visible."""

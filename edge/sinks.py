@@ -10,16 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-from edge.feed_state import FeedState
 from edge.files import check_place, telling_refusal
-from edge.sources import Frame
-from edge.tracking import Detection, Report, Track
+from edge.frame import FeedState
+from edge.result import Report, Result
 
 EVENT_SCHEMA = 1
 EVENT_FILES = 4
@@ -29,56 +26,6 @@ _LONGEST_LINE = 1 << 16
 
 _PROGRESS_S = 0.2
 _ERASE = "\r\x1b[K"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the runtime found in a frame.
-
-    Attributes:
-        frame: the frame.
-        reports: what is announced with it.
-        detections: every sign accepted in it, announced or not.
-        tracks: announced tracks that live, for drawing.
-        done_ns: `time.monotonic_ns` when the result was ready for the sinks.
-        final: the frame was given before; this one only takes leave of the last tracks.
-    """
-
-    frame: Frame
-    reports: Sequence[Report]
-    detections: Sequence[Detection]
-    tracks: Sequence[Track]
-    done_ns: int
-    final: bool = False
-
-    @property
-    def age_ms(self) -> float:
-        """Time from the frame's arrival to its result, in milliseconds."""
-        return (self.done_ns - self.frame.received_ns) / 1e6
-
-
-class Sink(Protocol):
-    """Takes results in the order of their frames; opened and finished as a context manager."""
-
-    def __enter__(self) -> Sink: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-
-    def write(self, result: Result) -> None:
-        """Take one result.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        ...
-
-    def feed(self, state: FeedState) -> None:
-        """Take a change of the feed that the frames come from.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        ...
 
 
 class EventSink:

@@ -7,85 +7,20 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.capture import announced, open_file
 from edge.errors import InputError, SourceError
-from edge.feed_state import FeedState
+from edge.frame import Frame, Source
 from edge.images import SUFFIXES, read_image
 from edge.uri import Uri, exists, parse_uri, source_of
 
 _LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
 _PATIENCE = 1000
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A picture on its way through the runtime.
-
-    Attributes:
-        index: place in the source, from 0; lost and unreadable frames keep theirs.
-        image: (height, width, 3) uint8 BGR.
-        received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
-        still: path relative to the folder if the source is a set of stills, else None.
-    """
-
-    index: int
-    image: NDArray[np.uint8]
-    received_ns: int
-    still: str | None
-
-
-class Source(Protocol):
-    """An open source of frames, closed as its context ends; iterated once."""
-
-    @property
-    def uri(self) -> str:
-        """What the user gave."""
-        ...
-
-    @property
-    def stills(self) -> bool:
-        """Whether the frames are independent images."""
-        ...
-
-    @property
-    def live(self) -> bool:
-        """Whether the frames come from a camera, now."""
-        ...
-
-    @property
-    def feed(self) -> FeedState | None:
-        """What a live source is doing now; None of others."""
-        ...
-
-    @property
-    def fps(self) -> float | None:
-        """Frames a second that it is meant to be shown at; None where nothing tells."""
-        ...
-
-    @property
-    def dropped(self) -> int:
-        """Frames that gave way to newer ones so far."""
-        ...
-
-    @property
-    def unreadable(self) -> int:
-        """Frames that could not be decoded so far."""
-        ...
-
-    def __enter__(self) -> Source: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def __iter__(self) -> Iterator[Frame | FeedState]: ...
 
 
 def open_source(uri: str) -> Source:

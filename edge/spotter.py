@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge.boxes import suppress
 from edge.fusion import Fusion, SecondLook
 
 Image = NDArray[np.uint8]
@@ -85,38 +86,6 @@ def spot_whole(image: Image) -> Proposals:
     """Propose the whole frame as one sign, for sources that hold crops already."""
     height, width = image.shape[:2]
     return Proposals(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
-
-
-def iou_matrix(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Return the overlap (area of intersection over area of union, 0 to 1) of every box of `a`, (n, 4), with every box of `b`, (m, 4), as (n, m).
-
-    Boxes are x1, y1, x2, y2, end-exclusive; n and m may be 0; a box without area overlaps nothing.
-    """
-    first, second = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    shared = np.prod(np.clip(sides, 0, None), axis=-1)
-    union = _areas(first) + _areas(second) - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float64)
-
-
-def suppress(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], *, iou: float, most: int, among: int = 0) -> NDArray[np.intp]:
-    """Return the indices, best first, of boxes that no better one overlaps.
-
-    Args:
-        boxes_xyxy: (n, 4), end-exclusive; n may be 0.
-        scores: (n,), above 0.
-        iou: overlap (as of `iou_matrix`) beyond which the worse box goes.
-        most: indices, at most.
-        among: how many of the best boxes are looked at; 0: all.
-    """
-    sides = np.hstack([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]])
-    kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), 0.0, iou, top_k=among)
-    return np.asarray(kept, np.intp).reshape(-1)[:most]  # without boxes OpenCV gives an empty tuple
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    areas: NDArray[np.float64] = np.prod(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None), axis=-1)
-    return areas
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge.boxes import iou_matrix
 from edge.engine import Engine
 from edge.fusion import Fusion, logit
 from edge.heatmap import decode
 from edge.manifest import STRIDE
-from edge.spotter import MOST, Proposals, iou_matrix
+from edge.spotter import MOST, Proposals
 
 GREY = 114
 """What pads a frame."""

@@ -13,56 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Box = tuple[float, float, float, float]
+from edge.boxes import Box, area, distance, holds_centre, overlap
+from edge.result import Detection, Report, Track
+
 _State = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A sign in one frame.
-
-    Attributes:
-        box_xyxy: x1, y1, x2, y2 in pixels, end-exclusive.
-        class_id: its class.
-        confidence: the classifier's probability, 0 to 1.
-        score: the spotter's, 0 to 1.
-        fresh: named here, not by its track.
-    """
-
-    box_xyxy: Box
-    class_id: int
-    confidence: float
-    score: float = 1.0
-    fresh: bool = True
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a tracker has to say: a sign is announced, known better, or gone.
-
-    Attributes:
-        event: "sighting" once for each track, "update" when its class changed or a much better view came, "gone" when it is over.
-        track: the track's number, from 1 up; None where nothing is tracked.
-        class_id: what the votes say.
-        confidence: mean confidence, 0 to 1, of the votes for it.
-        box_xyxy: where it was seen last.
-    """
-
-    event: Literal["sighting", "update", "gone"]
-    track: int | None
-    class_id: int
-    confidence: float
-    box_xyxy: Box
-
-
-@dataclass(frozen=True)
-class Track:
-    """An announced track that lives, for drawing: its number, class and confidence, and its box in this frame (predicted where it was not seen)."""
-
-    track: int
-    class_id: int
-    confidence: float
-    box_xyxy: Box
 
 
 @dataclass(frozen=True)
@@ -136,7 +90,7 @@ class Tracker:
         self._proposed.append(box_xyxy)
         if (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 < self._settings.vote_side_px:
             return False
-        if doubtful and not any(_distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
+        if doubtful and not any(distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
             return False
         refusal = self._refusal_at(box_xyxy)
         if refusal is not None:
@@ -151,14 +105,14 @@ class Tracker:
         before = self._refusal_at(box_xyxy)
         if before is not None:
             self._refusals.remove(before)
-        if not any(_overlap(follower.expected_xyxy, box_xyxy) >= self._settings.min_iou for follower in self._followers):
+        if not any(overlap(follower.expected_xyxy, box_xyxy) >= self._settings.min_iou for follower in self._followers):
             rest = min(2 * before.rest, self._settings.longest_rest) if before else self._settings.ask_every
             self._refusals.append(_Refusal(box_xyxy, rest, rest))
 
     def known(self, box_xyxy: Box) -> Detection | None:
         """Return what a box in the coming frame holds as far as the tracks know it, or None where it is to be named: a sign is named again only so often."""
         for follower in self._followers:
-            if follower.settled(self._settings.ask_every) and _overlap(follower.expected_xyxy, box_xyxy) >= self._settings.known_iou:
+            if follower.settled(self._settings.ask_every) and overlap(follower.expected_xyxy, box_xyxy) >= self._settings.known_iou:
                 return Detection(box_xyxy, follower.votes[-1].class_id, follower.votes[-1].confidence, fresh=False)
         return None
 
@@ -189,7 +143,7 @@ class Tracker:
         return [follower.report("gone") for follower in followers if follower.told is not None]
 
     def _refusal_at(self, box_xyxy: Box) -> _Refusal | None:
-        return next((one for one in self._refusals if _overlap(one.box_xyxy, box_xyxy) >= self._settings.min_iou), None)
+        return next((one for one in self._refusals if overlap(one.box_xyxy, box_xyxy) >= self._settings.min_iou), None)
 
     def _assign(self, detections: Sequence[Detection]) -> None:
         """Give each detection to the track that it continues best, best pairs first; what remains opens tracks."""
@@ -202,10 +156,10 @@ class Tracker:
 
     def _fit(self, follower: _Follower, detection: Detection) -> float:
         """Return how well a detection continues a track, 0 where it cannot; overlap beats mere nearness."""
-        overlap, nearness = _overlap(follower.box_xyxy, detection.box_xyxy), 1 - _distance(follower.box_xyxy, detection.box_xyxy) / self._settings.gate
-        if overlap < self._settings.min_iou and nearness <= 0:
+        shared, nearness = overlap(follower.box_xyxy, detection.box_xyxy), 1 - distance(follower.box_xyxy, detection.box_xyxy) / self._settings.gate
+        if shared < self._settings.min_iou and nearness <= 0:
             return 0.0
-        return max(overlap, self._settings.min_iou * nearness) + _SAME_CLASS * (follower.votes[-1].class_id == detection.class_id)
+        return max(shared, self._settings.min_iou * nearness) + _SAME_CLASS * (follower.votes[-1].class_id == detection.class_id)
 
     def _speak(self, follower: _Follower, confirms: Callable[[Detection], bool]) -> Report | None:
         settings = self._settings
@@ -235,8 +189,8 @@ def distinct(detections: Sequence[Detection]) -> list[Detection]:
     """
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda entry: -entry.confidence):
-        rivals = [one for one in kept if _holds_centre(one.box_xyxy, detection.box_xyxy) or _holds_centre(detection.box_xyxy, one.box_xyxy)]
-        if all(one.class_id == detection.class_id and _area(one.box_xyxy) < _area(detection.box_xyxy) for one in rivals):
+        rivals = [one for one in kept if holds_centre(one.box_xyxy, detection.box_xyxy) or holds_centre(detection.box_xyxy, one.box_xyxy)]
+        if all(one.class_id == detection.class_id and area(one.box_xyxy) < area(detection.box_xyxy) for one in rivals):
             kept = [one for one in kept if one not in rivals] + [detection]
     return kept
 
@@ -360,29 +314,3 @@ def _box(state: _State) -> Box:
 def _combine(a: float, first: _State, b: float, second: _State) -> _State:
     x, y, width, height = (a * one + b * other for one, other in zip(first, second, strict=True))
     return x, y, width, height
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """Return IoU, 0 to 1; plain floats, for there are few boxes and an array would cost more."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (_area(a) + _area(b) - shared)
-
-
-def _distance(a: Box, b: Box) -> float:
-    """Return the distance of two boxes' centres in mean sides of the two; infinite where one is more than twice as large."""
-    side_a, side_b = ((box[2] - box[0] + box[3] - box[1]) / 2 for box in (a, b))
-    if not 0 < max(side_a, side_b) <= 2 * min(side_a, side_b):
-        return math.inf
-    return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / (side_a + side_b)
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _holds_centre(a: Box, b: Box) -> bool:
-    x, y = (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
-    return a[0] <= x <= a[2] and a[1] <= y <= a[3]

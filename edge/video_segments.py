@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge.annotate import annotate
 from edge.errors import OutputError, one_line
-from edge.feed_state import FeedState
 from edge.files import check_place
-from edge.sinks import Result
+from edge.frame import FeedState
+from edge.result import Result
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 256 << 20, 300.0

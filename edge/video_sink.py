@@ -10,9 +10,9 @@ import cv2
 
 from edge.annotate import annotate
 from edge.errors import OutputError
-from edge.feed_state import FeedState
 from edge.files import check_place, refused
-from edge.sinks import Result
+from edge.frame import FeedState
+from edge.result import Result
 from edge.sources import count_frames
 
 # A player may like H.264 better, but the wheels bring no encoder for it.

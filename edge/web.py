@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import MissingDependency, OutputError, one_line
-from edge.feed_state import FeedState
+from edge.frame import FeedState
 from edge.metrics import Metrics
-from edge.sinks import Result
+from edge.result import Result
 from edge.web_access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.web_film import FEW_A_SECOND, PICTURES_A_SECOND, Film
 from edge.web_state import PageState, jpeg

@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from edge.errors import one_line
-from edge.sinks import Result
+from edge.result import Result
 from edge.web_state import PageState
 
 _LOG = logging.getLogger(__name__)

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.annotate import annotate
+from edge.boxes import Box
+from edge.frame import Source
 from edge.meter import Meter
-from edge.sinks import Result, event_of
-from edge.sources import Source
+from edge.result import Result
+from edge.sinks import event_of
 from edge.telemetry import KEPT, Telemetry
-from edge.tracking import Box
 
 SCHEMA = 1
 SIGHTINGS_KEPT = 60

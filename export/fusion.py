@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.boxes import iou_matrix
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
@@ -18,7 +19,7 @@ from edge.fusion import Fusion, SecondLook, logit
 from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image
 from edge.manifest import Bundle
-from edge.spotter import Proposals, iou_matrix
+from edge.spotter import Proposals
 from edge.spotter_learned import LearnedSpotter
 from export.artefacts import ROLE, SPOTTER
 from export.robustness import CORRUPTIONS, SEED

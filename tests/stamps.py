@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from edge.sources import Frame, open_source  # noqa: E402 - run as a script, from anywhere
+from edge.frame import Frame  # noqa: E402 - run as a script, from anywhere
+from edge.sources import open_source  # noqa: E402 - run as a script, from anywhere
 
 BITS, CELL = 32, 20
 """A stamp is a row of black and white squares, large enough to outlast a codec."""

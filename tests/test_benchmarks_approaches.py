@@ -11,11 +11,10 @@ import pytest
 
 from benchmarks.approaches import FRAMES, Approach, ApproachSink, approaches
 from benchmarks.kept import KeptSource
+from edge.frame import Frame
 from edge.gtsrb import Photo
 from edge.manifest import read_bundle
-from edge.sinks import Result
-from edge.sources import Frame
-from edge.tracking import Report
+from edge.result import Report, Result
 
 
 @pytest.fixture

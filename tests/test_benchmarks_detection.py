@@ -13,7 +13,7 @@ from benchmarks.__main__ import main
 from benchmarks.detection import Told, draw, paint_out, score
 from edge.finding import match
 from edge.gtsdb import RoadFrame
-from edge.tracking import Detection
+from edge.result import Detection
 
 
 def told(truth: list[tuple[float, float, float, float, int]], said: list[tuple[float, float, float, float, int, float]], path: Path = Path("0.png")) -> Told:

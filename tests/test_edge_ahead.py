@@ -11,7 +11,8 @@ import pytest
 
 from edge.ahead import Ahead
 from edge.errors import SourceError
-from edge.sources import Frame, StillSource, open_source
+from edge.frame import Frame
+from edge.sources import StillSource, open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -119,7 +120,7 @@ INTERRUPTED = """
 import signal, random, sys
 import numpy as np
 from edge.ahead import Ahead
-from edge.sources import Frame
+from edge.frame import Frame
 
 class Endless:
     stills = live = False

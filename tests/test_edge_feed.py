@@ -18,12 +18,12 @@ from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import SourceError
 from edge.feed import LiveSource
-from edge.feed_state import LOST_NS, STALLED_NS, FeedState, FeedWatch
+from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch
+from edge.frame import FeedState, Frame
 from edge.gtsrb import CLASSES, LABELS
 from edge.manifest import ModelSpec, TensorSpec
 from edge.pipeline import run
 from edge.sinks import EventSink, state_event
-from edge.sources import Frame
 from edge.spotter import Proposals
 
 Image = NDArray[np.uint8]

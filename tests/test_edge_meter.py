@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from media import picture
 
+from edge.frame import Frame
 from edge.meter import AGE_BOUNDS_MS, WINDOW_S, Meter
-from edge.sinks import Result
-from edge.sources import Frame
-from edge.tracking import Report
+from edge.result import Report, Result
 
 SECOND = 1_000_000_000
 

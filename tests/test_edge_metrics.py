@@ -16,13 +16,13 @@ from web_client import Losses, get, serving
 from edge.board import Memory
 from edge.classifier import Classifier
 from edge.engine import open_engine
-from edge.feed_state import FeedState
+from edge.frame import FeedState
 from edge.gtsrb import LABELS
 from edge.manifest import read_bundle
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.metrics import Metrics
 from edge.pipeline import run
-from edge.sinks import Result
+from edge.result import Result
 from edge.sources import open_source
 from edge.spotter import spot_by_colour
 from edge.telemetry import Telemetry

@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
+from edge.frame import Frame
 from edge.fusion import Fusion, SecondLook
 from edge.gtsrb import CLASSES, LABELS
 from edge.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
-from edge.sinks import EventSink, Result
-from edge.sources import Frame
+from edge.result import Result
+from edge.sinks import EventSink
 from edge.spotter import Proposals, spot_by_colour, spot_whole
 from edge.tracking import Tracker, TrackerSettings
 

@@ -14,10 +14,11 @@ from media import picture, small_disk
 
 from edge.annotate import annotate
 from edge.errors import OutputError
+from edge.frame import Frame
 from edge.gtsrb import LABELS
-from edge.sinks import ConsoleSink, EventSink, Result, Sink
-from edge.sources import Frame, count_frames, open_source
-from edge.tracking import Detection, Report
+from edge.result import Detection, Report, Result, Sink
+from edge.sinks import ConsoleSink, EventSink
+from edge.sources import count_frames, open_source
 from edge.video_sink import CODECS, VideoSink
 
 BOX = (10.0, 20.25, 30.5, 40.123)

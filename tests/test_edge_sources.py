@@ -10,9 +10,10 @@ import pytest
 from media import damage, index_of, picture, write_image, write_video
 
 from edge.errors import InputError, SourceError
+from edge.frame import Frame
 from edge.realtime import Mailbox, Realtime
 from edge.scenes import Flight
-from edge.sources import Frame, count_frames, open_source
+from edge.sources import count_frames, open_source
 
 
 def read(uri: str) -> tuple[list[Frame], int]:

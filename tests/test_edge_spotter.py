@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.boxes import iou_matrix
 from edge.images import read_image
 from edge.scenes import Flight
 from edge.signs import FLIGHT_CLASSES, draw_sign
-from edge.spotter import MIN_SIDE_PX, MOST, Proposals, iou_matrix, spot_by_colour, spot_whole
+from edge.spotter import MIN_SIDE_PX, MOST, Proposals, spot_by_colour, spot_whole
 
 SIZE_WH = (320, 240)
 GREENS = (70, 105, 80)

@@ -16,9 +16,10 @@ from media import picture
 from packets import wait_for
 
 from edge.errors import OutputError
+from edge.frame import Frame
 from edge.gtsrb import LABELS
-from edge.sinks import Result
-from edge.sources import Frame, open_source
+from edge.result import Result
+from edge.sources import open_source
 from edge.video_segments import SegmentedVideoSink
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,8 +119,8 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from edge.gtsrb import LABELS
-from edge.sinks import Result
-from edge.sources import Frame
+from edge.result import Result
+from edge.frame import Frame
 from edge.video_segments import SegmentedVideoSink
 chance = np.random.default_rng(0)
 image = chance.integers(0, 255, (360, 640, 3), np.uint8)

@@ -20,7 +20,7 @@ from media import picture
 from web_client import Feeding, Losses, connect, decoded, get, get_json, result, say, serving
 
 from edge.errors import MissingDependency, OutputError
-from edge.feed_state import FeedState, State
+from edge.frame import FeedState, State
 from edge.uri import without_credentials
 from edge.web_access import HEADERS
 from edge.web_state import SIGHTINGS_KEPT, small_crop

@@ -15,7 +15,7 @@ pytest.importorskip("prometheus_client", reason="the extra web is not installed"
 from browser import PROGRAM, Browser
 from web_client import Feeding, Losses, serving
 
-from edge.feed_state import FeedState
+from edge.frame import FeedState
 
 if PROGRAM is None:
     pytest.skip("no Chromium here (Debian, Ubuntu: apt install chromium)", allow_module_level=True)

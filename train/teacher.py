@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.boxes import iou_matrix
 from edge.classifier import cut_out
 from edge.engine import Engine, open_engine
 from edge.finding import LEAST_SIDE_PX
@@ -21,7 +22,6 @@ from edge.gtsdb import find_frames, read_sides
 from edge.gtsrb import CLASSES
 from edge.images import fit_crop, read_image
 from edge.manifest import Bundle, read_bundle
-from edge.spotter import iou_matrix
 from edge.spotter_learned import LearnedSpotter
 from train.config import Recipe
 from train.views import Crop

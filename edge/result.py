@@ -1,0 +1,109 @@
+"""What goes out: detections, reports and tracks of a frame, and what a sink of them is. Words that all share; nothing here opens anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol
+
+from edge.boxes import Box
+from edge.frame import FeedState, Frame
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A sign in one frame.
+
+    Attributes:
+        box_xyxy: x1, y1, x2, y2 in pixels, end-exclusive.
+        class_id: its class.
+        confidence: the classifier's probability, 0 to 1.
+        score: the spotter's, 0 to 1.
+        fresh: named here, not by its track.
+    """
+
+    box_xyxy: Box
+    class_id: int
+    confidence: float
+    score: float = 1.0
+    fresh: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a tracker has to say: a sign is announced, known better, or gone.
+
+    Attributes:
+        event: "sighting" once for each track, "update" when its class changed or a much better view came, "gone" when it is over.
+        track: the track's number, from 1 up; None where nothing is tracked.
+        class_id: what the votes say.
+        confidence: mean confidence, 0 to 1, of the votes for it.
+        box_xyxy: where it was seen last.
+    """
+
+    event: Literal["sighting", "update", "gone"]
+    track: int | None
+    class_id: int
+    confidence: float
+    box_xyxy: Box
+
+
+@dataclass(frozen=True)
+class Track:
+    """An announced track that lives, for drawing: its number, class and confidence, and its box in this frame (predicted where it was not seen)."""
+
+    track: int
+    class_id: int
+    confidence: float
+    box_xyxy: Box
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the runtime found in a frame.
+
+    Attributes:
+        frame: the frame.
+        reports: what is announced with it.
+        detections: every sign accepted in it, announced or not.
+        tracks: announced tracks that live, for drawing.
+        done_ns: `time.monotonic_ns` when the result was ready for the sinks.
+        final: the frame was given before; this one only takes leave of the last tracks.
+    """
+
+    frame: Frame
+    reports: Sequence[Report]
+    detections: Sequence[Detection]
+    tracks: Sequence[Track]
+    done_ns: int
+    final: bool = False
+
+    @property
+    def age_ms(self) -> float:
+        """Time from the frame's arrival to its result, in milliseconds."""
+        return (self.done_ns - self.frame.received_ns) / 1e6
+
+
+class Sink(Protocol):
+    """Takes results in the order of their frames; opened and finished as a context manager."""
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def write(self, result: Result) -> None:
+        """Take one result.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
+
+    def feed(self, state: FeedState) -> None:
+        """Take a change of the feed that the frames come from.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
