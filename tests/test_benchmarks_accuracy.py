@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from media import write_photos
 
 from benchmarks.accuracy import accuracy, predict
 from benchmarks.setting import Setting
@@ -32,17 +31,6 @@ def drawn_data(tmp_path: Path, draw_crops: Callable[..., Any]) -> Path:
     write_photos(root, "Train.csv", train, crops)
     write_photos(root, "Test.csv", [(14, f"Test/{number:05}.png") for number in range(20)], crops[len(train) :])
     return root
-
-
-def write_photos(root: Path, name: str, entries: list[tuple[int, str]], crops: np.ndarray) -> None:
-    """Write as many photos as there are crops, and the whole table."""
-    for (_, path), crop in zip(entries, crops, strict=False):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / path), crop)
-    with (root / name).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["ClassId", "Path"])
-        table.writerows(entries)
 
 
 def change_lineage(bundle: Path, lineage: Any) -> None:

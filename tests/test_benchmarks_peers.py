@@ -12,7 +12,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("onnxruntime")
 
-from test_benchmarks_accuracy import write_photos  # noqa: E402
+from media import write_photos  # noqa: E402
 
 from benchmarks import peer_child, peer_models, peers  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import stamps
 from packets import tool
 from stamps import StampedSender, read_stamp, stamp
-from test_edge_live import python_of
+from streams import python_of
 
 from edge.sockets import free_ports
 
@@ -28,7 +28,7 @@ def test_a_stamp_is_read_through_noise(at_ms: int) -> None:
 def test_a_slow_loop_gets_the_newest_frame_and_every_other_is_counted(backend: str) -> None:
     tool("ffmpeg")
     port, pause_ms = free_ports(), 250
-    command = [python_of(backend), str(Path(__file__).with_name("stamps.py")), f"rtp://@:{port}?codec=h264", "--seconds", "5", "--pause-ms", str(pause_ms)]
+    command = [python_of(backend), stamps.__file__, f"rtp://@:{port}?codec=h264", "--seconds", "5", "--pause-ms", str(pause_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as consumer:
         time.sleep(1)
         with StampedSender(port, "h264", (640, 360)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,14 +12,14 @@ import numpy as np
 import pytest
 import tensorrt_stand_in
 from gpu_stand_ins import BOARDS, Stub, install_engine
+from spoiled_models import renamed_output, replace_model, smaller_input
 
 from edge import engine_ort
 from edge.engine import Engine, open_engine
 from edge.engine_fake import FakeEngine
 from edge.engine_trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError
-from edge.files import sha256_of
-from edge.manifest import MANIFEST, ModelSpec, read_bundle
+from edge.manifest import ModelSpec, read_bundle
 
 CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "int8-cpu")]
 ON_OPENVINO = [("openvino", *contract) for contract in CONTRACTS]
@@ -217,15 +216,6 @@ def test_a_changed_model_is_refused_before_it_is_loaded(tiny_bundle: Path, preci
         open_engine(read_bundle(tiny_bundle), "classifier", precision=precision)
 
 
-def replace_model(bundle: Path, model: bytes) -> None:
-    """Put other bytes in place of the fp16 model, with the hash that belongs to them."""
-    file = bundle / "classifier.fp16.onnx"
-    file.write_bytes(model)
-    manifest = json.loads((bundle / MANIFEST).read_text())
-    manifest["models"][0]["sha256"] = sha256_of(file)
-    (bundle / MANIFEST).write_text(json.dumps(manifest))
-
-
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 @pytest.mark.parametrize("length", [0, 1, 100, 1000])
 def test_half_an_onnx_file_is_refused_in_one_line(tiny_bundle: Path, length: int, precision: str) -> None:
@@ -239,16 +229,8 @@ def renamed_input(onnx: Any, graph: Any) -> None:
     graph.input[0].name = graph.node[0].input[0] = "frames"
 
 
-def renamed_output(onnx: Any, graph: Any) -> None:
-    graph.output[0].name = graph.node[-1].output[0] = "scores"
-
-
 def float_input(onnx: Any, graph: Any) -> None:
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-
-
-def smaller_input(onnx: Any, graph: Any) -> None:
-    graph.input[0].type.tensor_type.shape.dim[1].dim_value = 16
 
 
 def fixed_batch(onnx: Any, graph: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorrt_stand_in as stand_in
 from gpu_stand_ins import BOARDS, Stub, edge_with_stand_ins, install_engine
-from test_edge_engine import renamed_output, replace_model, smaller_input
+from spoiled_models import renamed_output, replace_model, smaller_input
 
 from edge.engine import choose_engine, open_engine
 from edge.engine_trt import Found, TrtEngine

@@ -9,15 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from packets import lacking, tool, wait_for
+from packets import wait_for
 from rtsp_server import RtspCamera
 from soak import Relay
-from stamps import ENCODERS
+from streams import python_of, sending
 
 from edge import live
 from edge.doctor import try_source
@@ -28,7 +26,6 @@ from edge.sockets import free_ports
 from edge.uri import parse_uri
 
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEM_PYTHON = "/usr/bin/python3"
 NOTHING: frozenset[str] = frozenset()
 JETSON = frozenset({"nvarguscamerasrc", "nvv4l2decoder", "nvvidconv"})
 
@@ -95,17 +92,6 @@ def test_a_missing_device_is_waited_for_and_told() -> None:
     waiting.join(5)
 
 
-@contextmanager
-def sending(port: int, codec: str, size: str = "320x180", gop: int = 15) -> Iterator[None]:
-    command = [tool("ffmpeg"), "-v", "quiet", "-re", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate=30", "-pix_fmt", "yuv420p", "-c:v", *ENCODERS[codec]]
-    options = ["-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop), "-f", "rtp", f"rtp://127.0.0.1:{port}?pkt_size=1200"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL) as sender:
-        try:
-            yield
-        finally:
-            sender.kill()
-
-
 class Watched:
     """`python -m edge run` over a live source, and the states that it tells."""
 
@@ -137,16 +123,6 @@ class Watched:
         assert self._process.wait(30) == 0
         document: dict[str, object] = json.loads(self.json.read_text(encoding="utf-8"))
         return document
-
-
-def python_of(backend: str) -> str:
-    if backend == "ffmpeg":
-        return sys.executable
-    code = "import cv2, numpy, sys; sys.exit('GStreamer:                   YES' not in cv2.getBuildInformation())"
-    if not Path(SYSTEM_PYTHON).exists() or subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode:
-        lacking("needs the system's OpenCV with GStreamer (Debian, Ubuntu: apt install python3-opencv)")
-    tool("gst-inspect-1.0")
-    return SYSTEM_PYTHON
 
 
 @pytest.mark.parametrize("backend", ["ffmpeg", "gstreamer"])

@@ -20,7 +20,7 @@ from commands import command, lines, rewrite, started
 from packets import wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from stations import Station, free_port
-from test_edge_live import sending
+from streams import sending
 
 from edge.manifest import read_bundle
 from edge.sockets import free_ports

@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def furnish(patch: pytest.MonkeyPatch, site: Path, cache: Path) -> None:
-    patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (site, ROOT / "tests"))))
+    patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (site, ROOT / "tests/support/gpu"))))
     patch.setenv("LD_LIBRARY_PATH", str(site))
     patch.setenv(STUB, str(stub_of(13)))
     patch.setenv("XDG_CACHE_HOME", str(cache))

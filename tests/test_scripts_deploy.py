@@ -14,13 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from board_root import MODEL, ROOT, BoardRoot, board_root
+from board_root import JETPACK_51, JETPACK_62, MODEL, ROOT, BoardRoot, board_root
 from commands import rewrite
 
 from edge.files import sha256_of
 
-JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
-JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
 ENGINE = ("--engine", "onnxruntime", "--watch", "1")
 
 

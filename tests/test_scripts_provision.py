@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from board_root import MODEL, BoardRoot, board_root
-from test_scripts_deploy import JETPACK_51, JETPACK_62
+from board_root import JETPACK_51, JETPACK_62, MODEL, BoardRoot, board_root
 
 PACKAGES = ("python3-libnvinfer", "python3-opencv", "python3-venv", "rsync")
 

@@ -14,7 +14,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 FILES = [TESTS.parent / name for name in ("edge/engine_trt.py", "export/build_engine.py")]
-RELEASES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((TESTS / "tensorrt_api").glob("*.json"))}
+RELEASES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((TESTS / "support/gpu/tensorrt_api").glob("*.json"))}
 HOLDERS = {
     "builder": "Builder",
     "cache": "ITimingCache",

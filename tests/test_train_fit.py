@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import resource
@@ -8,21 +7,18 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
 import pytest
 from commands import started
+from training import EPOCHS, MODELS, REPOSITORY, all_classes, main, options, signs, table  # noqa: F401 - a fixture
 
-from edge import cli
 from edge.errors import DataError, InputError, OutputError
 from edge.gtsrb import read_train, split_by_track
-from edge.signs import draw_sign
 from train import model as vgg
 from train import runs
-from train.__main__ import _parser
 from train.compiled import compiled
 from train.config import FEWSHOT, TUTORIAL, Recipe, recipe
 from train.data import plan_epoch, steps_an_epoch
@@ -32,10 +28,7 @@ from train.memory import Plan
 from train.page import REPORT
 from train.precision import in_policy
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-MODELS = REPOSITORY / "edge" / "models"
 CLASS_IDS = (1, 12, 14, 38)
-EPOCHS = 2
 TINY = recipe("full", size=32, width=0.25, epochs=EPOCHS, precision="float32")
 
 
@@ -46,43 +39,6 @@ def drawn(tmp_path_factory):
     table(root, "Train.csv", signs(CLASS_IDS, 3, 8))
     table(root, "Test.csv", [(class_id, f"Test/{class_id}{number}.png") for class_id in CLASS_IDS for number in range(3)])
     return root
-
-
-@pytest.fixture(scope="module")
-def all_classes(tmp_path_factory):
-    """A data set of all 43 classes, 2 tracks of 2 photos each."""
-    root = tmp_path_factory.mktemp("all")
-    table(root, "Train.csv", signs(range(43), 2, 2))
-    return root
-
-
-def signs(class_ids, tracks, frames):
-    """Rows of a table: so many frames of so many tracks of each class."""
-    photos = [(class_id, track, frame) for class_id in class_ids for track in range(tracks) for frame in range(frames)]
-    return [(class_id, f"Train/{class_id}/{class_id:05d}_{track:05d}_{frame:05d}.png") for class_id, track, frame in photos]
-
-
-def table(root, name, rows):
-    with (root / name).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ClassId", "Path"])
-        writer.writerows(rows)
-    rng = np.random.default_rng(0)
-    for class_id, path in rows:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        side = int(rng.integers(24, 60))
-        face = draw_sign(class_id, side).astype(np.float32)
-        alpha = face[:, :, 3:] / 255
-        photo = rng.uniform(40, 200, 3) * (1 - alpha) + face[:, :, :3] * alpha * rng.uniform(0.6, 1)
-        cv2.imwrite(str(root / path), photo.astype(np.uint8))
-
-
-def options(data, out, *more):
-    return ["fit", "--data", data, "--out", out, "--weights", "none", "--size", "32", "--width", "0.25", "--epochs", EPOCHS, "--precision", "float32", *more]
-
-
-def main(*argv):
-    return cli.main(_parser(), [str(word) for word in argv])
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +299,7 @@ def test_drawn_photos_are_trained_on_once(tmp_path, monkeypatch, capsys):
         assert runs.read_history(kept / runs.HISTORY)[0]["loss"] < 10
 
 
-def test_a_frozen_prefix_computed_once_gives_the_same_run(all_classes, tmp_path):
+def test_a_frozen_prefix_computed_once_gives_the_same_run(all_classes, tmp_path):  # noqa: F811
     keras.utils.set_random_seed(1)
     notop = tmp_path / "vgg16_notop.weights.h5"
     keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(notop)

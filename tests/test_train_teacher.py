@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_train_fit import MODELS, all_classes, main, options  # noqa: F401 - a fixture
+from training import MODELS, all_classes, main, options  # noqa: F401 - a fixture
 
 from edge.engine import open_engine
 from edge.errors import BundleError

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from stamps import ENCODERS, StampedSender  # noqa: E402
@@ -211,7 +211,7 @@ def lossy(watched: Watched, relay: Relay, loss: float, seconds: float) -> int:
 def true_age(python: str, codec: str) -> dict[str, float]:
     """Return percentiles of the age that frames have when the loop gets them, from stamps in the pictures."""
     port = free_ports()
-    command = [python, str(ROOT / "tests" / "stamps.py"), f"rtp://@:{port}?codec={codec}", "--seconds", str(AGE_S)]
+    command = [python, str(Path(__file__).with_name("stamps.py")), f"rtp://@:{port}?codec={codec}", "--seconds", str(AGE_S)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as consumer:
         time.sleep(2)
         with StampedSender(port, codec):

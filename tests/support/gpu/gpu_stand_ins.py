@@ -20,7 +20,8 @@ from edge.files import sha256_of
 from edge.manifest import read_bundle
 from edge.sidecar import SCHEMA, Sidecar, plan_path, write_sidecar
 
-TESTS = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
 RELEASES = (11, 12, 13)
 BOARDS = {"integrated": "1", "discrete": "0"}
 
@@ -33,7 +34,7 @@ def stub_of(release: int) -> Path:
         pytest.skip("needs a C compiler for the stub of CUDA (Debian, Ubuntu: apt install gcc)")
     library = Path(mkdtemp(prefix="signwing-stub-")) / f"libcudart.so.{release}"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-DCUDART_MAJOR={release}"]
-    subprocess.run([compiler, *flags, "-o", library, TESTS / "stub_cudart.c"], check=True)
+    subprocess.run([compiler, *flags, "-o", library, HERE / "stub_cudart.c"], check=True)
     return library
 
 
@@ -89,6 +90,6 @@ def edge_with_stand_ins(folder: Path, *argv: object) -> subprocess.CompletedProc
     (modules / "tensorrt.py").write_text("from tensorrt_stand_in import *\nfrom tensorrt_stand_in import __version__\n", encoding="utf-8")
     (modules / "libcudart.so.13").symlink_to(library)
     (modules / "libcuda.so.1").symlink_to(library)
-    paths = {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS, modules))), "LD_LIBRARY_PATH": str(modules), tensorrt_stand_in.STUB: str(library)}
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, modules))), "LD_LIBRARY_PATH": str(modules), tensorrt_stand_in.STUB: str(library)}
     command = [sys.executable, "-W", "error", "-m", "edge", *map(str, argv)]
     return subprocess.run(command, env={**os.environ, **paths}, capture_output=True, text=True, timeout=300, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,17 @@ def write_image(path: Path, image: NDArray[np.generic]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
     return path
+
+
+def write_photos(root: Path, name: str, entries: list[tuple[int, str]], crops: NDArray[np.uint8]) -> None:
+    """Write as many photos as there are crops, and the whole table."""
+    for (_, path), crop in zip(entries, crops, strict=False):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / path), crop)
+    with (root / name).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["ClassId", "Path"])
+        table.writerows(entries)
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
+JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
 MODEL = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
 INSTALL = "cd /opt/signwing/current && venv/bin/python -m edge service install --source rtp://@127.0.0.1:{port} --options='--engine onnxruntime' --user root"
 SYSTEMCTL = """#!/bin/bash

@@ -1,6 +1,6 @@
 """The true age of frames: a sender that writes the time into each picture, and a consumer that reads it there, after encoder, network, decoder and capture.
 
-python tests/stamps.py "rtp://@:5600?codec=h264" --seconds 10 --pause-ms 0      takes frames, prints ages and counters as JSON
+python tests/support/feeds/stamps.py "rtp://@:5600?codec=h264" --seconds 10 --pause-ms 0      takes frames, prints ages and counters as JSON
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from edge.frame import Frame  # noqa: E402 - run as a script, from anywhere
