@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import ROLE
-from edge.board import SYSTEM, build_need_mib, is_jetson, read_memory
+from edge.board.identity import SYSTEM, build_need_mib, is_jetson, read_memory
 from edge.engine import built_precisions
 from edge.errors import BundleError
 from edge.manifest import Bundle

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.roofline import held_against, peak_of, work_of
 from benchmarks.setting import ROLE, Setting, print_conditions, write_result
+from edge.board.machine import describe
 from edge.engine import Engine
 from edge.lineage import now
-from edge.machine import describe
 from edge.manifest import read_bundle
 from edge.signs import DRAWN_CLASSES, draw_sign
 

@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.budget import budget
 from benchmarks.children import child_environment, last_line
 from benchmarks.setting import Setting, print_conditions, write_result
-from edge.board import is_jetson, read_memory
+from edge.board.identity import is_jetson, read_memory
+from edge.board.machine import peak_rss_mib, pss_mib, rss_mib
 from edge.errors import EngineError, SignwingError
 from edge.lineage import now
-from edge.machine import peak_rss_mib, pss_mib, rss_mib
 from edge.manifest import read_bundle
 
 STEPS = {

@@ -126,7 +126,7 @@ def ours(options: dict[str, str]) -> Answer:
 
 def serve(answer: Answer, folder: Path) -> None:
     """Answer a first time and say so, then each request on stdin."""
-    from edge.machine import peak_rss_mib, rss_mib
+    from edge.board.machine import peak_rss_mib, rss_mib
 
     crops = np.load(folder / CROPS)
     answer(crops[:1])

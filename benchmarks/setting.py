@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.state import read_state, shown, warnings_of
+from edge.board.machine import cores, describe
 from edge.engine import Engine, open_engine
 from edge.files import write_json
 from edge.lineage import lineage, result
-from edge.machine import cores, describe
 from edge.manifest import read_bundle
 
 ROLE = "classifier"

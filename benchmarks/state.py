@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge.board import SYSTEM, known_faults, read_cuda, read_identity
-from edge.clocks import read_clocks
-from edge.doctor import HOT_C
-from edge.jetpack import jetpack_of
-from edge.machine import describe
-from edge.telemetry import read_temperatures, read_throttled
+from edge.board.clocks import read_clocks
+from edge.board.identity import SYSTEM, known_faults, read_cuda, read_identity
+from edge.board.jetpack import jetpack_of
+from edge.board.machine import describe
+from edge.board.telemetry import HOT_C, read_temperatures, read_throttled
 
 BUSY_SHARE = 0.7
 """Load of a minute, as a share of the cores, above which times are not to be trusted."""
@@ -22,8 +21,8 @@ def read_state(root: Path = SYSTEM) -> dict[str, Any]:
     """Read what may change between two runs.
 
     Returns:
-        `load_1min`, `clocks` (MHz, as `edge.clocks.Clocks`), `hottest_c`, `throttled`, `power_mode`, `l4t`, `jetpack`, `cuda`, `faults` known of this release;
-        None, or an empty list, for what a machine does not tell.
+        `load_1min`, `clocks` (MHz, as `edge.board.clocks.Clocks`), `hottest_c`, `throttled`, `power_mode`, `l4t`, `jetpack`, `cuda`, `faults` known of this
+        release; None, or an empty list, for what a machine does not tell.
     """
     board = read_identity(root)
     known = jetpack_of(board.l4t) if board.l4t else None

@@ -35,12 +35,12 @@ AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC wi
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from edge.board.machine import peak_rss_mib
     from edge.classifier import Classifier
     from edge.engine import open_engine
     from edge.errors import OutputError
     from edge.files import check_place, write_json
     from edge.lineage import now, result
-    from edge.machine import peak_rss_mib
     from edge.manifest import read_bundle
     from edge.pipeline import open_spotter, run
     from edge.sources import open_source

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.board.machine import rss_mib
 from edge.cuda import open_cuda
 from edge.engine import Engine, built_precisions, choose_engine, open_engine
 from edge.errors import BundleError, VerificationError
-from edge.machine import rss_mib
 from edge.manifest import Bundle, read_bundle, tolerance_key
 
 _BATCH = 16

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge import doctor_outputs
-from edge.board import SYSTEM, Identity, Memory, known_faults, read_cuda, read_identity, read_memory, read_text
-from edge.clocks import Clocks, read_clocks
+from edge.board.clocks import Clocks, read_clocks
+from edge.board.identity import SYSTEM, Identity, Memory, known_faults, read_cuda, read_identity, read_memory, read_text
+from edge.board.jetpack import jetpack_of, parse_version, refusal
+from edge.board.machine import describe
+from edge.board.telemetry import HOT_C, read_temperatures, read_throttled
 from edge.engine import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
 from edge.files import write_json
 from edge.frame import FeedState
-from edge.jetpack import jetpack_of, parse_version, refusal
 from edge.lineage import now, result
-from edge.machine import describe
 from edge.manifest import read_bundle
-from edge.telemetry import read_temperatures, read_throttled
 from edge.uri import without_credentials
 
 Severity = Literal["broken", "warning", "note"]
@@ -37,8 +37,6 @@ LIBRARIES = ("numpy", "cv2", "onnxruntime", "tensorrt")
 LEAST_AVAILABLE_MIB = 1024
 LEAST_DISK_MIB = 1024
 """An engine, its log and TensorRT's timing cache, with room."""
-HOT_C = 85.0
-"""An Orin slows itself from 99 degrees on; with the drone standing still this is near."""
 TRIED_S = 10.0
 
 _ASK_TIMEOUT_S = 60

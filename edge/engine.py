@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.board import SYSTEM, read_identity
+from edge.board.identity import SYSTEM, read_identity
 from edge.errors import EngineError, SignwingError
 from edge.manifest import Bundle, ModelSpec
 from edge.sidecar import plan_path

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge.machine import describe
+from edge.board.machine import describe
 
 RESULT_SCHEMA = 1
 

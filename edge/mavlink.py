@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, get_args
 
+from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency, one_line
 from edge.frame import FeedState, State
 from edge.links import Address, Link, check_serial, open_link
 from edge.meter import Meter
 from edge.notices import Notice, Notices
 from edge.result import Result
-from edge.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edge.telemetry import Telemetry
+from edge.board.telemetry import Telemetry
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
+from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency
 from edge.frame import Source, State
 from edge.meter import AGE_BOUNDS_MS, Meter
-from edge.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

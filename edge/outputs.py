@@ -13,11 +13,11 @@ from edge.errors import InputError
 from edge.uri import without_credentials
 
 if TYPE_CHECKING:
+    from edge.board.telemetry import Monitor
     from edge.engine import Engine
     from edge.frame import Source
     from edge.meter import Meter
     from edge.result import Sink
-    from edge.telemetry import Monitor
     from edge.web import WebSink
 
 LOOPBACK = "127.0.0.1"
@@ -88,8 +88,8 @@ def watching_sinks(
         raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
     if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
         return []
+    from edge.board.telemetry import Monitor
     from edge.meter import Meter, MeterSink
-    from edge.telemetry import Monitor
 
     meter, monitor = Meter(), Monitor()
     facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}

@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edge.board.identity import SYSTEM, read_identity
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
 from edge.manifest import Bundle, ModelSpec
@@ -134,6 +135,12 @@ def read_plan_version(plan: Path, cure: str) -> str | None:
     if struct.unpack_from("<I", head, len(_MAGIC))[0] != 0:
         return None
     return ".".join(map(str, head[_VERSION_AT:_HEADER_BYTES]))
+
+
+def this_board(tensorrt: str, gpu: str, compute_capability: str, root: Path = SYSTEM) -> Board:
+    """Return this machine as a sidecar records it, from what TensorRT and CUDA say of themselves."""
+    found = read_identity(root)
+    return Board(tensorrt, f"{gpu} ({found.module})" if found.module else gpu, compute_capability, found.l4t, found.power_mode)
 
 
 def guard(bundle: Bundle, spec: ModelSpec, here: Board) -> tuple[Path, Sidecar]:

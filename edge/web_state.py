@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.annotate import annotate
+from edge.board.telemetry import KEPT, Telemetry
 from edge.boxes import Box
 from edge.frame import Source
 from edge.meter import Meter
 from edge.result import Result
 from edge.sinks import event_of
-from edge.telemetry import KEPT, Telemetry
 
 SCHEMA = 1
 SIGHTINGS_KEPT = 60

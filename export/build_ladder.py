@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.board import SYSTEM, read_identity, read_memory
+from edge.board.identity import SYSTEM, read_identity, read_memory
 from edge.errors import BundleError, EngineError, VerificationError
 from edge.files import cache_folder, sha256_of, telling_refusal
 from edge.lineage import now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.board import Identity, Memory, build_need_mib, known_faults
-from edge.jetpack import jetpack_of, refusal
+from edge.board.identity import Identity, Memory, build_need_mib, known_faults
+from edge.board.jetpack import jetpack_of, refusal
 
 ROOM_MIB = 256
 DISK_COPIES = 2

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge.board import read_memory
-from edge.machine import status_mib
+from edge.board.identity import read_memory
+from edge.board.machine import status_mib
 from export.build_child import Job
 from export.build_progress import Bar
 

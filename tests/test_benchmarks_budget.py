@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.budget import NANO_MIB, SYSTEM_MIB, budget
-from edge.board import build_need_mib
+from edge.board.identity import build_need_mib
 from edge.manifest import read_bundle
 from edge.sidecar import Board, Sidecar, plan_path, write_sidecar
 

@@ -16,8 +16,8 @@ from commands import done, refused
 from media import write_video
 
 from edge import doctor_outputs
-from edge.board import Identity, Memory
-from edge.clocks import Clocks
+from edge.board.clocks import Clocks
+from edge.board.identity import Identity, Memory
 from edge.doctor import Facts, Finding, Library, _shown, ask, judge, read_facts, try_source
 
 ROOT = Path(__file__).resolve().parent.parent

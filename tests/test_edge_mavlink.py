@@ -26,7 +26,8 @@ from media import picture
 from packets import wait_for
 from stations import Station, free_port
 
-from edge.board import Memory
+from edge.board.identity import Memory
+from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency
 from edge.frame import FeedState, Frame
 from edge.gtsrb import LABELS
@@ -34,7 +35,6 @@ from edge.links import parse_address
 from edge.mavlink import USUAL_SYSTEM, MavlinkSink
 from edge.meter import Meter
 from edge.result import Report, Result
-from edge.telemetry import Telemetry
 
 SAMPLE = Telemetry(0, 0.42, Memory(7620, 5275, 402, 3810), 200.0, 150.0, {"cpu": 46.5, "tj": 48.8}, 0.876, {}, "25W", 0)
 KINDS = {"HEARTBEAT", "STATUSTEXT", "NAMED_VALUE_FLOAT", "NAMED_VALUE_INT", "ONBOARD_COMPUTER_STATUS"}

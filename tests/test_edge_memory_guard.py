@@ -11,12 +11,12 @@ import pytest
 from commands import command, started
 from media import picture
 
+from edge.board.machine import rss_mib
+from edge.board.telemetry import Monitor, Telemetry
 from edge.frame import Frame
 from edge.gtsrb import LABELS
-from edge.machine import rss_mib
 from edge.memory_guard import CALM_S, REMIND_S, MemoryGuard, Relief
 from edge.result import Result
-from edge.telemetry import Monitor, Telemetry
 from edge.video_segments import SegmentedVideoSink
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,8 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 from prometheus_client.parser import text_string_to_metric_families
 from web_client import Losses, get, serving
 
-from edge.board import Memory
+from edge.board.identity import Memory
+from edge.board.telemetry import Telemetry
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.frame import FeedState
@@ -25,7 +26,6 @@ from edge.pipeline import run
 from edge.result import Result
 from edge.sources import open_source
 from edge.spotter import spot_by_colour
-from edge.telemetry import Telemetry
 from edge.web import WebSink
 from edge.web_access import Access
 from edge.web_state import PageState

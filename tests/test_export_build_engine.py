@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tensorrt_builder_stand_in as stand_in
 
-from edge.board import Identity, Memory
+from edge.board.identity import Identity, Memory
 from edge.errors import EngineError
 from edge.manifest import ModelSpec, read_bundle
 from export.build_engine import BuildError, Settings, build_plan

@@ -111,7 +111,7 @@ def test_values_that_half_precision_cannot_hold_are_refused(tiny_models: dict[st
 OBSERVER = """
 import sys
 import numpy as np, onnx
-from edge.machine import peak_rss_mib
+from edge.board.machine import peak_rss_mib
 from export.calibrate import METHODS, observe, ranges
 chance = np.random.default_rng(0)
 found = observe(onnx.load(sys.argv[1]), (chance.integers(0, 256, (1, 224, 224, 3), np.uint8) for _ in range(int(sys.argv[2]))))

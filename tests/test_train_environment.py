@@ -19,7 +19,7 @@ CODE = """
 import json, os, sys
 import numpy as np
 from train.environment import PeakMemory, _memory_by_name, describe
-from edge.machine import rss_mib
+from edge.board.machine import rss_mib
 
 np.ones(300 << 20, np.uint8)
 before = rss_mib()

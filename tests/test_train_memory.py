@@ -15,9 +15,9 @@ pytest.importorskip("tensorflow", reason="needs the train extra")
 import keras
 import numpy as np
 
+from edge.board.machine import rss_mib
 from edge.errors import InputError
 from edge.gtsrb import Photo
-from edge.machine import rss_mib
 from train.compiled import compiled
 from train.config import FULL, TUTORIAL, Recipe
 from train.draw import draw

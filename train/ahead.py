@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.machine import cores
+from edge.board.machine import cores
 
 MOST_WORKERS = 8
 """Each keeps one more batch in memory, and as a process all that batches are made of."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import keras
 
+from edge.board.machine import rss_mib
 from edge.errors import InputError
 from edge.gtsrb import Photo
-from edge.machine import rss_mib
 from train import model as vgg
 from train.ahead import workers
 from train.compiled import network_of

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from media import picture
 
+from edge.board.telemetry import Monitor
 from edge.frame import FeedState, Frame
 from edge.gtsrb import LABELS
 from edge.meter import Meter
 from edge.metrics import Metrics
 from edge.result import Detection, Report, Result, Track
-from edge.telemetry import Monitor
 from edge.web import WebSink
 from edge.web_access import Access
 from edge.web_state import PageState

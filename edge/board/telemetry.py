@@ -11,13 +11,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.board import SYSTEM, Memory, is_jetson, read_memory, read_power_mode, read_text
-from edge.machine import pss_mib, rss_mib
-from edge.tegrastats import ABSENT_C, Line, Tegrastats
+from edge.board.identity import SYSTEM, Memory, is_jetson, read_memory, read_power_mode, read_text
+from edge.board.machine import pss_mib, rss_mib
+from edge.board.tegrastats import ABSENT_C, Line, Tegrastats
 
 PERIOD_S = 1.0
 KEPT = 600
 """Samples that are kept: ten minutes."""
+HOT_C = 85.0
+"""An Orin slows itself from 99 degrees on; with the drone standing still this is near."""
 
 # What costs more than a glance is asked less often: the kernel walks all pages for PSS, and the power mode is a process.
 _SLOW_EVERY = 30

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from board_files import lay_out
 
-from edge.machine import pss_mib, rss_mib
-from edge.tegrastats import Tegrastats, parse_line
-from edge.telemetry import Monitor, Telemetry, cpu_load, is_gpu, parse_cpu, read_gpu_load, read_rails, read_temperatures, read_throttled
+from edge.board.machine import pss_mib, rss_mib
+from edge.board.tegrastats import Tegrastats, parse_line
+from edge.board.telemetry import Monitor, Telemetry, cpu_load, is_gpu, parse_cpu, read_gpu_load, read_rails, read_temperatures, read_throttled
 
 ORIN_NANO = (
     "11-30-2025 13:26:01 RAM 2461/7620MB (lfb 3x2MB) SWAP 1243/3810MB (cached 5MB) CPU [19%@729,14%@729,22%@729,8%@729,15%@729,17%@729] EMC_FREQ 4%@2133 "

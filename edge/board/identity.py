@@ -8,8 +8,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.sidecar import Board
-
 SYSTEM = Path("/")
 
 _BUILDER_MIB = 1700
@@ -107,12 +105,6 @@ def read_model(root: Path = SYSTEM) -> str | None:
 def read_memory(root: Path = SYSTEM) -> Memory | None:
     """Read /proc/meminfo; None where there is none."""
     return parse_memory(read_text(root / "proc/meminfo"))
-
-
-def this_board(tensorrt: str, gpu: str, compute_capability: str, root: Path = SYSTEM) -> Board:
-    """Return this machine as a sidecar records it, from what TensorRT and CUDA say of themselves."""
-    found = read_identity(root)
-    return Board(tensorrt, f"{gpu} ({found.module})" if found.module else gpu, compute_capability, found.l4t, found.power_mode)
 
 
 def parse_release(text: str) -> str | None:

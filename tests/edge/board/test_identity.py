@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from edge.board import Identity, Memory, known_faults, parse_memory, parse_module, parse_power_mode, parse_release, read_identity, read_memory, this_board
+from edge.board.identity import (
+    Identity,
+    Memory,
+    known_faults,
+    parse_memory,
+    parse_module,
+    parse_power_mode,
+    parse_release,
+    read_identity,
+    read_memory,
+    this_board,
+)
 
 MEMINFO = """MemTotal:        7802996 kB
 MemFree:          412060 kB

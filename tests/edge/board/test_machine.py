@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from edge import lineage
-from edge.machine import describe, peak_rss_mib, rss_mib
+from edge.board.machine import describe, peak_rss_mib, rss_mib
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_machine_is_described_in_json() -> None:
@@ -37,7 +37,7 @@ def test_memory_that_is_taken_shows() -> None:
 
 def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
     block = np.ones(256 << 20, np.uint8)
-    code = "from edge.machine import peak_rss_mib; print(peak_rss_mib())"
+    code = "from edge.board.machine import peak_rss_mib; print(peak_rss_mib())"
     child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert 1 < float(child.stdout) < block.nbytes / (1 << 20) < peak_rss_mib()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.board import SYSTEM, read_gpu_hz, read_text
+from edge.board.identity import SYSTEM, read_gpu_hz, read_text
 
 _CPUS = "sys/devices/system/cpu"
 

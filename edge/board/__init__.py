@@ -1,0 +1,1 @@
+"""What machine this is and how it fares: a Jetson and its JetPack, clocks, memory, temperatures."""
