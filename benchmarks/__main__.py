@@ -25,8 +25,8 @@ from pathlib import Path
 from benchmarks.setting import Setting
 from edge import cli
 from edge.__main__ import SPOTTERS
+from edge.bundle.manifest import SHIPPED
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
-from edge.manifest import SHIPPED
 
 
 def _accuracy(arguments: argparse.Namespace) -> None:

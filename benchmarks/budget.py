@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks.setting import ROLE
 from edge.board.identity import SYSTEM, build_need_mib, is_jetson, read_memory
+from edge.bundle.manifest import Bundle
+from edge.bundle.sidecar import plan_path, read_sidecar
 from edge.engine import built_precisions
 from edge.errors import BundleError
-from edge.manifest import Bundle
-from edge.sidecar import plan_path, read_sidecar
 
 NANO_MIB = 7620
 """What an Orin Nano of 8 GB has, as its tegrastats tells it."""

@@ -19,8 +19,8 @@ from typing import IO, Any
 from benchmarks.children import child_environment
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.board.machine import status_mib
+from edge.bundle.lineage import now
 from edge.errors import SourceError
-from edge.lineage import now
 
 SLOW_BYTES_A_SECOND = 20_000
 _REQUEST = b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n"

@@ -15,11 +15,11 @@ from benchmarks.memory import memory
 from benchmarks.pipeline import SOURCES, pipeline
 from benchmarks.results import ALL, RESULTS
 from benchmarks.setting import ROLE, Setting, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import Bundle, read_bundle
 from edge.check import runnable_precisions
 from edge.engine import choose_engine
 from edge.errors import SignwingError
-from edge.lineage import now
-from edge.manifest import Bundle, read_bundle
 
 BATCHES = (1, 4, 8, 16)
 CALLS = 200

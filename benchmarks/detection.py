@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.classifier import Classifier
 from edge.errors import DataError
 from edge.files import written_beside
@@ -24,8 +26,6 @@ from edge.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
 from edge.gtsdb import RoadFrame, read_frames, split_by_group
 from edge.gtsrb import LABELS
 from edge.images import read_image
-from edge.lineage import now
-from edge.manifest import read_bundle
 from edge.pipeline import name_boxes, open_spotter
 from edge.result import Detection
 from edge.spotter import Proposals, Spotter

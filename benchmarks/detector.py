@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.classifier import Classifier
 from edge.errors import MissingDependency
-from edge.lineage import now
-from edge.manifest import read_bundle
 from edge.pipeline import open_spotter, run
 from edge.scenes import Flight
 

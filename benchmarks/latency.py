@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from benchmarks.roofline import held_against, peak_of, work_of
 from benchmarks.setting import ROLE, Setting, print_conditions, write_result
 from edge.board.machine import describe
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.engine import Engine
-from edge.lineage import now
-from edge.manifest import read_bundle
 from edge.signs import DRAWN_CLASSES, draw_sign
 
 WARM_UP = 10

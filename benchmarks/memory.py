@@ -17,9 +17,9 @@ from benchmarks.children import child_environment, last_line
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.board.identity import is_jetson, read_memory
 from edge.board.machine import peak_rss_mib, pss_mib, rss_mib
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.errors import EngineError, SignwingError
-from edge.lineage import now
-from edge.manifest import read_bundle
 
 STEPS = {
     "idle_mib": "Python, numpy and OpenCV",

@@ -20,13 +20,13 @@ from benchmarks import peer_child, peer_models
 from benchmarks.children import child_environment, last_line
 from benchmarks.latency import drawn_crops
 from benchmarks.setting import ROLE, Setting, print_conditions, write_result
+from edge.bundle.lineage import lineage, now
+from edge.bundle.manifest import read_bundle
+from edge.bundle.onnx_fp32 import widen
 from edge.engine import choose_engine
 from edge.errors import EngineError
 from edge.gtsrb import Photo, read_photo, read_test, read_train, score
 from edge.images import fit_crop
-from edge.lineage import lineage, now
-from edge.manifest import read_bundle
-from edge.onnx_fp32 import widen
 
 BATCHES = (1, 8)
 CALIBRATED_ON = 430

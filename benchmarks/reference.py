@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import ALL, PREFIX, RESULTS, read_results
+from edge.bundle.lineage import RESULT_SCHEMA
 from edge.errors import InputError
 from edge.files import write_json
-from edge.lineage import RESULT_SCHEMA
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 

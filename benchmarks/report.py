@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.results import figures_of, model_of, of_command, read_results
 from benchmarks.tables import as_markdown, warnings_of
 from edge import page
+from edge.bundle.lineage import now
 from edge.files import write_text
-from edge.lineage import now
 
 Document = dict[str, Any]
 Section = tuple[str, str, Callable[[Any], bytes]]

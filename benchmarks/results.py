@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.lineage import RESULT_SCHEMA
 from edge.errors import InputError
-from edge.lineage import RESULT_SCHEMA
 
 PREFIX = "benchmarks "
 ALL = "all"

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.manifest import Bundle
-from edge.onnx_fp32 import encoded
+from edge.bundle.manifest import Bundle
+from edge.bundle.onnx_fp32 import encoded
 
 SIDE, MEBIBYTES, TIMES = 1024, 64, 7
 WIDTHS = {"fp32": 4, "fp16": 2, "int8": 1, "int8-cpu": 1}

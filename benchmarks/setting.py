@@ -10,10 +10,10 @@ from typing import Any
 
 from benchmarks.state import read_state, shown, warnings_of
 from edge.board.machine import cores, describe
+from edge.bundle.lineage import lineage, result
+from edge.bundle.manifest import read_bundle
 from edge.engine import Engine, open_engine
 from edge.files import write_json
-from edge.lineage import lineage, result
-from edge.manifest import read_bundle
 
 ROLE = "classifier"
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge import cli, outputs
+from edge.bundle.manifest import SHIPPED
 from edge.engine import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
-from edge.manifest import SHIPPED
 
 if TYPE_CHECKING:
     from edge.demo_source import PassSink
@@ -36,12 +36,12 @@ AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC wi
 
 def _run(arguments: argparse.Namespace) -> None:
     from edge.board.machine import peak_rss_mib
+    from edge.bundle.lineage import now, result
+    from edge.bundle.manifest import read_bundle
     from edge.classifier import Classifier
     from edge.engine import open_engine
     from edge.errors import OutputError
     from edge.files import check_place, write_json
-    from edge.lineage import now, result
-    from edge.manifest import read_bundle
     from edge.pipeline import open_spotter, run
     from edge.sources import open_source
     from edge.uri import without_credentials
@@ -160,7 +160,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _service(arguments: argparse.Namespace) -> None:
-    from edge.manifest import read_bundle
+    from edge.bundle.manifest import read_bundle
     from edge.service import default_user, groups_here, install, remove, unit
     from edge.sources import open_source
 

@@ -23,12 +23,12 @@ from edge.board.identity import SYSTEM, Identity, Memory, known_faults, read_cud
 from edge.board.jetpack import jetpack_of, parse_version, refusal
 from edge.board.machine import describe
 from edge.board.telemetry import HOT_C, read_temperatures, read_throttled
+from edge.bundle.lineage import now, result
+from edge.bundle.manifest import read_bundle
 from edge.engine import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
 from edge.files import write_json
 from edge.frame import FeedState
-from edge.lineage import now, result
-from edge.manifest import read_bundle
 from edge.uri import without_credentials
 
 Severity = Literal["broken", "warning", "note"]

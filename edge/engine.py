@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.board.identity import SYSTEM, read_identity
+from edge.bundle.manifest import Bundle, ModelSpec
+from edge.bundle.sidecar import plan_path
 from edge.errors import EngineError, SignwingError
-from edge.manifest import Bundle, ModelSpec
-from edge.sidecar import plan_path
 
 ENGINES = ("auto", "tensorrt", "onnxruntime", "openvino", "fake")
 PRECISIONS = ("auto", "int8", "fp16", "int8-cpu", "fp32")

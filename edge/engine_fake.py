@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import ModelSpec
 from edge.engine import check_images
 from edge.errors import EngineError
-from edge.manifest import ModelSpec
 
 SEED = 43
 _MOST_VALUES, _MOST_OUTPUTS = 1 << 16, 64

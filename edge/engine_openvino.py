@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import ModelSpec
 from edge.engine import check_images
 from edge.errors import EngineError, MissingDependency, one_line
-from edge.manifest import ModelSpec
 
 _SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 _TYPES = {"uint8": "u8", "float32": "f32"}
@@ -81,6 +81,6 @@ def _sides(shape: Any) -> tuple[int, ...]:
 
 
 def _widened(path: Path) -> bytes:
-    from edge.onnx_fp32 import widen
+    from edge.bundle.onnx_fp32 import widen
 
     return widen(path.read_bytes())

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import ModelSpec
 from edge.engine import check_images
 from edge.errors import EngineError, MissingDependency, one_line
 from edge.files import cache_folder, telling_refusal
-from edge.manifest import ModelSpec
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
@@ -99,7 +99,7 @@ class OrtEngine:
 
 
 def _widened(path: Path) -> bytes:
-    from edge.onnx_fp32 import widen
+    from edge.bundle.onnx_fp32 import widen
 
     return widen(path.read_bytes())
 

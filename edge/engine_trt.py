@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import Bundle, ModelSpec
+from edge.bundle.sidecar import guard, this_board
 from edge.cuda import Cuda, open_cuda
 from edge.engine import check_images
 from edge.errors import EngineError, MissingDependency, one_line
-from edge.manifest import Bundle, ModelSpec
-from edge.sidecar import guard, this_board
 
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.boxes import suppress
-from edge.manifest import STRIDE
+from edge.bundle.manifest import STRIDE
 from edge.spotter import Proposals
 
 UNIT_PX = 16.0

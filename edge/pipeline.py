@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import Bundle
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
-from edge.manifest import Bundle
 from edge.result import Detection, Report, Result, Sink
 from edge.spotter import Proposals, Spotter, spot_by_colour, spot_whole
 from edge.spotter_learned import LearnedSpotter

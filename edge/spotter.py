@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge.boxes import suppress
-from edge.fusion import Fusion, SecondLook
+from edge.bundle.fusion import Fusion, SecondLook
 
 Image = NDArray[np.uint8]
 Contour = NDArray[Any]

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge.boxes import iou_matrix
+from edge.bundle.fusion import Fusion, logit
+from edge.bundle.manifest import STRIDE
 from edge.engine import Engine
-from edge.fusion import Fusion, logit
 from edge.heatmap import decode
-from edge.manifest import STRIDE
 from edge.spotter import MOST, Proposals
 
 GREY = 114

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge.bundle.manifest import Bundle, read_bundle
+from edge.bundle.sidecar import plan_path, this_board
 from edge.check import Choice, self_test
 from edge.cuda import open_cuda
 from edge.engine_trt import load_tensorrt
 from edge.errors import SignwingError, VerificationError
 from edge.files import written_beside
-from edge.manifest import Bundle, read_bundle
-from edge.sidecar import plan_path, this_board
 from export.build_engine import BuildError, Settings, build_plan
 
 _REPORT_EVERY_S = 0.1

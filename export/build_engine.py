@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.manifest import ModelSpec, TensorSpec
+from edge.bundle.sidecar import STRONG
 from edge.engine_trt import DTYPES
 from edge.errors import EngineError, OutputError, one_line
 from edge.files import written_beside
-from edge.manifest import ModelSpec, TensorSpec
-from edge.sidecar import STRONG
 from export.build_progress import Phases
 
 USUAL_BATCH = 4

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.board.identity import SYSTEM, read_identity, read_memory
+from edge.bundle.lineage import now
+from edge.bundle.manifest import Bundle, ModelSpec, read_bundle, tolerance_key
+from edge.bundle.sidecar import ENGINES, SCHEMA, STRONG, Board, Sidecar, plan_path, sidecar_path, write_sidecar
 from edge.errors import BundleError, EngineError, VerificationError
 from edge.files import cache_folder, sha256_of, telling_refusal
-from edge.lineage import now
-from edge.manifest import Bundle, ModelSpec, read_bundle, tolerance_key
-from edge.sidecar import ENGINES, SCHEMA, STRONG, Board, Sidecar, plan_path, sidecar_path, write_sidecar
 from export.build_child import Job, Rung
 from export.build_preflight import findings
 from export.build_process import Ending, run_job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.manifest import Bundle, ModelSpec
+from edge.bundle.manifest import Bundle, ModelSpec
 from export.artefacts import SPOTTER
 from export.fusion import KEPT
 from export.fusion import RECORD as FUSION

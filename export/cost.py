@@ -6,7 +6,7 @@ from math import prod
 
 import onnx
 
-from edge.manifest import Bundle
+from edge.bundle.manifest import Bundle
 from export.to_int8 import LAYERS
 
 COST = "cost"

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.boxes import iou_matrix
+from edge.bundle.fusion import Fusion, SecondLook, logit
+from edge.bundle.manifest import Bundle
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
-from edge.fusion import Fusion, SecondLook, logit
 from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image
-from edge.manifest import Bundle
 from edge.spotter import Proposals
 from edge.spotter_learned import LearnedSpotter
 from export.artefacts import ROLE, SPOTTER

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from edge.bundle.golden import difference
 from numpy.typing import NDArray
 
-from edge.check import difference
+from edge.bundle.manifest import Bundle, Golden, tolerance_key
 from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
-from edge.manifest import Bundle, Golden, tolerance_key
 from edge.scenes import scene
 from edge.signs import FLIGHT_CLASSES, draw_sign
 from edge.spotter_learned import pad

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
+from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.errors import BundleError, one_line
-from edge.manifest import ModelSpec, TensorSpec
 from export.to_int8 import LAYERS, LEAST_SCALE, weight_axis
 
 OPSETS = range(9, 21)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edge.bundle.manifest import Bundle, read_bundle, write_manifest
 from edge.errors import BundleError
 from edge.files import write_text
 from edge.gtsrb import held_out, score
-from edge.manifest import Bundle, read_bundle, write_manifest
 from export.card import CARD, write_card
 from export.cost import COST, costs_of
 from export.crops import class_ids_of

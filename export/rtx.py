@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.manifest import ModelSpec
 from edge.errors import EngineError, MissingDependency
-from edge.manifest import ModelSpec
 from export.build_engine import Settings, build_plan
 
 

@@ -15,6 +15,8 @@ import onnxslim
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.bundle.manifest import Bundle, ModelSpec
+from edge.bundle.onnx_fp32 import widen
 from edge.engine import open_engine
 from edge.errors import InputError, VerificationError, one_line
 from edge.files import sha256_of, written_beside
@@ -22,8 +24,6 @@ from edge.finding import FALSE_RATES, Findings, judge
 from edge.gtsdb import RoadFrame, read_sides
 from edge.heatmap import decode
 from edge.images import read_image
-from edge.manifest import Bundle, ModelSpec
-from edge.onnx_fp32 import widen
 from edge.spotter_learned import pad, shrink
 from export.artefacts import SPOTTER, TARGETS, spotter_spec
 from export.calibrate import observe

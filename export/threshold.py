@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.bundle.manifest import Bundle
 from edge.engine import open_engine
 from edge.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.images import fit_crop
-from edge.manifest import Bundle
 from export.artefacts import ROLE
 
 MOST_ACCEPTED = 0.01

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import check as edge_check
+from edge.bundle.manifest import Bundle, ModelSpec
 from edge.engine import open_engine
 from edge.errors import VerificationError
 from edge.gtsrb import Photo, held_out
-from edge.manifest import Bundle, ModelSpec
 from export.artefacts import ROLE
 from export.crops import class_ids_of, read_batches
 from export.lint import check_graph

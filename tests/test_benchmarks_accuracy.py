@@ -13,10 +13,10 @@ from media import write_photos
 
 from benchmarks.accuracy import accuracy, predict
 from benchmarks.setting import Setting
+from edge.bundle.manifest import MANIFEST, read_bundle
 from edge.engine import open_engine
 from edge.errors import DataError, InputError
 from edge.gtsrb import Photo, read_train, score, split_by_track
-from edge.manifest import MANIFEST, read_bundle
 
 pytest.importorskip("onnxruntime")
 TRACKS, FRAMES = 4, 2

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.budget import NANO_MIB, SYSTEM_MIB, budget
 from edge.board.identity import build_need_mib
-from edge.manifest import read_bundle
-from edge.sidecar import Board, Sidecar, plan_path, write_sidecar
+from edge.bundle.manifest import read_bundle
+from edge.bundle.sidecar import Board, Sidecar, plan_path, write_sidecar
 
 
 def on_board(root: Path, total_mib: int, available_mib: int) -> Path:

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.memory import STEPS, memory
 from benchmarks.setting import Setting
+from edge.bundle.manifest import read_bundle
 from edge.errors import EngineError
-from edge.manifest import read_bundle
 
 pytest.importorskip("onnxruntime")
 

@@ -16,8 +16,8 @@ from media import write_photos  # noqa: E402
 
 from benchmarks import peer_child, peer_models, peers  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
-from edge.manifest import SHIPPED  # noqa: E402
-from edge.onnx_fp32 import widen  # noqa: E402
+from edge.bundle.manifest import SHIPPED  # noqa: E402
+from edge.bundle.onnx_fp32 import widen  # noqa: E402
 
 
 def test_the_shipped_weights_run_everywhere_and_agree(tmp_path: Path, draw_crops: Any) -> None:

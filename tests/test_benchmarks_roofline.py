@@ -11,7 +11,7 @@ import pytest
 from benchmarks.latency import latency
 from benchmarks.roofline import SIDE, Peak, held_against, int8_product_model, measure_cpu, peak_of, work_of
 from benchmarks.setting import Setting
-from edge.manifest import SHIPPED, read_bundle, write_manifest
+from edge.bundle.manifest import SHIPPED, read_bundle, write_manifest
 
 WORK = {"operations": 4_000_000_000, "parameters": 10_000_000, "values": 1_000_000}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.bundle.manifest import read_bundle
 from edge.classifier import MOST_IN_BATCH, Classifier, Naming, cut_crop
 from edge.engine import open_engine
 from edge.engine_fake import FakeEngine
@@ -15,7 +16,6 @@ from edge.errors import EngineError
 from edge.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.gtsrb import read_photo, read_test
 from edge.images import fit_crop
-from edge.manifest import read_bundle
 
 
 class CountingEngine(FakeEngine):

@@ -9,8 +9,8 @@ import pytest
 from commands import done, refused, rewrite
 from media import picture, write_image
 
+from edge.bundle.manifest import Thresholds
 from edge.gtsrb import LABELS
-from edge.manifest import Thresholds
 
 
 def test_classify_writes_a_row_for_every_image(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from gpu_stand_ins import BOARDS, Stub, install_engine
 from spoiled_models import renamed_output, replace_model, smaller_input
 
 from edge import engine_ort
+from edge.bundle.manifest import ModelSpec, read_bundle
 from edge.engine import Engine, open_engine
 from edge.engine_fake import FakeEngine
 from edge.engine_trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError
-from edge.manifest import ModelSpec, read_bundle
 
 CONTRACTS = [("tiny_bundle", "fp32"), ("tiny_bundle", "fp16"), ("tiny_bundle", "int8-cpu"), ("shipped_bundle", "int8-cpu")]
 ON_OPENVINO = [("openvino", *contract) for contract in CONTRACTS]

@@ -16,10 +16,10 @@ import tensorrt_stand_in as stand_in
 from gpu_stand_ins import BOARDS, Stub, edge_with_stand_ins, install_engine
 from spoiled_models import renamed_output, replace_model, smaller_input
 
+from edge.bundle.manifest import ModelSpec, read_bundle
 from edge.engine import choose_engine, open_engine
 from edge.engine_trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError, MissingDependency
-from edge.manifest import ModelSpec, read_bundle
 
 pytest.importorskip("onnxruntime")
 OUT_OF_MEMORY = 2

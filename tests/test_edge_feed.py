@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from packets import wait_for
 
 from edge import feed as feeds
+from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import SourceError
@@ -21,7 +22,6 @@ from edge.feed import LiveSource
 from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch
 from edge.frame import FeedState, Frame
 from edge.gtsrb import CLASSES, LABELS
-from edge.manifest import ModelSpec, TensorSpec
 from edge.pipeline import run
 from edge.sinks import EventSink, state_event
 from edge.spotter import Proposals

@@ -17,8 +17,8 @@ from commands import command, done, lines, refused, rehash, rewrite, started
 from media import damage, picture, small_disk, write_image, write_video
 
 from edge.__main__ import main
+from edge.bundle.manifest import Thresholds, read_bundle
 from edge.gtsrb import LABELS
-from edge.manifest import Thresholds, read_bundle
 from edge.scenes import Flight
 from edge.sources import count_frames
 

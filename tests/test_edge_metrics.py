@@ -15,11 +15,11 @@ from web_client import Losses, get, serving
 
 from edge.board.identity import Memory
 from edge.board.telemetry import Telemetry
+from edge.bundle.manifest import read_bundle
 from edge.classifier import Classifier
 from edge.engine import open_engine
 from edge.frame import FeedState
 from edge.gtsrb import LABELS
-from edge.manifest import read_bundle
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.metrics import Metrics
 from edge.pipeline import run

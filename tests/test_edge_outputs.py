@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stations import Station, free_port
 from streams import sending
 
-from edge.manifest import read_bundle
+from edge.bundle.manifest import read_bundle
 from edge.sockets import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent

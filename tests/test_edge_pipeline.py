@@ -15,13 +15,13 @@ import pytest
 from media import picture
 from numpy.typing import ArrayLike, NDArray
 
+from edge.bundle.fusion import Fusion, SecondLook
+from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.classifier import Classifier
 from edge.engine_fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
-from edge.fusion import Fusion, SecondLook
 from edge.gtsrb import CLASSES, LABELS
-from edge.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.result import Result
 from edge.sinks import EventSink

@@ -13,8 +13,8 @@ import pytest
 import tensorrt_builder_stand_in as stand_in
 
 from edge.board.identity import Identity, Memory
+from edge.bundle.manifest import ModelSpec, read_bundle
 from edge.errors import EngineError
-from edge.manifest import ModelSpec, read_bundle
 from export.build_engine import BuildError, Settings, build_plan
 from export.build_preflight import findings
 from export.build_progress import Bar, Phases

@@ -20,9 +20,9 @@ from commands import rehash_golden, rewrite, started
 from gpu_stand_ins import stub_of
 from tensorrt_stand_in import STUB
 
+from edge.bundle.manifest import Golden, read_bundle
+from edge.bundle.sidecar import Sidecar, guard, plan_path, read_sidecar
 from edge.errors import BundleError, EngineError, SignwingError, VerificationError
-from edge.manifest import Golden, read_bundle
-from edge.sidecar import Sidecar, guard, plan_path, read_sidecar
 from export.build_child import Rung
 from export.build_ladder import Options, build_engines, ladder
 

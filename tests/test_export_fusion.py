@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("tqdm", reason="needs the export extra")
 
-from edge.fusion import Fusion, logit
-from edge.manifest import SHIPPED, read_bundle
+from edge.bundle.fusion import Fusion, logit
+from edge.bundle.manifest import SHIPPED, read_bundle
 from edge.spotter import Proposals
 from export.fusion import _examples, _Seen, fit, strictest
 

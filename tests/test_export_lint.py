@@ -14,8 +14,8 @@ pytest.importorskip("onnxruntime", reason="needs the export extra")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from edge.bundle.manifest import ModelSpec  # noqa: E402
 from edge.errors import BundleError  # noqa: E402
-from edge.manifest import ModelSpec  # noqa: E402
 from export.lint import RULES, check_graph, faults  # noqa: E402
 from export.to_int8 import to_int8  # noqa: E402
 

@@ -15,8 +15,8 @@ pytest.importorskip("onnxruntime", reason="needs the export extra")
 from onnxruntime.quantization import QDQQuantizer, QuantType  # noqa: E402
 from onnxruntime.quantization.calibrate import TensorData  # noqa: E402
 
+from edge.bundle.manifest import ModelSpec, read_bundle  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
-from edge.manifest import ModelSpec, read_bundle  # noqa: E402
 from export.rtx import build_with_rtx  # noqa: E402
 from export.to_int8 import layers_of, to_int8  # noqa: E402
 from export.verify import ask_nvidia  # noqa: E402

@@ -13,7 +13,7 @@ ort = pytest.importorskip("onnxruntime", reason="needs the export extra")
 
 from onnx import numpy_helper  # noqa: E402
 
-from edge.onnx_fp32 import widen  # noqa: E402
+from edge.bundle.onnx_fp32 import widen  # noqa: E402
 from export.calibrate import Range  # noqa: E402
 from export.to_int8 import LEAST_SCALE, layers_of, to_int8, weight_axis  # noqa: E402
 from export.to_int8_cpu import to_int8_cpu  # noqa: E402

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.manifest import read_bundle
+from edge.bundle.manifest import read_bundle
 from edge.signs import draw_sign
 
 nbformat = pytest.importorskip("nbformat", reason="needs the dev group")

@@ -15,15 +15,14 @@ from typing import Any
 import keras
 
 from edge.board import machine
-from edge.lineage import lineage
+from edge.bundle.lineage import lineage
 
 _BYTES_PER_MIB = float(1 << 20)
 _RESET_PEAK = "5"  # what proc(5) wants in clear_refs
 
 
 def describe() -> dict[str, Any]:
-    """Return `machine` (as `edge.board.machine` has it, with Python), `backend` (name, version), `keras`, `precision` (the dtype policy in force) and
-    `devices`.
+    """Return `machine` (as `edge.board.machine` has it, with Python), `backend` (name, version), `keras`, `precision` (the dtype policy) and `devices`.
 
     A device is `kind` ("cpu", "gpu"), `name` and, for an NVIDIA GPU, `memory_mib`. Backends other than TensorFlow and JAX list none.
     """

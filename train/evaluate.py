@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.lineage import lineage, now, result
 from edge.files import write_json
 from edge.gtsrb import LABELS, held_out, read_test, score
 from edge.images import fit_crop, read_image
-from edge.lineage import lineage, now, result
 from train import runs
 from train.data import load_crops
 

@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from edge.bundle.lineage import lineage
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
 from edge.gtsrb import CLASSES, Photo, Split, read_split, score
-from edge.lineage import lineage
 from train import model as vgg
 from train import runs
 from train.calibrate import apply_temperature, fit_temperature, reliability

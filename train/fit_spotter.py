@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.lineage import lineage
 from edge.errors import InputError
 from edge.files import write_json
 from edge.finding import Findings, figures, judge
 from edge.gtsdb import Sides, read_sides
 from edge.heatmap import decode
-from edge.lineage import lineage
 from edge.spotter_learned import pad
 from train import runs, spotter
 from train.config import SpotterRecipe

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.boxes import iou_matrix
+from edge.bundle.manifest import STRIDE
 from edge.gtsdb import RoadFrame
 from edge.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
-from edge.manifest import STRIDE
 from edge.scenes import Flight, scene
 from edge.spotter_learned import GREY, shrink
 from train.ahead import made_ahead, stack

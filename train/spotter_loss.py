@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import STRIDE
 from edge.heatmap import UNIT_PX
-from edge.manifest import STRIDE
 
 LEAST_PX = 8.0
 """Shorter side below which a sign is neither to be found nor to be passed over."""

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.boxes import iou_matrix
+from edge.bundle.manifest import Bundle, read_bundle
 from edge.classifier import cut_out
 from edge.engine import Engine, open_engine
 from edge.finding import LEAST_SIDE_PX
 from edge.gtsdb import find_frames, read_sides
 from edge.gtsrb import CLASSES
 from edge.images import fit_crop, read_image
-from edge.manifest import Bundle, read_bundle
 from edge.spotter_learned import LearnedSpotter
 from train.config import Recipe
 from train.views import Crop

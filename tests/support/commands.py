@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from edge.__main__ import main
+from edge.bundle.manifest import read_bundle, write_manifest
 from edge.files import sha256_of
-from edge.manifest import read_bundle, write_manifest
 
 
 def done(*argv: object) -> None:

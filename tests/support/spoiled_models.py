@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.manifest import MANIFEST
 from edge.files import sha256_of
-from edge.manifest import MANIFEST
 
 
 def replace_model(bundle: Path, model: bytes) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge import lineage
 from edge.board.machine import describe, peak_rss_mib, rss_mib
+from edge.bundle import lineage
 
 ROOT = Path(__file__).resolve().parents[3]
 

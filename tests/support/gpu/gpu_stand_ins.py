@@ -14,10 +14,10 @@ from tempfile import mkdtemp
 import pytest
 import tensorrt_stand_in
 
+from edge.bundle.manifest import read_bundle
+from edge.bundle.sidecar import SCHEMA, Sidecar, plan_path, this_board, write_sidecar
 from edge.cuda import Cuda, open_cuda
 from edge.files import sha256_of
-from edge.manifest import read_bundle
-from edge.sidecar import SCHEMA, Sidecar, plan_path, this_board, write_sidecar
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]

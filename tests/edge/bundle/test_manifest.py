@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from edge.bundle.fusion import Fusion, SecondLook
+from edge.bundle.manifest import MANIFEST, SCHEMA, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, read_bundle, write_manifest
 from edge.errors import BundleError, OutputError
-from edge.fusion import Fusion, SecondLook
 from edge.gtsrb import LABELS
-from edge.manifest import MANIFEST, SCHEMA, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, read_bundle, write_manifest
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edge.board.identity import SYSTEM, read_identity
+from edge.bundle.manifest import Bundle, ModelSpec
+from edge.bundle.records import check_sha256, read_record
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
-from edge.manifest import Bundle, ModelSpec
-from edge.records import check_sha256, read_record
 
 SCHEMA = 1
 ENGINES = "engines"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.fusion import Fusion, SecondLook, logit
+from edge.bundle.fusion import Fusion, SecondLook, logit
 
 FUSION = Fusion(score=2.0, confidence=1.0, bias=-3.0)
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.bundle.manifest import read_bundle
+from edge.bundle.onnx_fp32 import widen
 from edge.engine import open_engine
 from edge.errors import EngineError
-from edge.manifest import read_bundle
-from edge.onnx_fp32 import widen
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra: onnx makes and reads the models here")
 ort = pytest.importorskip("onnxruntime")

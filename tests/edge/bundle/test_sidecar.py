@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from edge.bundle.manifest import SCHEMA as MANIFEST_SCHEMA
+from edge.bundle.manifest import Bundle, Golden, Manifest, ModelSpec, Thresholds
+from edge.bundle.sidecar import SCHEMA, Board, Sidecar, guard, plan_path, read_plan_version, read_sidecar, sidecar_path, write_sidecar
 from edge.errors import BundleError
 from edge.files import sha256_of
-from edge.manifest import SCHEMA as MANIFEST_SCHEMA
-from edge.manifest import Bundle, Golden, Manifest, ModelSpec, Thresholds
-from edge.sidecar import SCHEMA, Board, Sidecar, guard, plan_path, read_plan_version, read_sidecar, sidecar_path, write_sidecar
 
 HERE = Board("10.3.0", "Orin (p3767-0005)", "8.7", "36.4.3", "MAXN_SUPER")
 PLAN = b"ftrt" + bytes(4) + bytes(range(16)) + bytes([10, 3, 0, 30]) + b"weights" * 9

@@ -11,16 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.fusion import Fusion
+from edge.bundle.records import check_sha256, read_record
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
-from edge.fusion import Fusion
-from edge.records import check_sha256, read_record
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 PLANES, STRIDE = 5, 4
 """Of a spotter's map: see `edge.heatmap.decode`; pixels a cell."""
-SHIPPED = Path(__file__).resolve().parent / "models"
+SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 _LONGEST_SIDE = 1 << 16
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
