@@ -26,7 +26,7 @@ from benchmarks.setting import Setting
 from edge import cli
 from edge.__main__ import SPOTTERS
 from edge.bundle.manifest import SHIPPED
-from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 
 
 def _accuracy(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from benchmarks.setting import ROLE
 from edge.board.identity import SYSTEM, build_need_mib, is_jetson, read_memory
 from edge.bundle.manifest import Bundle
 from edge.bundle.sidecar import plan_path, read_sidecar
-from edge.engine import built_precisions
+from edge.engines.open import built_precisions
 from edge.errors import BundleError
 
 NANO_MIB = 7620

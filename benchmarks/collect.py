@@ -17,8 +17,8 @@ from benchmarks.results import ALL, RESULTS
 from benchmarks.setting import ROLE, Setting, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import Bundle, read_bundle
-from edge.check import runnable_precisions
-from edge.engine import choose_engine
+from edge.engines.open import choose_engine
+from edge.engines.self_test import runnable_precisions
 from edge.errors import SignwingError
 
 BATCHES = (1, 4, 8, 16)

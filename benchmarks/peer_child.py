@@ -118,7 +118,7 @@ PEERS = {
 
 
 def ours(options: dict[str, str]) -> Answer:
-    """Load the engine that `edge.engine.open_engine` gives for these options."""
+    """Load the engine that `edge.engines.open.open_engine` gives for these options."""
     from benchmarks.setting import Setting
 
     return Setting(Path(options["bundle"]), options["engine"], options["precision"], options["provider"]).open().infer

@@ -12,7 +12,8 @@ from benchmarks.state import read_state, shown, warnings_of
 from edge.board.machine import cores, describe
 from edge.bundle.lineage import lineage, result
 from edge.bundle.manifest import read_bundle
-from edge.engine import Engine, open_engine
+from edge.engines.contract import Engine
+from edge.engines.open import open_engine
 from edge.files import write_json
 
 ROLE = "classifier"
@@ -20,7 +21,7 @@ ROLE = "classifier"
 
 @dataclass(frozen=True)
 class Setting:
-    """An engine as the user asks for it: the bundle's folder and the options of `edge.engine.open_engine`."""
+    """An engine as the user asks for it: the bundle's folder and the options of `edge.engines.open.open_engine`."""
 
     bundle: Path
     engine: str = "auto"

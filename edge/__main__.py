@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli, outputs
 from edge.bundle.manifest import SHIPPED
-from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from edge.bundle.lineage import now, result
     from edge.bundle.manifest import read_bundle
     from edge.classifier import Classifier
-    from edge.engine import open_engine
+    from edge.engines.open import open_engine
     from edge.errors import OutputError
     from edge.files import check_place, write_json
     from edge.pipeline import open_spotter, run
@@ -154,7 +154,8 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from edge.check import Choice, check
+    from edge.commands.check import check
+    from edge.engines.self_test import Choice
 
     check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
 

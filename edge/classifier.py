@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.engine import Engine
+from edge.engines.contract import Engine
 from edge.images import fit_crop
 
 MOST_IN_BATCH = 16

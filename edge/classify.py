@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import read_bundle
 from edge.classifier import Classifier, Naming
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import InputError
 from edge.files import check_place, written_beside
 from edge.images import fit_crop, read_image

@@ -25,7 +25,7 @@ from edge.board.machine import describe
 from edge.board.telemetry import HOT_C, read_temperatures, read_throttled
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
-from edge.engine import built_precisions
+from edge.engines.open import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
 from edge.files import write_json
 from edge.frame import FeedState

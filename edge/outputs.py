@@ -14,7 +14,7 @@ from edge.uri import without_credentials
 
 if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
-    from edge.engine import Engine
+    from edge.engines.contract import Engine
     from edge.frame import Source
     from edge.meter import Meter
     from edge.result import Sink

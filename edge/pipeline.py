@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import Bundle
 from edge.classifier import Classifier
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
 from edge.result import Detection, Report, Result, Sink
@@ -63,7 +63,7 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
     Args:
         name: of the spotter.
         bundle: where a learned one lies.
-        engine: as of `edge.engine.open_engine`, like `precision` and `provider`; they concern a learned one alone.
+        engine: as of `edge.engines.open.open_engine`, like `precision` and `provider`; they concern a learned one alone.
         precision: see there.
         provider: see there.
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import STRIDE
-from edge.engine import Engine
+from edge.engines.contract import Engine
 from edge.heatmap import decode
 from edge.spotter import MOST, Proposals
 

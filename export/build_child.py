@@ -20,9 +20,9 @@ from typing import Any, TextIO
 
 from edge.bundle.manifest import Bundle, read_bundle
 from edge.bundle.sidecar import plan_path, this_board
-from edge.check import Choice, self_test
-from edge.cuda import open_cuda
-from edge.engine_trt import load_tensorrt
+from edge.engines.cuda import open_cuda
+from edge.engines.self_test import Choice, self_test
+from edge.engines.trt import load_tensorrt
 from edge.errors import SignwingError, VerificationError
 from edge.files import written_beside
 from export.build_engine import BuildError, Settings, build_plan

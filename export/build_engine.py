@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.bundle.sidecar import STRONG
-from edge.engine_trt import DTYPES
+from edge.engines.trt import DTYPES
 from edge.errors import EngineError, OutputError, one_line
 from edge.files import written_beside
 from export.build_progress import Phases

@@ -15,7 +15,7 @@ from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, SecondLook, logit
 from edge.bundle.manifest import Bundle
 from edge.classifier import Classifier
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
 from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image

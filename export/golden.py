@@ -1,4 +1,4 @@
-"""The self-test that travels with a bundle: drawn crops with the outputs to expect, never photos. `edge.check` runs it."""
+"""The self-test that travels with a bundle: drawn crops with the outputs to expect, never photos. `edge.engines.self_test` runs it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from edge.bundle.golden import difference
 from numpy.typing import NDArray
 
+from edge.bundle.golden import difference
 from edge.bundle.manifest import Bundle, Golden, tolerance_key
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
 from edge.scenes import scene

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.files import written_beside
 from edge.gtsrb import Photo, read_photo
 from edge.images import decode_image, fit_crop

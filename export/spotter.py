@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.onnx_fp32 import widen
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import InputError, VerificationError, one_line
 from edge.files import sha256_of, written_beside
 from edge.finding import FALSE_RATES, Findings, judge

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import check as edge_check
 from edge.bundle.manifest import Bundle, ModelSpec
-from edge.engine import open_engine
+from edge.commands.check import check as check_bundle
+from edge.engines.open import open_engine
+from edge.engines.self_test import Choice
 from edge.errors import VerificationError
 from edge.gtsrb import Photo, held_out
 from export.artefacts import ROLE
@@ -158,7 +159,7 @@ def verify_bundle(bundle: Bundle, data: Path, *, tensorrt_rtx: bool = False) -> 
     check_graphs(bundle)
     if tensorrt_rtx:
         ask_nvidia(bundle)
-    edge_check.check(bundle.folder, edge_check.Choice("onnxruntime"))
+    check_bundle(bundle.folder, Choice("onnxruntime"))
     precisions = [model.precision for model in bundle.manifest.models if model.role == ROLE]
     _, photos = held_out(data, bundle.manifest.lineage.get("train", {}))
     found = run_on_photos(bundle, [REFERENCE, *precisions], photos)

@@ -14,7 +14,7 @@ from media import write_photos
 from benchmarks.accuracy import accuracy, predict
 from benchmarks.setting import Setting
 from edge.bundle.manifest import MANIFEST, read_bundle
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import DataError, InputError
 from edge.gtsrb import Photo, read_train, score, split_by_track
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.latency import TURNS, WARM_UP, Timing, _parts, drawn_crops, latency, summed_up, time_calls
 from benchmarks.setting import Setting
 from edge.bundle.manifest import ModelSpec
-from edge.engine_fake import FakeEngine
+from edge.engines.fake import FakeEngine
 
 KEYS = ("p50_ms", "p90_ms", "p99_ms", "max_ms", "first_ms", "batch", "runs")
 

@@ -10,8 +10,8 @@ import pytest
 
 from edge.bundle.manifest import read_bundle
 from edge.classifier import MOST_IN_BATCH, Classifier, Naming, cut_crop
-from edge.engine import open_engine
-from edge.engine_fake import FakeEngine
+from edge.engines.fake import FakeEngine
+from edge.engines.open import open_engine
 from edge.errors import EngineError
 from edge.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.gtsrb import read_photo, read_test

@@ -16,7 +16,7 @@ from packets import wait_for
 from edge import feed as feeds
 from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.classifier import Classifier
-from edge.engine_fake import FakeEngine
+from edge.engines.fake import FakeEngine
 from edge.errors import SourceError
 from edge.feed import LiveSource
 from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch

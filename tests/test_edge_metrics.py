@@ -17,7 +17,7 @@ from edge.board.identity import Memory
 from edge.board.telemetry import Telemetry
 from edge.bundle.manifest import read_bundle
 from edge.classifier import Classifier
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.frame import FeedState
 from edge.gtsrb import LABELS
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge.bundle.fusion import Fusion, SecondLook
 from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.classifier import Classifier
-from edge.engine_fake import FakeEngine
+from edge.engines.fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
 from edge.gtsrb import CLASSES, LABELS

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import ModelSpec, TensorSpec
-from edge.engine import check_images
+from edge.engines.contract import check_images
 from edge.spotter import MOST
 from edge.spotter_learned import GREY, UNSEEN, LearnedSpotter, pad, shrink
 

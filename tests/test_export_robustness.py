@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 pytest.importorskip("onnxslim", reason="needs the export extra")
 
 from edge.bundle.manifest import read_bundle
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
 from export.robustness import CORRUPTIONS, GREY, draw, measure, views

@@ -21,7 +21,7 @@ pytest.importorskip("onnxslim", reason="needs the export extra")
 
 from edge.bundle.manifest import MANIFEST, ModelSpec, read_bundle, write_manifest  # noqa: E402
 from edge.bundle.onnx_fp32 import widen  # noqa: E402
-from edge.engine import open_engine  # noqa: E402
+from edge.engines.open import open_engine  # noqa: E402
 from edge.errors import BundleError, SignwingError  # noqa: E402
 from export.card import _weights  # noqa: E402
 from export.lint import faults  # noqa: E402

@@ -89,7 +89,7 @@ def test_without_rsync_only_what_is_missing_or_damaged_is_carried(board: BoardRo
     release = subprocess.run(layout, capture_output=True, text=True, check=True).stdout.strip()
     upload = Path(shutil.copytree(tmp_path / "release", board.files / "root/.cache/signwing" / release))
     (upload / "edge/cli.py").write_text("cut sho")
-    (upload / "edge/check.py").unlink()
+    (upload / "edge/engines/self_test.py").unlink()
     assert f"{release} is current" in board.deployed(tiny_bundle, *ENGINE)
 
 

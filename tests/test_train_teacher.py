@@ -10,7 +10,7 @@ import tensorflow as tf
 from training import MODELS, all_classes, main, options  # noqa: F401 - a fixture
 
 from edge.bundle.manifest import read_bundle
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import BundleError
 from train import runs
 from train.config import FULL, TUTORIAL, drawn_recipe

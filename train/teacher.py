@@ -17,7 +17,8 @@ from tqdm import tqdm
 from edge.boxes import iou_matrix
 from edge.bundle.manifest import Bundle, read_bundle
 from edge.classifier import cut_out
-from edge.engine import Engine, open_engine
+from edge.engines.contract import Engine
+from edge.engines.open import open_engine
 from edge.finding import LEAST_SIDE_PX
 from edge.gtsdb import find_frames, read_sides
 from edge.gtsrb import CLASSES

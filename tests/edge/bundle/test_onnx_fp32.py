@@ -10,7 +10,7 @@ import pytest
 
 from edge.bundle.manifest import read_bundle
 from edge.bundle.onnx_fp32 import widen
-from edge.engine import open_engine
+from edge.engines.open import open_engine
 from edge.errors import EngineError
 
 onnx = pytest.importorskip("onnx", reason="needs the export extra: onnx makes and reads the models here")

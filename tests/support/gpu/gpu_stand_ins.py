@@ -16,7 +16,7 @@ import tensorrt_stand_in
 
 from edge.bundle.manifest import read_bundle
 from edge.bundle.sidecar import SCHEMA, Sidecar, plan_path, this_board, write_sidecar
-from edge.cuda import Cuda, open_cuda
+from edge.engines.cuda import Cuda, open_cuda
 from edge.files import sha256_of
 
 HERE = Path(__file__).resolve().parent

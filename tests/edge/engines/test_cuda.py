@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gpu_stand_ins import BOARDS, RELEASES, Stub, stub_of
 
-from edge.cuda import Cuda, Device, open_cuda
+from edge.engines.cuda import Cuda, Device, open_cuda
 from edge.errors import EngineError, MissingDependency, SignwingError
 
 STUBS = [(release, memory) for release in RELEASES for memory in BOARDS]

@@ -17,8 +17,8 @@ from gpu_stand_ins import BOARDS, Stub, edge_with_stand_ins, install_engine
 from spoiled_models import renamed_output, replace_model, smaller_input
 
 from edge.bundle.manifest import ModelSpec, read_bundle
-from edge.engine import choose_engine, open_engine
-from edge.engine_trt import Found, TrtEngine
+from edge.engines.open import choose_engine, open_engine
+from edge.engines.trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError, MissingDependency
 
 pytest.importorskip("onnxruntime")

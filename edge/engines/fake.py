@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import ModelSpec
-from edge.engine import check_images
+from edge.engines.contract import check_images
 from edge.errors import EngineError
 
 SEED = 43
@@ -15,7 +15,7 @@ _MOST_VALUES, _MOST_OUTPUTS = 1 << 16, 64
 
 
 class FakeEngine:
-    """Obeys `edge.engine.Engine`; the same picture always gets the same made-up probabilities."""
+    """Obeys `edge.engines.contract.Engine`; the same picture always gets the same made-up probabilities."""
 
     name = "fake"
 

@@ -1,24 +1,14 @@
-"""The seam between the runtime and the libraries that run models: `Engine.infer(images) -> outputs`, and nothing else.
-
-An engine **must** take uint8 BGR images (n, height, width, 3) as its model's spec says, for any n from 1 up, and return float32 (n, ...) in the same order;
-it **must** refuse anything else with `EngineError`, naming both sides; rows **must not** depend on what else is in the batch; `close` is idempotent.
-`engine_trt` runs what was built on this board, `engine_ort` runs on any PC, `engine_openvino` is faster on x86; `engine_fake` needs nothing, runs no model, and
-obeys the same contract test.
-"""
+"""Opens the engine that is asked for, or the one that fits this machine."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.board.identity import SYSTEM, read_identity
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.sidecar import plan_path
+from edge.engines.contract import Engine
 from edge.errors import EngineError, SignwingError
 
 ENGINES = ("auto", "tensorrt", "onnxruntime", "openvino", "fake")
@@ -29,26 +19,6 @@ TENSORRT_PRECISIONS = ("int8", "fp16")
 """What an engine can be built in, the one that is taken first in front."""
 
 _LOG = logging.getLogger(__name__)
-
-
-class Engine(Protocol, AbstractContextManager["Engine", None]):
-    """A loaded model. Attributes: `name` of the library, `precision` it computes in, `spec` of the model."""
-
-    name: str
-    precision: str
-    spec: ModelSpec
-
-    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the model on (n, height, width, 3) uint8 BGR; returns float32 (n, ...).
-
-        Raises:
-            EngineError: another shape or dtype, or the library failed.
-        """
-        ...
-
-    def close(self) -> None:
-        """Free the model; safe to call again."""
-        ...
 
 
 def open_engine(bundle: Bundle, role: str, *, engine: str = "auto", precision: str = "auto", provider: str = "cpu") -> Engine:
@@ -76,21 +46,21 @@ def open_engine(bundle: Bundle, role: str, *, engine: str = "auto", precision: s
             f"wanted a provider with engine onnxruntime alone, found {provider} with {engine}: choose --engine onnxruntime, or leave --provider out"
         )
     if engine == "tensorrt":
-        from edge.engine_trt import TrtEngine, find_plan
+        from edge.engines.trt import TrtEngine, find_plan
 
         spec = _tensorrt_spec(bundle, role, precision)
         return TrtEngine(find_plan(bundle, spec), spec)
     precision = ("int8-cpu" if provider == "cpu" else "fp16") if precision == "auto" else precision
     spec = bundle.model(role, "fp16" if precision == "fp32" else precision)
     if engine == "fake":
-        from edge.engine_fake import FakeEngine
+        from edge.engines.fake import FakeEngine
 
         return FakeEngine(spec, precision)
     if engine == "openvino":
-        from edge.engine_openvino import OpenVinoEngine
+        from edge.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(bundle.verified_path(spec.file, spec.sha256), spec, precision=precision)
-    from edge.engine_ort import OrtEngine
+    from edge.engines.ort import OrtEngine
 
     return OrtEngine(bundle.verified_path(spec.file, spec.sha256), spec, precision=precision, provider=provider)
 
@@ -110,7 +80,7 @@ def choose_engine(bundle: Bundle, role: str, *, precision: str = "auto", provide
         return "tensorrt"
     if not any(precision in ("auto", built) for built in built_precisions(bundle, role)):
         return "onnxruntime"
-    from edge.engine_trt import find_plan
+    from edge.engines.trt import find_plan
 
     try:
         find_plan(bundle, _tensorrt_spec(bundle, role, precision))
@@ -132,14 +102,3 @@ def _tensorrt_spec(bundle: Bundle, role: str, precision: str) -> ModelSpec:
     if precision not in TENSORRT_PRECISIONS:
         raise EngineError(f"wanted precision {' or '.join(TENSORRT_PRECISIONS)} with engine tensorrt, found {precision}: choose one, or --engine onnxruntime")
     return bundle.model(role, precision)
-
-
-def check_images(images: NDArray[np.uint8], spec: ModelSpec) -> None:
-    """Refuse images that a model's spec does not allow.
-
-    Raises:
-        EngineError: another dtype, rank or size, or an empty batch.
-    """
-    wanted = spec.input.shape[1:]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != wanted or len(images) == 0:
-        raise EngineError(f"wanted images of shape (n, {', '.join(map(str, wanted))}) and dtype uint8 for {spec.file}, found {images.shape} {images.dtype}")

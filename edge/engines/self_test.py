@@ -1,21 +1,21 @@
-"""Proves that a bundle is whole and computes here what it computed where it was made."""
+"""Runs the self-test of a bundle: whether its models compute here what they computed where it was made, how fast, and in how much memory."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.board.machine import rss_mib
-from edge.bundle.golden import ROLES, difference, read_golden
-from edge.bundle.manifest import Bundle, read_bundle, tolerance_key
-from edge.cuda import open_cuda
-from edge.engine import Engine, built_precisions, choose_engine, open_engine
-from edge.errors import BundleError, VerificationError
+from edge.bundle.golden import difference, read_golden
+from edge.bundle.manifest import Bundle, tolerance_key
+from edge.engines.contract import Engine
+from edge.engines.cuda import open_cuda
+from edge.engines.open import built_precisions, choose_engine, open_engine
+from edge.errors import BundleError
 
 _BATCH = 16
 _TIMED_RUNS = 20
@@ -24,7 +24,7 @@ _ON_ONNXRUNTIME = ("int8-cpu", "int8", "fp16")
 
 @dataclass(frozen=True)
 class Choice:
-    """What to check: `engine`, `precision` and `provider` as `edge.engine.open_engine` takes them; precision "auto" is every one that the engine can run."""
+    """What to check: `engine`, `precision` and `provider` as `open_engine` takes them; precision "auto" is every one that the engine can run."""
 
     engine: str = "auto"
     precision: str = "auto"
@@ -59,37 +59,6 @@ class Outcome:
     def passed(self) -> bool:
         """Whether the difference is within its tolerance."""
         return self.difference <= self.tolerance
-
-
-def check(folder: Path, choice: Choice | None = None) -> None:
-    """Check a bundle's files and outputs and print a table.
-
-    Raises:
-        BundleError: a file is missing, damaged or incomplete, or there is no engine for this board.
-        EngineError: a model cannot be run.
-        MissingDependency: the engine's library is not installed.
-        VerificationError: a precision is out of its tolerance.
-    """
-    bundle = read_bundle(folder)
-    held = [(model.file, model.sha256) for model in bundle.manifest.models] + [(bundle.manifest.golden.file, bundle.manifest.golden.sha256)]
-    for file, sha256 in held:
-        bundle.verified_path(file, sha256)
-    print(f"{folder}: {bundle.manifest.name}, {len(held)} files are as they were exported")
-    outcomes = []
-    print(f"{'model':<11} {'engine':<12} {'precision':<10} {'difference':>10} {'tolerance':>10} {'ms each':>10} {'resident MiB':>13} {'GPU MiB':>8}")
-    for role in ROLES:
-        for outcome in self_test(bundle, role, choice or Choice()) if bundle.holds(role) else ():
-            outcomes.append(outcome)
-            print(_row(outcome))
-    failed = [f"{outcome.role} {outcome.precision}" for outcome in outcomes if not outcome.passed]
-    if failed:
-        raise VerificationError(f"wanted the outputs that {folder} was made with, found others in {', '.join(failed)}: export the bundle again on this version")
-
-
-def _row(outcome: Outcome) -> str:
-    figures = f"{outcome.difference:>10.2g} {outcome.tolerance:>10.2g} {outcome.median_ms:>10.2f} {outcome.resident_mib:>13.1f}"
-    gpu = "-" if outcome.gpu_mib is None else f"{outcome.gpu_mib:.1f}"
-    return f"{outcome.role:<11} {outcome.engine:<12} {outcome.precision:<10} {figures} {gpu:>8}  {'ok' if outcome.passed else 'OUT OF TOLERANCE'}"
 
 
 def self_test(bundle: Bundle, role: str, choice: Choice) -> Iterator[Outcome]:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.sidecar import guard, this_board
-from edge.cuda import Cuda, open_cuda
-from edge.engine import check_images
+from edge.engines.contract import check_images
+from edge.engines.cuda import Cuda, open_cuda
 from edge.errors import EngineError, MissingDependency, one_line
 
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT"}
@@ -96,7 +96,7 @@ def log_of(trt: Any) -> Any:
 
 
 class TrtEngine:
-    """Obeys `edge.engine.Engine`; `max_batch` images run at once, more run one batch after the other."""
+    """Obeys `edge.engines.contract.Engine`; `max_batch` images run at once, more run one batch after the other."""
 
     name = "tensorrt"
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import ModelSpec
-from edge.engine import check_images
+from edge.engines.contract import check_images
+from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 from edge.files import cache_folder, telling_refusal
 
@@ -26,7 +27,7 @@ _USUAL_BATCH, _MOST_IN_BATCH = 4, 16
 
 
 class OrtEngine:
-    """Obeys `edge.engine.Engine`."""
+    """Obeys `edge.engines.contract.Engine`."""
 
     name = "onnxruntime"
 
@@ -47,7 +48,7 @@ class OrtEngine:
             raise EngineError(f"wanted provider {provider}, this onnxruntime has {', '.join(ort.get_available_providers())}: install the extra edge-gpu")
         self.spec, self.precision = spec, precision
         self._most = _MOST_IN_BATCH if provider == "tensorrt" else None
-        model = _widened(path) if precision == "fp32" else str(path)
+        model = widened(path) if precision == "fp32" else str(path)
         settings = _tensorrt_settings(spec, precision) if provider == "tensorrt" else {}
         try:
             self._session: ort.InferenceSession | None = ort.InferenceSession(model, _options(ort, provider), providers=[(wanted, settings)])
@@ -67,12 +68,11 @@ class OrtEngine:
 
     def _check_graph(self, path: Path) -> None:
         assert self._session is not None
-        for found, wanted, kind in ((self._session.get_inputs(), self.spec.input, "input"), (self._session.get_outputs(), self.spec.output, "output")):
-            held = [(f.name, f.type, tuple(s if isinstance(s, int) else -1 for s in f.shape)) for f in found]
-            if held != [(wanted.name, TYPES[wanted.dtype], wanted.shape)]:
-                raise EngineError(
-                    f"wanted {kind} {wanted.name} {wanted.dtype} {wanted.shape} in {path}, found {held}: the model is not of this bundle, export it again"
-                )
+        inputs, outputs = (
+            [(f.name, f.type, tuple(s if isinstance(s, int) else -1 for s in f.shape)) for f in found]
+            for found in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        check_graph(path, self.spec, inputs, outputs, TYPES)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model on (n, height, width, 3) uint8 BGR; returns float32 (n, ...)."""
@@ -96,12 +96,6 @@ class OrtEngine:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _widened(path: Path) -> bytes:
-    from edge.bundle.onnx_fp32 import widen
-
-    return widen(path.read_bytes())
 
 
 def _options(ort: Any, provider: str) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import ModelSpec
-from edge.engine import check_images
+from edge.engines.contract import check_images
+from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 
 _SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -21,7 +22,7 @@ _ANY = -1
 
 
 class OpenVinoEngine:
-    """Obeys `edge.engine.Engine`."""
+    """Obeys `edge.engines.contract.Engine`."""
 
     name = "openvino"
 
@@ -39,7 +40,7 @@ class OpenVinoEngine:
         self.spec, self.precision = spec, precision
         try:
             core = openvino.Core()
-            model = core.read_model(_widened(path)) if precision == "fp32" else core.read_model(path)
+            model = core.read_model(widened(path)) if precision == "fp32" else core.read_model(path)
             self._compiled: Any = core.compile_model(model, "CPU", _SETTINGS)
         except Exception as error:  # OpenVINO raises RuntimeError and others
             raise EngineError(f"wanted an ONNX model for OpenVINO in {path}, it refused: {one_line(error)}: export the bundle again") from error
@@ -47,12 +48,11 @@ class OpenVinoEngine:
         self._request: Any = self._compiled.create_infer_request()
 
     def _check_graph(self, path: Path) -> None:
-        for ports, wanted, kind in ((self._compiled.inputs, self.spec.input, "input"), (self._compiled.outputs, self.spec.output, "output")):
-            held = [(port.any_name, port.element_type.get_type_name(), _sides(port.partial_shape)) for port in ports]
-            if held != [(wanted.name, _TYPES[wanted.dtype], wanted.shape)]:
-                raise EngineError(
-                    f"wanted {kind} {wanted.name} {wanted.dtype} {wanted.shape} in {path}, found {held}: the model is not of this bundle, export it again"
-                )
+        inputs, outputs = (
+            [(port.any_name, port.element_type.get_type_name(), _sides(port.partial_shape)) for port in ports]
+            for ports in (self._compiled.inputs, self._compiled.outputs)
+        )
+        check_graph(path, self.spec, inputs, outputs, _TYPES)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model on (n, height, width, 3) uint8 BGR; returns float32 (n, ...)."""
@@ -78,9 +78,3 @@ class OpenVinoEngine:
 
 def _sides(shape: Any) -> tuple[int, ...]:
     return tuple(side.get_length() if side.is_static else _ANY for side in shape)
-
-
-def _widened(path: Path) -> bytes:
-    from edge.bundle.onnx_fp32 import widen
-
-    return widen(path.read_bytes())

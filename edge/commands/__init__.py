@@ -1,0 +1,1 @@
+"""What is typed behind `python -m edge`, a file for each word."""

@@ -1,0 +1,1 @@
+"""What runs a model: one contract, and a file for each library behind it."""
