@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.classifier import Classifier
 from edge.errors import DataError
 from edge.files import written_beside
-from edge.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
 from edge.gtsdb import RoadFrame, read_frames, split_by_group
 from edge.gtsrb import LABELS
 from edge.images import read_image
 from edge.pipeline import name_boxes, open_spotter
+from edge.recognition.classifier import Classifier
+from edge.recognition.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
+from edge.recognition.proposals import Proposals, Spotter
+from edge.recognition.tracking import distinct
 from edge.result import Detection
-from edge.spotter import Proposals, Spotter
-from edge.tracking import distinct
 
 SPLITS = ("all", "train", "held-out")
 SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)
@@ -61,8 +61,9 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
         json_path: where the result goes, or None.
 
     Returns:
-        `frames`, `signs`, `find` (recall, precision, f1, ap50, and recall at each of `edge.finding.FALSE_RATES`), `name` (recall, precision, f1), `by_size`,
-        `painted_out` (of the same frames without their signs: `false` detections, and how many of them are `where_signs_were`), `engine`, `precision`.
+        `frames`, `signs`, `find` (recall, precision, f1, ap50, and recall at each of `edge.recognition.finding.FALSE_RATES`), `name` (recall, precision, f1),
+        `by_size`, `painted_out` (of the same frames without their signs: `false` detections, and how many of them are `where_signs_were`), `engine`,
+        `precision`.
 
     Raises:
         DataError: no `gt.txt`, a damaged one, or no frames on this side of the split.

@@ -23,9 +23,9 @@ from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.classifier import Classifier
 from edge.errors import MissingDependency
 from edge.pipeline import open_spotter, run
+from edge.recognition.classifier import Classifier
 from edge.scenes import Flight
 
 SIZE_WH = (1280, 720)

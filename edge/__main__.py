@@ -38,11 +38,11 @@ def _run(arguments: argparse.Namespace) -> None:
     from edge.board.machine import peak_rss_mib
     from edge.bundle.lineage import now, result
     from edge.bundle.manifest import read_bundle
-    from edge.classifier import Classifier
     from edge.engines.open import open_engine
     from edge.errors import OutputError
     from edge.files import check_place, write_json
     from edge.pipeline import open_spotter, run
+    from edge.recognition.classifier import Classifier
     from edge.sources import open_source
     from edge.uri import without_credentials
 

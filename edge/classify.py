@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import read_bundle
-from edge.classifier import Classifier, Naming
 from edge.engines.open import open_engine
 from edge.errors import InputError
 from edge.files import check_place, written_beside
 from edge.images import fit_crop, read_image
+from edge.recognition.classifier import Classifier, Naming
 from edge.sources import find_images
 
 HEADER = ("path", "class_id", "label", "confidence")

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.boxes import iou_matrix
-from edge.classifier import cut_out
 from edge.errors import DataError
 from edge.images import read_image
-from edge.spotter import spot_by_colour
+from edge.recognition.classifier import cut_out
+from edge.recognition.spotter_colour import spot_by_colour
 
 TABLE = "gt.txt"
 GROUP = 10

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import Bundle
-from edge.classifier import Classifier
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
+from edge.recognition.classifier import Classifier
+from edge.recognition.proposals import Proposals, Spotter, spot_whole
+from edge.recognition.spotter_colour import spot_by_colour
+from edge.recognition.spotter_learned import LearnedSpotter
+from edge.recognition.tracking import Tracker, distinct
 from edge.result import Detection, Report, Result, Sink
-from edge.spotter import Proposals, Spotter, spot_by_colour, spot_whole
-from edge.spotter_learned import LearnedSpotter
-from edge.tracking import Tracker, distinct
 
 STAGES = ("source", "spot", "classify", "track", "sinks")
 

@@ -14,13 +14,13 @@ from tqdm import tqdm
 from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, SecondLook, logit
 from edge.bundle.manifest import Bundle
-from edge.classifier import Classifier
 from edge.engines.open import open_engine
-from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
 from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image
-from edge.spotter import Proposals
-from edge.spotter_learned import LearnedSpotter
+from edge.recognition.classifier import Classifier
+from edge.recognition.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
+from edge.recognition.proposals import Proposals
+from edge.recognition.spotter_learned import LearnedSpotter
 from export.artefacts import ROLE, SPOTTER
 from export.robustness import CORRUPTIONS, SEED
 

@@ -14,9 +14,9 @@ from edge.bundle.manifest import Bundle, Golden, tolerance_key
 from edge.engines.open import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
+from edge.recognition.spotter_learned import pad
 from edge.scenes import scene
 from edge.signs import FLIGHT_CLASSES, draw_sign
-from edge.spotter_learned import pad
 from export.artefacts import ROLE, SPOTTER
 
 FILE = "golden.npz"

@@ -20,11 +20,11 @@ from edge.bundle.onnx_fp32 import widen
 from edge.engines.open import open_engine
 from edge.errors import InputError, VerificationError, one_line
 from edge.files import sha256_of, written_beside
-from edge.finding import FALSE_RATES, Findings, judge
 from edge.gtsdb import RoadFrame, read_sides
-from edge.heatmap import decode
 from edge.images import read_image
-from edge.spotter_learned import pad, shrink
+from edge.recognition.finding import FALSE_RATES, Findings, judge
+from edge.recognition.heatmap import decode
+from edge.recognition.spotter_learned import pad, shrink
 from export.artefacts import SPOTTER, TARGETS, spotter_spec
 from export.calibrate import observe
 from export.quantize import Judge, quantize

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.detection import Told, draw, paint_out, score
-from edge.finding import match
 from edge.gtsdb import RoadFrame
+from edge.recognition.finding import match
 from edge.result import Detection
 
 

@@ -15,7 +15,6 @@ from packets import wait_for
 
 from edge import feed as feeds
 from edge.bundle.manifest import ModelSpec, TensorSpec
-from edge.classifier import Classifier
 from edge.engines.fake import FakeEngine
 from edge.errors import SourceError
 from edge.feed import LiveSource
@@ -23,8 +22,9 @@ from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch
 from edge.frame import FeedState, Frame
 from edge.gtsrb import CLASSES, LABELS
 from edge.pipeline import run
+from edge.recognition.classifier import Classifier
+from edge.recognition.proposals import Proposals
 from edge.sinks import EventSink, state_event
-from edge.spotter import Proposals
 
 Image = NDArray[np.uint8]
 S = 1_000_000_000

@@ -16,16 +16,16 @@ from web_client import Losses, get, serving
 from edge.board.identity import Memory
 from edge.board.telemetry import Telemetry
 from edge.bundle.manifest import read_bundle
-from edge.classifier import Classifier
 from edge.engines.open import open_engine
 from edge.frame import FeedState
 from edge.gtsrb import LABELS
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.metrics import Metrics
 from edge.pipeline import run
+from edge.recognition.classifier import Classifier
+from edge.recognition.spotter_colour import spot_by_colour
 from edge.result import Result
 from edge.sources import open_source
-from edge.spotter import spot_by_colour
 from edge.web import WebSink
 from edge.web_access import Access
 from edge.web_state import PageState

@@ -17,16 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge.bundle.fusion import Fusion, SecondLook
 from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
-from edge.classifier import Classifier
 from edge.engines.fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
 from edge.gtsrb import CLASSES, LABELS
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
+from edge.recognition.classifier import Classifier
+from edge.recognition.proposals import Proposals, spot_whole
+from edge.recognition.spotter_colour import spot_by_colour
+from edge.recognition.tracking import Tracker, TrackerSettings
 from edge.result import Result
 from edge.sinks import EventSink
-from edge.spotter import Proposals, spot_by_colour, spot_whole
-from edge.tracking import Tracker, TrackerSettings
 
 SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
 

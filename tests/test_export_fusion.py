@@ -9,7 +9,7 @@ pytest.importorskip("tqdm", reason="needs the export extra")
 
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import SHIPPED, read_bundle
-from edge.spotter import Proposals
+from edge.recognition.proposals import Proposals
 from export.fusion import _examples, _Seen, fit, strictest
 
 TRUTH = np.array([[100, 100, 130, 130], [300, 50, 312, 62]], np.float64)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError, InputError
-from edge.finding import judge
 from edge.gtsdb import read_sides
-from edge.heatmap import decode
+from edge.recognition.finding import judge
+from edge.recognition.heatmap import decode
 from edge.scenes import scene
 from edge.signs import draw_sign
 from train import runs, spotter

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edge.bundle.lineage import lineage
 from edge.errors import InputError
 from edge.files import write_json
-from edge.finding import Findings, figures, judge
 from edge.gtsdb import Sides, read_sides
-from edge.heatmap import decode
-from edge.spotter_learned import pad
+from edge.recognition.finding import Findings, figures, judge
+from edge.recognition.heatmap import decode
+from edge.recognition.spotter_learned import pad
 from train import runs, spotter
 from train.config import SpotterRecipe
 from train.environment import PeakMemory, describe

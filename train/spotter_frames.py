@@ -21,8 +21,8 @@ from edge.bundle.manifest import STRIDE
 from edge.gtsdb import RoadFrame
 from edge.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
+from edge.recognition.spotter_learned import GREY, shrink
 from edge.scenes import Flight, scene
-from edge.spotter_learned import GREY, shrink
 from train.ahead import made_ahead, stack
 from train.augment import blur, compress
 from train.config import SpotterRecipe

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import STRIDE
-from edge.heatmap import UNIT_PX
+from edge.recognition.heatmap import UNIT_PX
 
 LEAST_PX = 8.0
 """Shorter side below which a sign is neither to be found nor to be passed over."""

@@ -19,7 +19,7 @@ from edge.files import sha256_of, write_json
 SCHEMA = 1
 MANIFEST = "manifest.json"
 PLANES, STRIDE = 5, 4
-"""Of a spotter's map: see `edge.heatmap.decode`; pixels a cell."""
+"""Of a spotter's map: see `edge.recognition.heatmap.decode`; pixels a cell."""
 SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 _LONGEST_SIDE = 1 << 16

@@ -15,10 +15,10 @@ from gpu_stand_ins import BOARDS, Stub, install_engine
 from spoiled_models import renamed_output, replace_model, smaller_input
 
 from edge.bundle.manifest import ModelSpec, read_bundle
-from edge.engines import ort
 from edge.engines.contract import Engine
 from edge.engines.fake import FakeEngine
 from edge.engines.open import open_engine
+from edge.engines.ort import PROVIDER_NAMES
 from edge.engines.trt import Found, TrtEngine
 from edge.errors import BundleError, EngineError
 
@@ -165,7 +165,7 @@ class Dropping:
         self._ort, self.SessionOptions = ort, ort.SessionOptions
 
     def get_available_providers(self) -> list[str]:
-        return list(ort.PROVIDER_NAMES.values())
+        return list(PROVIDER_NAMES.values())
 
     def InferenceSession(self, model: str, options: Any, providers: Any) -> Any:  # noqa: N802 - the library's name
         self.asked = providers
@@ -180,7 +180,7 @@ def test_a_provider_that_is_dropped_without_a_word_is_refused(tiny_bundle: Path,
     with pytest.raises(EngineError, match=f"wanted provider {provider}, onnxruntime could not load its libraries and took CPUExecutionProvider"):
         open_engine(read_bundle(tiny_bundle), "classifier", provider=provider)
     ((name, settings),) = dropping.asked
-    assert name == ort.PROVIDER_NAMES[provider]
+    assert name == PROVIDER_NAMES[provider]
     if provider == "tensorrt":
         assert settings["trt_profile_max_shapes"] == "images:16x24x24x3"
         assert (settings["trt_fp16_enable"], settings["trt_int8_enable"]) == (True, False)
@@ -192,7 +192,7 @@ def test_a_provider_that_leaves_a_part_to_the_cpu_is_refused(tiny_bundle: Path, 
     idle = "AzureExecutionProvider"  # takes no node of any local model
     if idle not in ort.get_available_providers():
         pytest.skip(f"this onnxruntime has no {idle}")
-    monkeypatch.setitem(ort.PROVIDER_NAMES, "cuda", idle)
+    monkeypatch.setitem(PROVIDER_NAMES, "cuda", idle)
     with pytest.raises(EngineError, match=r"for provider cuda in .* fallback to CPU EP has been explicitly disabled.*--provider cpu"):
         open_engine(read_bundle(tiny_bundle), "classifier", provider="cuda")
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edge.finding import figures, judge
-from edge.spotter import Proposals
+from edge.recognition.finding import figures, judge
+from edge.recognition.proposals import Proposals
 
 
 def proposals(*found):

@@ -12,9 +12,10 @@ import pytest
 
 from edge.boxes import iou_matrix
 from edge.images import read_image
+from edge.recognition.proposals import MOST, Proposals, spot_whole
+from edge.recognition.spotter_colour import MIN_SIDE_PX, spot_by_colour
 from edge.scenes import Flight
 from edge.signs import FLIGHT_CLASSES, draw_sign
-from edge.spotter import MIN_SIDE_PX, MOST, Proposals, spot_by_colour, spot_whole
 
 SIZE_WH = (320, 240)
 GREENS = (70, 105, 80)

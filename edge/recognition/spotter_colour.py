@@ -1,4 +1,4 @@
-"""Finds where signs may be: a frame in, boxes out. Nothing here names a sign or remembers a frame.
+"""Finds by their colour where signs may be. Nothing here names a sign or remembers a frame.
 
 `spot_by_colour` looks for what rims, discs and diamonds have in common: more red, blue or yellow than their surroundings, in one piece, of a convex outline
 that fills its box as an ellipse, a triangle, a diamond or an octagon does. Chroma is divided by brightness and compared with the neighbourhood's, so shadow,
@@ -7,51 +7,20 @@ haze and a colour cast change little. What has no colour (the ends of restrictio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edge.boxes import suppress
-from edge.bundle.fusion import Fusion, SecondLook
+from edge.recognition.proposals import MOST, Proposals
 
 Image = NDArray[np.uint8]
 Contour = NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Proposals:
-    """Where signs may be, best first.
-
-    Attributes:
-        boxes_xyxy: (n, 4) float32, pixels, end-exclusive, inside the frame, tight on the sign's face.
-        scores: (n,) float32, 0 to 1, descending.
-        fusion: how score and confidence decide together; None: the score says nothing beyond the proposal.
-        closer: looks at boxes of the frame, (n, 4) pixels, with these scores, (n,), again from nearer: (n,) float32 scores; None where nothing does.
-    """
-
-    boxes_xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    fusion: Fusion | None = None
-    closer: Callable[[ArrayLike, ArrayLike], NDArray[np.float32]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    @property
-    def second(self) -> SecondLook | None:
-        """What decides after a second look; None where nothing looks, or nothing would decide."""
-        return self.fusion.second if self.fusion is not None and self.closer is not None else None
-
-
-Spotter = Callable[[Image], Proposals]
-"""A frame, (height, width, 3) uint8 BGR, to proposals."""
-
-MOST = 25
-"""Proposals for a frame, at most."""
 MIN_SIDE_PX = 10
 
 _MIN_COLOUR_PX = 6
@@ -80,12 +49,6 @@ def spot_by_colour(image: Image) -> Proposals:
     large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
     kept = suppress(boxes[large], scores[large], iou=_SAME_SIGN_IOU, most=MOST)
     return Proposals(boxes[large][kept].astype(np.float32), scores[large][kept].astype(np.float32))
-
-
-def spot_whole(image: Image) -> Proposals:
-    """Propose the whole frame as one sign, for sources that hold crops already."""
-    height, width = image.shape[:2]
-    return Proposals(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.engines.contract import check_images
-from edge.spotter import MOST
-from edge.spotter_learned import GREY, UNSEEN, LearnedSpotter, pad, shrink
+from edge.recognition.proposals import MOST
+from edge.recognition.spotter_learned import GREY, UNSEEN, LearnedSpotter, pad, shrink
 
 SIZE_WH = (160, 96)
 SPEC = ModelSpec(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.boxes import suppress
 from edge.bundle.manifest import STRIDE
-from edge.spotter import Proposals
+from edge.recognition.proposals import Proposals
 
 UNIT_PX = 16.0
 """Sizes are told as logarithms of multiples of this."""

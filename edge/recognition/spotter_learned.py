@@ -16,8 +16,8 @@ from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import STRIDE
 from edge.engines.contract import Engine
-from edge.heatmap import decode
-from edge.spotter import MOST, Proposals
+from edge.recognition.heatmap import decode
+from edge.recognition.proposals import MOST, Proposals
 
 GREY = 114
 """What pads a frame."""
@@ -43,7 +43,7 @@ class LearnedSpotter:
         """Take an open engine over.
 
         Args:
-            engine: of the role "spotter": frames to maps (n, 5, height / 4, width / 4), planes as `edge.heatmap.decode` takes them.
+            engine: of the role "spotter": frames to maps (n, 5, height / 4, width / 4), planes as `edge.recognition.heatmap.decode` takes them.
             threshold: least score, 0 to 1, of a proposal.
             fusion: goes on with the proposals.
         """
@@ -56,7 +56,7 @@ class LearnedSpotter:
         return width, height
 
     def __call__(self, image: Image) -> Proposals:
-        """Propose boxes in a frame, (height, width, 3) uint8 BGR, in its own pixels, at most `edge.spotter.MOST`.
+        """Propose boxes in a frame, (height, width, 3) uint8 BGR, in its own pixels, at most `edge.recognition.proposals.MOST`.
 
         Raises:
             EngineError: the engine failed.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.heatmap import decode
+from edge.recognition.heatmap import decode
 
 
 def map_with(*peaks):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge.boxes import iou_matrix
-from edge.spotter import Proposals
+from edge.recognition.proposals import Proposals
 
 MATCH_IOU = 0.5
 LEAST_SIDE_PX = 16.0
