@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsrb import Photo, held_out, read_photo, read_test, score
 from edge.engines.contract import Engine
-from edge.gtsrb import Photo, held_out, read_photo, read_test, score
 from edge.images import fit_crop
 
 BATCH = 16

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from benchmarks.detection import paint_out
 from edge.boxes import iou_matrix
 from edge.bundle.manifest import Bundle
+from edge.datasets.gtsdb import read_sides
+from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.frame import FeedState
-from edge.gtsdb import read_sides
-from edge.gtsrb import Photo, held_out, read_photo
 from edge.images import read_image
 from edge.result import Result
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsdb import RoadFrame, read_frames, split_by_group
+from edge.datasets.gtsrb import LABELS
 from edge.errors import DataError
 from edge.files import written_beside
-from edge.gtsdb import RoadFrame, read_frames, split_by_group
-from edge.gtsrb import LABELS
 from edge.images import read_image
 from edge.pipeline import name_boxes, open_spotter
 from edge.recognition.classifier import Classifier

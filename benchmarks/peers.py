@@ -23,9 +23,9 @@ from benchmarks.setting import ROLE, Setting, print_conditions, write_result
 from edge.bundle.lineage import lineage, now
 from edge.bundle.manifest import read_bundle
 from edge.bundle.onnx_fp32 import widen
+from edge.datasets.gtsrb import Photo, read_photo, read_test, read_train, score
 from edge.engines.open import choose_engine
 from edge.errors import EngineError
-from edge.gtsrb import Photo, read_photo, read_test, read_train, score
 from edge.images import fit_crop
 
 BATCHES = (1, 8)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edge import pictograms
 from edge.canvas import BLACK, BLUE, DIAMOND, GREY, OCTAGON, RED, TRIANGLE_DOWN, TRIANGLE_UP, WHITE, YELLOW, Canvas, Layer, polygon_board, round_board
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import InputError
 from edge.glyphs import text_layer
-from edge.gtsrb import CLASSES
 
 _MASTER_PX = 256
 _SUPERSAMPLING = 3

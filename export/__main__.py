@@ -30,7 +30,7 @@ def _refresh(arguments: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     from edge.bundle.manifest import read_bundle
-    from edge.gtsdb import find_frames
+    from edge.datasets.gtsdb import find_frames
     from export import spotter
     from export.artefacts import SPOTTER
     from export.verify import as_table, verify_bundle

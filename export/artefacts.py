@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.bundle.manifest import PLANES, STRIDE, ModelSpec, TensorSpec
-from edge.gtsrb import CLASSES
+from edge.datasets.gtsrb import CLASSES
 
 ROLE, SPOTTER = "classifier", "spotter"
 TENSORS = {ROLE: ("images", "probabilities"), SPOTTER: ("frames", "maps")}

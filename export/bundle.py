@@ -18,9 +18,9 @@ from edge.board.machine import describe
 from edge.bundle.lineage import lineage
 from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.bundle.onnx_fp32 import widen
+from edge.datasets.gtsdb import find_frames
+from edge.datasets.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from edge.files import sha256_of, write_text, written_beside
-from edge.gtsdb import find_frames
-from edge.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from export import robustness
 from export.artefacts import FILES, SPOTTER, spec_of
 from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe

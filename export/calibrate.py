@@ -13,8 +13,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb import Photo
 from edge.errors import VerificationError
-from edge.gtsrb import Photo
 
 PER_CLASS = 10
 METHODS = ("minmax", "entropy", "percentile")

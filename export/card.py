@@ -129,7 +129,7 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
 
     Args:
         bundle: finished, with both stages' records.
-        by_class: int8-cpu on the validation photos, as `edge.gtsrb.score` gives it.
+        by_class: int8-cpu on the validation photos, as `edge.datasets.gtsrb.score` gives it.
     """
     manifest = bundle.manifest
     train, export = manifest.lineage["train"], manifest.lineage["export"]

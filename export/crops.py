@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.gtsrb import Photo, read_photo
+from edge.datasets.gtsrb import Photo, read_photo
 from edge.images import fit_crop
 
 BATCH = 16

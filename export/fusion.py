@@ -14,8 +14,8 @@ from tqdm import tqdm
 from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, SecondLook, logit
 from edge.bundle.manifest import Bundle
+from edge.datasets.gtsdb import RoadFrame, find_frames, read_sides
 from edge.engines.open import open_engine
-from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image
 from edge.recognition.classifier import Classifier
 from edge.recognition.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge.bundle.manifest import Bundle, read_bundle, write_manifest
+from edge.datasets.gtsrb import held_out, score
 from edge.errors import BundleError
 from edge.files import write_text
-from edge.gtsrb import held_out, score
 from export.card import CARD, write_card
 from export.cost import COST, costs_of
 from export.crops import class_ids_of

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle
+from edge.datasets.gtsrb import Photo, read_photo
 from edge.engines.open import open_engine
 from edge.files import written_beside
-from edge.gtsrb import Photo, read_photo
 from edge.images import decode_image, fit_crop
 from export.artefacts import ROLE
 from export.crops import BATCH

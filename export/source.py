@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import MANIFEST, read_bundle
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import InputError, one_line
-from edge.gtsrb import CLASSES
 from export.artefacts import ROLE, spec_of
 from export.fewshot import KEYS as FEWSHOT_KEYS
 from export.fewshot import RECIPE as FEWSHOT

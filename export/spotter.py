@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.onnx_fp32 import widen
+from edge.datasets.gtsdb import RoadFrame, read_sides
 from edge.engines.open import open_engine
 from edge.errors import InputError, VerificationError, one_line
 from edge.files import sha256_of, written_beside
-from edge.gtsdb import RoadFrame, read_sides
 from edge.images import read_image
 from edge.recognition.finding import FALSE_RATES, Findings, judge
 from edge.recognition.heatmap import decode

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle
+from edge.datasets.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.engines.open import open_engine
-from edge.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.images import fit_crop
 from export.artefacts import ROLE
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.commands.check import check as check_bundle
+from edge.datasets.gtsrb import Photo, held_out
 from edge.engines.open import open_engine
 from edge.engines.self_test import Choice
 from edge.errors import VerificationError
-from edge.gtsrb import Photo, held_out
 from export.artefacts import ROLE
 from export.crops import class_ids_of, read_batches
 from export.lint import check_graph

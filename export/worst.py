@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb import LABELS, Photo, read_photo
 from edge.files import written_beside
-from edge.gtsrb import LABELS, Photo, read_photo
 
 SHOWN = 8
 

@@ -14,7 +14,7 @@ from statistics import median
 
 import keras
 
-from edge.gtsrb import Split, read_split
+from edge.datasets.gtsrb import Split, read_split
 from train.compiled import compiled, network_of
 from train.config import FULL
 from train.data import load_sign_free, steps_an_epoch, train_stream

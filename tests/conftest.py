@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import SCHEMA, SHIPPED, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, write_manifest
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.files import sha256_of
-from edge.gtsrb import CLASSES, LABELS
 from edge.images import fit_crop
 from edge.signs import DRAWN_CLASSES, draw_sign
 

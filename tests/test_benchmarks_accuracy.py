@@ -14,9 +14,9 @@ from media import write_photos
 from benchmarks.accuracy import accuracy, predict
 from benchmarks.setting import Setting
 from edge.bundle.manifest import MANIFEST, read_bundle
+from edge.datasets.gtsrb import Photo, read_train, score, split_by_track
 from edge.engines.open import open_engine
 from edge.errors import DataError, InputError
-from edge.gtsrb import Photo, read_train, score, split_by_track
 
 pytest.importorskip("onnxruntime")
 TRACKS, FRAMES = 4, 2

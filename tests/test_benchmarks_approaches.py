@@ -12,8 +12,8 @@ import pytest
 from benchmarks.approaches import FRAMES, Approach, ApproachSink, approaches
 from benchmarks.kept import KeptSource
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsrb import Photo
 from edge.frame import Frame
-from edge.gtsrb import Photo
 from edge.result import Report, Result
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.detection import Told, draw, paint_out, score
-from edge.gtsdb import RoadFrame
+from edge.datasets.gtsdb import RoadFrame
 from edge.recognition.finding import match
 from edge.result import Detection
 

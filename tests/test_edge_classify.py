@@ -10,7 +10,7 @@ from commands import done, refused, rewrite
 from media import picture, write_image
 
 from edge.bundle.manifest import Thresholds
-from edge.gtsrb import LABELS
+from edge.datasets.gtsrb import LABELS
 
 
 def test_classify_writes_a_row_for_every_image(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from packets import wait_for
 
 from edge import feed as feeds
 from edge.bundle.manifest import ModelSpec, TensorSpec
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.errors import SourceError
 from edge.feed import LiveSource
 from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch
 from edge.frame import FeedState, Frame
-from edge.gtsrb import CLASSES, LABELS
 from edge.pipeline import run
 from edge.recognition.classifier import Classifier
 from edge.recognition.proposals import Proposals

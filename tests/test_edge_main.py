@@ -18,7 +18,7 @@ from media import damage, picture, small_disk, write_image, write_video
 
 from edge.__main__ import main
 from edge.bundle.manifest import Thresholds, read_bundle
-from edge.gtsrb import LABELS
+from edge.datasets.gtsrb import LABELS
 from edge.scenes import Flight
 from edge.sources import count_frames
 

@@ -28,9 +28,9 @@ from stations import Station, free_port
 
 from edge.board.identity import Memory
 from edge.board.telemetry import Telemetry
+from edge.datasets.gtsrb import LABELS
 from edge.errors import MissingDependency
 from edge.frame import FeedState, Frame
-from edge.gtsrb import LABELS
 from edge.links import parse_address
 from edge.mavlink import USUAL_SYSTEM, MavlinkSink
 from edge.meter import Meter

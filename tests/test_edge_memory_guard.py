@@ -13,8 +13,8 @@ from media import picture
 
 from edge.board.machine import rss_mib
 from edge.board.telemetry import Monitor, Telemetry
+from edge.datasets.gtsrb import LABELS
 from edge.frame import Frame
-from edge.gtsrb import LABELS
 from edge.memory_guard import CALM_S, REMIND_S, MemoryGuard, Relief
 from edge.result import Result
 from edge.video_segments import SegmentedVideoSink

@@ -16,9 +16,9 @@ from web_client import Losses, get, serving
 from edge.board.identity import Memory
 from edge.board.telemetry import Telemetry
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsrb import LABELS
 from edge.engines.open import open_engine
 from edge.frame import FeedState
-from edge.gtsrb import LABELS
 from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.metrics import Metrics
 from edge.pipeline import run

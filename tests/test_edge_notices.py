@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from edge.gtsrb import LABELS
+from edge.datasets.gtsrb import LABELS
 from edge.notices import FRESH_S, KEPT, MOST_CHARACTERS, Notice, Notices, plain, text_of
 
 

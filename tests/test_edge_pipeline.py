@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge.bundle.fusion import Fusion, SecondLook
 from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
-from edge.gtsrb import CLASSES, LABELS
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.recognition.classifier import Classifier
 from edge.recognition.proposals import Proposals, spot_whole

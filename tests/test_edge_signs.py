@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import InputError
-from edge.gtsrb import CLASSES
 from edge.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline, vary_sign
 
 

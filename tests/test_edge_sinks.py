@@ -13,9 +13,9 @@ from commands import lines
 from media import picture, small_disk
 
 from edge.annotate import annotate
+from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
-from edge.gtsrb import LABELS
 from edge.result import Detection, Report, Result, Sink
 from edge.sinks import ConsoleSink, EventSink
 from edge.sources import count_frames, open_source

@@ -15,9 +15,9 @@ import pytest
 from media import picture
 from packets import wait_for
 
+from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
-from edge.gtsrb import LABELS
 from edge.result import Result
 from edge.sources import open_source
 from edge.video_segments import SegmentedVideoSink
@@ -118,7 +118,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from edge.gtsrb import LABELS
+from edge.datasets.gtsrb import LABELS
 from edge.result import Result
 from edge.frame import Frame
 from edge.video_segments import SegmentedVideoSink

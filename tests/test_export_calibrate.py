@@ -13,8 +13,8 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 ort = pytest.importorskip("onnxruntime", reason="needs the export extra")
 
+from edge.datasets.gtsrb import Photo  # noqa: E402
 from edge.errors import VerificationError  # noqa: E402
-from edge.gtsrb import Photo  # noqa: E402
 from edge.images import fit_crop, read_image  # noqa: E402
 from export.calibrate import BINS, METHODS, Histogram, observe, ranges  # noqa: E402
 from export.crops import read_batches  # noqa: E402

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 pytest.importorskip("onnxslim", reason="needs the export extra")
 
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsrb import CLASSES, Photo, read_photo
 from edge.engines.open import open_engine
-from edge.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
 from export.robustness import CORRUPTIONS, GREY, draw, measure, views
 from export.verify import run_on_photos

@@ -18,9 +18,9 @@ pytest.importorskip("tf2onnx", reason="needs the export extra")
 from spotter_runs import SIZE_HW, write_frames, write_run  # noqa: E402
 
 from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds  # noqa: E402
+from edge.datasets.gtsrb import LABELS  # noqa: E402
 from edge.engines.open import open_engine  # noqa: E402
 from edge.errors import DataError, InputError, VerificationError  # noqa: E402
-from edge.gtsrb import LABELS  # noqa: E402
 from export import spotter as spotters  # noqa: E402
 from export.lint import faults  # noqa: E402
 from export.rtx import build_with_rtx  # noqa: E402

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 pytest.importorskip("onnxslim", reason="needs the export extra")
 
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsdb import CROPS_PER_FRAME
 from edge.errors import DataError, InputError
-from edge.gtsdb import CROPS_PER_FRAME
 from export.threshold import NO_FRAMES, choose_rejection, choose_threshold, sign_free_confidences
 
 FEW: NDArray[np.float32] = np.zeros(0, np.float32)

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("onnxslim", reason="needs the export extra")
 
 from edge.bundle.manifest import Bundle, read_bundle, write_manifest
+from edge.datasets.gtsrb import CLASSES, Photo
 from edge.errors import DataError, OutputError, VerificationError
-from edge.gtsrb import CLASSES, Photo
 from export.calibrate import PER_CLASS, calibration_photos
 from export.folder import replacing
 from export.golden import draw_crops

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the export extra")
 
-from edge.gtsrb import CLASSES, Photo
+from edge.datasets.gtsrb import CLASSES, Photo
 from export.worst import SHOWN, draw_worst, sheet_path
 
 RED, GREY = (0, 0, 220), (128, 128, 128)

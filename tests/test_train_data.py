@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.datasets.gtsdb import CROPS_PER_FRAME, read_sides
+from edge.datasets.gtsrb import Photo, read_test, read_train
 from edge.errors import InputError
-from edge.gtsdb import CROPS_PER_FRAME, read_sides
-from edge.gtsrb import Photo, read_test, read_train
 from train.config import Recipe
 from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, steps_an_epoch, train_stream
 from train.views import DRAWN, REAL, SIGN_FREE

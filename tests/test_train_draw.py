@@ -19,9 +19,9 @@ from commands import started
 from media import small_disk
 
 from edge import cli
+from edge.datasets.gtsdb import read_frames, split_by_group
+from edge.datasets.gtsrb import CLASSES, read_photo, read_train, split_by_track
 from edge.errors import InputError
-from edge.gtsdb import read_frames, split_by_group
-from edge.gtsrb import CLASSES, read_photo, read_train, split_by_track
 from edge.images import read_image
 from edge.perspective import Camera
 from edge.scenes import scene

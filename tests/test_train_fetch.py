@@ -21,8 +21,8 @@ from commands import started
 from media import small_disk
 
 from edge import cli
+from edge.datasets.gtsrb import read_test, read_train
 from edge.errors import DataError, OutputError, SignwingError, SourceError
-from edge.gtsrb import read_test, read_train
 from train.__main__ import _parser
 from train.fetch import GTSRB, PIECE, TRIES, Archive, fetch
 

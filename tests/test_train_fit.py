@@ -15,8 +15,8 @@ import pytest
 from commands import started
 from training import EPOCHS, MODELS, REPOSITORY, all_classes, main, options, signs, table  # noqa: F401 - a fixture
 
+from edge.datasets.gtsrb import read_train, split_by_track
 from edge.errors import DataError, InputError, OutputError
-from edge.gtsrb import read_train, split_by_track
 from train import model as vgg
 from train import runs
 from train.compiled import compiled

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from edge.board.machine import rss_mib
+from edge.datasets.gtsrb import Photo
 from edge.errors import InputError
-from edge.gtsrb import Photo
 from train.compiled import compiled
 from train.config import FULL, TUTORIAL, Recipe
 from train.draw import draw

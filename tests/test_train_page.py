@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
+from edge.datasets.gtsrb import CLASSES, LABELS, score
 from edge.errors import OutputError
-from edge.gtsrb import CLASSES, LABELS, score
 from train.page import REPORT, Seen, write_report
 
 HOSTILE = "<script>alert('x')</script>&\"photos\""

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import OutputError
-from edge.gtsrb import CLASSES
 from edge.images import fit_crop, read_image
 from train import plots, sheets
 

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from edge.datasets.gtsdb import read_sides
 from edge.errors import DataError, InputError
-from edge.gtsdb import read_sides
 from edge.recognition.finding import judge
 from edge.recognition.heatmap import decode
 from edge.scenes import scene

@@ -1,4 +1,4 @@
-"""tf.data pipelines over `edge.gtsrb`: encoded photos stay in memory, and their views are made in parallel ahead of the network (`train.ahead`)."""
+"""tf.data pipelines over `edge.datasets.gtsrb`: encoded photos stay in memory, and their views are made in parallel ahead of the network (`train.ahead`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.gtsdb import find_frames, read_sides, sign_free_crops
-from edge.gtsrb import CLASSES, Photo, read_photo
+from edge.datasets.gtsdb import find_frames, read_sides, sign_free_crops
+from edge.datasets.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
 from train.ahead import made_ahead, stack
 from train.augment import augment

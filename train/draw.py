@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.datasets.gtsdb import TABLE
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.errors import InputError
 from edge.files import telling_refusal
-from edge.gtsdb import TABLE
-from edge.gtsrb import CLASSES, LABELS
 from edge.scenes import scene
 from edge.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from train.drawn import draw_track

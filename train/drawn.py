@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.canvas import BLACK, BLUE, RED, WHITE, YELLOW
-from edge.gtsrb import CLASSES
+from edge.datasets.gtsrb import CLASSES
 from edge.perspective import Pyramid, pyramid
 from edge.signs import outline, vary_sign
 from train.camera import photograph

@@ -17,9 +17,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
+from edge.datasets.gtsrb import CLASSES, Photo, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
-from edge.gtsrb import CLASSES, Photo, Split, read_split, score
 from train import model as vgg
 from train import runs
 from train.calibrate import apply_temperature, fit_temperature, reliability
@@ -59,7 +59,7 @@ def fit(
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
     Args:
-        data: folder in a layout that `edge.gtsrb` reads.
+        data: folder in a layout that `edge.datasets.gtsrb` reads.
         out: run folder.
         recipe: how to train.
         weights: "imagenet", "drawn" (trained on drawn photos first, once, kept in the user's cache), "none" (from scratch: every layer is trained, whatever

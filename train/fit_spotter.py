@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
+from edge.datasets.gtsdb import Sides, read_sides
 from edge.errors import InputError
 from edge.files import write_json
-from edge.gtsdb import Sides, read_sides
 from edge.recognition.finding import Findings, figures, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import keras
 
 from edge.board.machine import rss_mib
+from edge.datasets.gtsrb import Photo
 from edge.errors import InputError
-from edge.gtsrb import Photo
 from train import model as vgg
 from train.ahead import workers
 from train.compiled import network_of

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import BundleError, InputError
-from edge.gtsrb import CLASSES
 from train.norm import FusedBatchNorm
 from train.precision import in_policy
 from train.weights import load_base

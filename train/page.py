@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import page
+from edge.datasets.gtsrb import LABELS
 from edge.files import write_text
-from edge.gtsrb import LABELS
 from train.plots import WIDTH_PX, confused_pairs, count_confusions, draw_balance, draw_confusion, draw_curves
 from train.sheets import Example, draw_predictions, draw_samples
 

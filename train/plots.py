@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.files import written_beside
-from edge.gtsrb import CLASSES, LABELS
 
 WIDTH_PX = 1000
 """Every picture is this wide on the page."""

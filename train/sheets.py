@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from edge.gtsrb import LABELS
+from edge.datasets.gtsrb import LABELS
 from edge.images import fit_crop
 from train.plots import WIDTH_PX, WRONG, picture
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from edge.boxes import iou_matrix
 from edge.bundle.manifest import STRIDE
-from edge.gtsdb import RoadFrame
-from edge.gtsrb import Photo, Split, read_photo, read_split
+from edge.datasets.gtsdb import RoadFrame
+from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
 from edge.images import decode_image, read_image
 from edge.recognition.spotter_learned import GREY, shrink
 from edge.scenes import Flight, scene

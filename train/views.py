@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gtsrb import CLASSES
+from edge.datasets.gtsrb import CLASSES
 from edge.images import decode_image, fit_crop
 from train.augment import MIRRORED, augment, mirror
 from train.config import Recipe

@@ -18,8 +18,8 @@ import numpy as np
 from media import picture
 
 from edge.board.telemetry import Monitor
+from edge.datasets.gtsrb import LABELS
 from edge.frame import FeedState, Frame
-from edge.gtsrb import LABELS
 from edge.meter import Meter
 from edge.metrics import Metrics
 from edge.result import Detection, Report, Result, Track

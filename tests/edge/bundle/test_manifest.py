@@ -12,8 +12,8 @@ import pytest
 
 from edge.bundle.fusion import Fusion, SecondLook
 from edge.bundle.manifest import MANIFEST, SCHEMA, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, read_bundle, write_manifest
+from edge.datasets.gtsrb import LABELS
 from edge.errors import BundleError, OutputError
-from edge.gtsrb import LABELS
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsdb import read_frames, sign_free_crops, split_by_group
+from edge.datasets.gtsrb import read_photo, read_test
 from edge.engines.fake import FakeEngine
 from edge.engines.open import open_engine
 from edge.errors import EngineError
-from edge.gtsdb import read_frames, sign_free_crops, split_by_group
-from edge.gtsrb import read_photo, read_test
 from edge.images import fit_crop
 from edge.recognition.classifier import MOST_IN_BATCH, Classifier, Naming, cut_crop
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb_labels import CLASSES, LABELS
+from edge.datasets.gtsrb_layouts import Photo, has_test, read_photo, read_test, read_train, read_valid
+from edge.datasets.gtsrb_sampling import Tracks, divide, photos_in, pick
 from edge.errors import DataError, InputError
-from edge.gtsrb_labels import CLASSES, LABELS
-from edge.gtsrb_layouts import Photo, has_test, read_photo, read_test, read_train, read_valid
-from edge.gtsrb_sampling import Tracks, divide, photos_in, pick
 
 __all__ = [
     "CLASSES",

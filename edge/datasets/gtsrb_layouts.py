@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb_labels import CLASSES
 from edge.errors import DataError
-from edge.gtsrb_labels import CLASSES
 from edge.images import SUFFIXES, read_image
 
 TRAIN = {"Train.csv": "Train.csv", "Final_Training/Images": "Final_Training/Images/<class>", "Training": "Training/<class>", "Train": "Train/<class>"}

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from edge.boxes import iou_matrix
+from edge.datasets.gtsdb import RoadFrame, find_frames, read_frames, sign_free_boxes, split_by_group
 from edge.errors import DataError
-from edge.gtsdb import RoadFrame, find_frames, read_frames, sign_free_boxes, split_by_group
 from edge.scenes import scene
 
 

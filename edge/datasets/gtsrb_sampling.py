@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from edge.gtsrb_layouts import Photo
+from edge.datasets.gtsrb_layouts import Photo
 
 Tracks = Mapping[str, Sequence[Photo]]
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.datasets.gtsrb import CLASSES, Photo, Split, has_test, read_photo, read_split, read_test, read_train, read_valid
 from edge.errors import DataError, InputError
-from edge.gtsrb import CLASSES, Photo, Split, has_test, read_photo, read_split, read_test, read_train, read_valid
 
 CLASS_IDS = (2, 10, 1)  # as text they sort 1, 10, 2
 TRACKS, FRAMES = 3, 2

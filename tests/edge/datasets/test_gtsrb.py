@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Split, held_out, read_split, read_test, read_train, sample_by_track, score, split_by_track
 from edge.errors import DataError, InputError
-from edge.gtsrb import CLASSES, LABELS, Photo, Split, held_out, read_split, read_test, read_train, sample_by_track, score, split_by_track
 
 
 def photos_of(tracks_of_class: dict[int, int], frames: int = 3) -> list[Photo]:

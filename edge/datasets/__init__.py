@@ -1,0 +1,1 @@
+"""GTSRB and GTSDB as their authors lay them out: photos, splits, classes, frames."""
