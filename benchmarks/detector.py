@@ -23,10 +23,10 @@ from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.drawn.scenes import Flight
 from edge.errors import MissingDependency
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
-from edge.scenes import Flight
 
 SIZE_WH = (1280, 720)
 KEPT = 60

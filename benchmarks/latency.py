@@ -16,8 +16,8 @@ from benchmarks.setting import ROLE, Setting, print_conditions, write_result
 from edge.board.machine import describe
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign
 from edge.engines.contract import Engine
-from edge.signs import DRAWN_CLASSES, draw_sign
 
 WARM_UP = 10
 TURNS = 5

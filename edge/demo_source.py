@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from edge.drawn.scenes import SEEN_AHEAD, Flight, announced_after, score_passes
 from edge.errors import SourceError
 from edge.frame import FeedState, Frame
 from edge.result import Result
-from edge.scenes import SEEN_AHEAD, Flight, announced_after, score_passes
 from edge.uri import Uri, parse_uri
 
 SCHEME = "demo://"

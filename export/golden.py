@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edge.bundle.golden import difference
 from edge.bundle.manifest import Bundle, Golden, tolerance_key
+from edge.drawn.scenes import scene
+from edge.drawn.signs import FLIGHT_CLASSES, draw_sign
 from edge.engines.open import open_engine
 from edge.errors import VerificationError
 from edge.files import sha256_of, written_beside
 from edge.recognition.spotter_learned import pad
-from edge.scenes import scene
-from edge.signs import FLIGHT_CLASSES, draw_sign
 from export.artefacts import ROLE, SPOTTER
 
 FILE = "golden.npz"

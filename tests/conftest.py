@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import SCHEMA, SHIPPED, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, write_manifest
 from edge.datasets.gtsrb import CLASSES, LABELS
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign
 from edge.files import sha256_of
 from edge.images import fit_crop
-from edge.signs import DRAWN_CLASSES, draw_sign
 
 TINY_SIZE = 24
 CHANNELS = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.__main__ import main
-from edge.scenes import Flight, announced_after
+from edge.drawn.scenes import Flight, announced_after
 
 
 def test_flights_are_scored_together_and_silence_is_listened_to(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from media import damage, picture, small_disk, write_image, write_video
 from edge.__main__ import main
 from edge.bundle.manifest import Thresholds, read_bundle
 from edge.datasets.gtsrb import LABELS
-from edge.scenes import Flight
+from edge.drawn.scenes import Flight
 from edge.sources import count_frames
 
 ROOT = Path(__file__).resolve().parent.parent

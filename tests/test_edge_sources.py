@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from media import damage, index_of, picture, write_image, write_video
 
+from edge.drawn.scenes import Flight
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.realtime import Mailbox, Realtime
-from edge.scenes import Flight
 from edge.sources import count_frames, open_source
 
 

@@ -23,12 +23,12 @@ from spotter_runs import write_frames, write_run  # noqa: E402
 from edge import cli  # noqa: E402
 from edge.bundle.manifest import Bundle, read_bundle, write_manifest  # noqa: E402
 from edge.datasets.gtsrb import CLASSES, LABELS, read_train, split_by_track  # noqa: E402
+from edge.drawn.signs import draw_sign  # noqa: E402
 from edge.engines.open import open_engine  # noqa: E402
 from edge.engines.self_test import Choice, self_test  # noqa: E402
 from edge.errors import BundleError, DataError, InputError, OutputError, VerificationError  # noqa: E402
 from edge.files import sha256_of, write_json  # noqa: E402
 from edge.images import fit_crop, read_image  # noqa: E402
-from edge.signs import draw_sign  # noqa: E402
 from export import golden  # noqa: E402
 from export.__main__ import _parser  # noqa: E402
 from export.artefacts import TARGETS  # noqa: E402

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.signs import draw_sign
+from edge.drawn.signs import draw_sign
 from train.augment import augment
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edge.bundle.manifest import read_bundle
-from edge.signs import draw_sign
+from edge.drawn.signs import draw_sign
 
 nbformat = pytest.importorskip("nbformat", reason="needs the dev group")
 nbclient = pytest.importorskip("nbclient", reason="needs the dev group")

@@ -21,12 +21,12 @@ from media import small_disk
 from edge import cli
 from edge.datasets.gtsdb import read_frames, split_by_group
 from edge.datasets.gtsrb import CLASSES, read_photo, read_train, split_by_track
+from edge.drawn.perspective import Camera
+from edge.drawn.scenes import scene
+from edge.drawn.signposts import stand_anywhere
+from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign
 from edge.errors import InputError
 from edge.images import read_image
-from edge.perspective import Camera
-from edge.scenes import scene
-from edge.signposts import stand_anywhere
-from edge.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign
 from train.__main__ import _parser
 from train.drawn import SIDE_PX, draw_background, draw_photo, draw_track
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edge.datasets.gtsdb import read_sides
+from edge.drawn.scenes import scene
+from edge.drawn.signs import draw_sign
 from edge.errors import DataError, InputError
 from edge.recognition.finding import judge
 from edge.recognition.heatmap import decode
-from edge.scenes import scene
-from edge.signs import draw_sign
 from train import runs, spotter
 from train.__main__ import _parser
 from train.config import SPOTTER, spotter_recipe

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from edge.datasets.gtsdb import TABLE
 from edge.datasets.gtsrb import CLASSES, LABELS
+from edge.drawn.scenes import scene
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from edge.errors import InputError
 from edge.files import telling_refusal
-from edge.scenes import scene
-from edge.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from train.drawn import draw_track
 
 N = {"signs": CLASSES, "photos": 100 * CLASSES, "scenes": 100}

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.canvas import BLACK, BLUE, RED, WHITE, YELLOW
 from edge.datasets.gtsrb import CLASSES
-from edge.perspective import Pyramid, pyramid
-from edge.signs import outline, vary_sign
+from edge.drawn.canvas import BLACK, BLUE, RED, WHITE, YELLOW
+from edge.drawn.perspective import Pyramid, pyramid
+from edge.drawn.signs import outline, vary_sign
 from train.camera import photograph
 from train.grounds import cut_out, shade
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.backdrop import SECTION, light, render
-from edge.perspective import Camera
+from edge.drawn.backdrop import SECTION, light, render
+from edge.drawn.perspective import Camera
 
 Floats = NDArray[np.float32]
 

@@ -20,9 +20,9 @@ from edge.boxes import iou_matrix
 from edge.bundle.manifest import STRIDE
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
+from edge.drawn.scenes import Flight, scene
 from edge.images import decode_image, read_image
 from edge.recognition.spotter_learned import GREY, shrink
-from edge.scenes import Flight, scene
 from train.ahead import made_ahead, stack
 from train.augment import blur, compress
 from train.config import SpotterRecipe

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.scenes import scene
+from edge.drawn.scenes import scene
 
 SIZE_HW = (192, 320)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge import cli
-from edge.signs import draw_sign
+from edge.drawn.signs import draw_sign
 from train.__main__ import _parser
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""The pictograms of German traffic signs as polygons and lines: arrows, vehicles, people, animals and weather. `edge.signs` puts them on boards.
+"""The pictograms of German traffic signs as polygons and lines: arrows, vehicles, people, animals and weather. `edge.drawn.signs` puts them on boards.
 
 Those on warning signs are given in units of the triangle's own box, which is less high than wide.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.canvas import BLACK, GREEN, RED, WHITE, YELLOW, Canvas, Colour, Layer, Points, ellipse, path_of
+from edge.drawn.canvas import BLACK, GREEN, RED, WHITE, YELLOW, Canvas, Colour, Layer, Points, ellipse, path_of
 
 _CAR_BODY = path_of(
     (-0.5, 0.35), (-0.47, 0.46), (-0.42, 0.53), (0.42, 0.53), (0.47, 0.46), (0.5, 0.35),

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.perspective import Image, Pyramid, pyramid
+from edge.drawn.perspective import Image, Pyramid, pyramid
 
 Colour = tuple[int, int, int]
 

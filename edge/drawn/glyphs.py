@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.canvas import Canvas, Colour, Layer, Points, ellipse, path_of
+from edge.drawn.canvas import Canvas, Colour, Layer, Points, ellipse, path_of
 
 _STEM = path_of((0.5, 0.0), (0.5, 1.0))
 _ZERO = np.concatenate([ellipse(0.5, 0.3, 0.5, 0.3, 180, 360), ellipse(0.5, 0.7, 0.5, 0.3, 0, 180), path_of((0, 0.3), (0, 0.25))])

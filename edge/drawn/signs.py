@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pictograms
-from edge.canvas import BLACK, BLUE, DIAMOND, GREY, OCTAGON, RED, TRIANGLE_DOWN, TRIANGLE_UP, WHITE, YELLOW, Canvas, Layer, polygon_board, round_board
 from edge.datasets.gtsrb import CLASSES
+from edge.drawn import pictograms
+from edge.drawn.canvas import BLACK, BLUE, DIAMOND, GREY, OCTAGON, RED, TRIANGLE_DOWN, TRIANGLE_UP, WHITE, YELLOW, Canvas, Layer, polygon_board, round_board
+from edge.drawn.glyphs import text_layer
 from edge.errors import InputError
-from edge.glyphs import text_layer
 
 _MASTER_PX = 256
 _SUPERSAMPLING = 3

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge import scenery
-from edge.perspective import Board, Camera, Floats, Image, draw, upright
+from edge.drawn import scenery
+from edge.drawn.perspective import Board, Camera, Floats, Image, draw, upright
 
 SECTION = 75
 """Light and weather change from one section of so many frames to the next."""

@@ -1,7 +1,7 @@
 """Draws flights along a road past traffic signs, and single scenes, with the truth about every sign: no data set is needed.
 
-`edge.signs` draws faces, `edge.signposts` stands them along the road, `edge.scenery` draws all else, `edge.perspective` projects, `edge.backdrop` renders.
-Whatever is random follows from the seed and the frame's index, so any frame can be drawn on its own.
+`edge.drawn.signs` draws faces, `edge.drawn.signposts` stands them along the road, `edge.drawn.scenery` draws all else, `edge.drawn.perspective` projects,
+`edge.drawn.backdrop` renders. Whatever is random follows from the seed and the frame's index, so any frame can be drawn on its own.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.backdrop import SECTION, light, render
 from edge.boxes import iou_matrix
+from edge.drawn.backdrop import SECTION, light, render
+from edge.drawn.perspective import Camera, Image
+from edge.drawn.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
+from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
-from edge.perspective import Camera, Image
-from edge.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
-from edge.signs import FLIGHT_CLASSES
 
 MIN_SIDE_PX = 12.0
 """Shorter side from which a sign counts as visible."""
@@ -147,7 +147,7 @@ def scene(seed: int, size_wh: tuple[int, int] = (960, 540), classes: Sequence[in
     Args:
         seed: 0 and more; the same seed, size and classes give the same bytes.
         size_wh: width and height in pixels, 64 and more each.
-        classes: of `edge.signs.DRAWN_CLASSES`, 1 or more: the signs are drawn at random from these.
+        classes: of `edge.drawn.signs.DRAWN_CLASSES`, 1 or more: the signs are drawn at random from these.
 
     Raises:
         InputError: the seed or the size is out of its range, or no such class.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from edge.datasets.gtsrb import CLASSES
+from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline, vary_sign
 from edge.errors import InputError
-from edge.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline, vary_sign
 
 
 def on_grey(class_id, side_px):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
-from edge.scenery import ROAD, pole
-from edge.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
+from edge.drawn.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
+from edge.drawn.scenery import ROAD, pole
+from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
 
 Box = tuple[float, float, float, float]
 

@@ -3,12 +3,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.backdrop import Light, light, render
+from edge.drawn.backdrop import Light, light, render
+from edge.drawn.perspective import Camera, draw, pyramid
+from edge.drawn.scenes import MIN_SIDE_PX, Flight, scene, score_passes
+from edge.drawn.signposts import line_up, stand_anywhere
+from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
-from edge.perspective import Camera, draw, pyramid
-from edge.scenes import MIN_SIDE_PX, Flight, scene, score_passes
-from edge.signposts import line_up, stand_anywhere
-from edge.signs import FLIGHT_CLASSES
 
 SMALL = (320, 180)
 PLAIN = Light(gain=1, gamma=1, tint=(1, 1, 1), defocus_px=0, motion_px=(1, 1), noise=0, sky=0)
