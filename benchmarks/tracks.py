@@ -19,10 +19,10 @@ from benchmarks.kept import KeptSource
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.demo_source import PassSink
+from edge.outputs.passes import PassSink
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
-from edge.sources import open_source
+from edge.sources.open import open_source
 
 PASSES = ("all", "right", "wrong", "missed", "twice", "false")
 FPS = 30

@@ -19,14 +19,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli, outputs
+from edge import cli
+from edge import watching as outputs
 from edge.bundle.manifest import SHIPPED
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 
 if TYPE_CHECKING:
-    from edge.demo_source import PassSink
     from edge.frame import Source
+    from edge.outputs.passes import PassSink
     from edge.pipeline import Summary
     from edge.result import Sink
 
@@ -43,8 +44,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from edge.files import check_place, write_json
     from edge.pipeline import open_spotter, run
     from edge.recognition.classifier import Classifier
-    from edge.sources import open_source
-    from edge.uri import without_credentials
+    from edge.sources.open import open_source
+    from edge.sources.uri import without_credentials
 
     started_at = now()
     bundle = read_bundle(arguments.bundle)
@@ -83,8 +84,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _service_sink(source: Source) -> list[Sink]:
     """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
-    from edge.feed import LiveSource
     from edge.notify import ServiceSink
+    from edge.sources.live.feed import LiveSource
 
     sink = ServiceSink()
     if not sink.wanted:
@@ -97,7 +98,7 @@ def _service_sink(source: Source) -> list[Sink]:
 def _pass_sink(source: str) -> PassSink | None:
     if not source.startswith("demo://"):
         return None
-    from edge.demo_source import PassSink
+    from edge.outputs.passes import PassSink
 
     return PassSink(source)
 
@@ -163,7 +164,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _service(arguments: argparse.Namespace) -> None:
     from edge.bundle.manifest import read_bundle
     from edge.service import default_user, groups_here, install, remove, unit
-    from edge.sources import open_source
+    from edge.sources.open import open_source
 
     if arguments.action == "remove":
         remove(apply=arguments.apply)

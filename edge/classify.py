@@ -18,7 +18,7 @@ from edge.errors import InputError
 from edge.files import check_place, written_beside
 from edge.images import fit_crop, read_image
 from edge.recognition.classifier import Classifier, Naming
-from edge.sources import find_images
+from edge.sources.recorded import find_images
 
 HEADER = ("path", "class_id", "label", "confidence")
 

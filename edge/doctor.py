@@ -29,7 +29,7 @@ from edge.engines.open import built_precisions
 from edge.errors import BundleError, MachineError, SignwingError
 from edge.files import write_json
 from edge.frame import FeedState
-from edge.uri import without_credentials
+from edge.sources.uri import without_credentials
 
 Severity = Literal["broken", "warning", "note"]
 
@@ -310,8 +310,8 @@ def try_source(uri: str, seconds: float) -> tuple[dict[str, Any], list[Finding]]
     Returns:
         What is opened, and what came of it (`frames`, `size_wh`, `fps`, `detail`); and a finding if no frame came.
     """
-    from edge.feed import LiveSource
-    from edge.sources import open_source
+    from edge.sources.live.feed import LiveSource
+    from edge.sources.open import open_source
 
     shown = without_credentials(uri)
     told: dict[str, Any] = {"source": shown}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.errors import InputError, MachineError
 from edge.files import telling_refusal, written_beside
-from edge.uri import source_of, without_credentials
+from edge.sources.uri import source_of, without_credentials
 
 NAME = "signwing.service"
 UNITS = Path("/etc/systemd/system")

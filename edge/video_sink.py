@@ -13,7 +13,7 @@ from edge.errors import OutputError
 from edge.files import check_place, refused
 from edge.frame import FeedState
 from edge.result import Result
-from edge.sources import count_frames
+from edge.sources.recorded import count_frames
 
 # A player may like H.264 better, but the wheels bring no encoder for it.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}

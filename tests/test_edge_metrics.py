@@ -25,7 +25,7 @@ from edge.pipeline import run
 from edge.recognition.classifier import Classifier
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.result import Result
-from edge.sources import open_source
+from edge.sources.open import open_source
 from edge.web import WebSink
 from edge.web_access import Access
 from edge.web_state import PageState

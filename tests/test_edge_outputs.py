@@ -23,7 +23,7 @@ from stations import Station, free_port
 from streams import sending
 
 from edge.bundle.manifest import read_bundle
-from edge.sockets import free_ports
+from edge.sources.live.rtp.sockets import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 

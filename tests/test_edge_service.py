@@ -20,7 +20,7 @@ from packets import lacking
 
 from edge.errors import InputError
 from edge.service import NAME, install, remove, unit
-from edge.sources import open_source
+from edge.sources.open import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_EXPOSURE = 4.0

@@ -18,7 +18,8 @@ from edge.errors import OutputError
 from edge.frame import Frame
 from edge.result import Detection, Report, Result, Sink
 from edge.sinks import ConsoleSink, EventSink
-from edge.sources import count_frames, open_source
+from edge.sources.open import open_source
+from edge.sources.recorded import count_frames
 from edge.video_sink import CODECS, VideoSink
 
 BOX = (10.0, 20.25, 30.5, 40.123)

@@ -19,7 +19,7 @@ from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
 from edge.result import Result
-from edge.sources import open_source
+from edge.sources.open import open_source
 from edge.video_segments import SegmentedVideoSink
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,7 +21,7 @@ from web_client import Feeding, Losses, connect, decoded, get, get_json, result,
 
 from edge.errors import MissingDependency, OutputError
 from edge.frame import FeedState, State
-from edge.uri import without_credentials
+from edge.sources.uri import without_credentials
 from edge.web_access import HEADERS
 from edge.web_state import SIGHTINGS_KEPT, small_crop
 

@@ -95,7 +95,7 @@ def test_what_builds_on_the_board_needs_numpy_and_edge_alone(module: str) -> Non
 
 
 def test_libraries_of_devices_stay_in_their_files() -> None:
-    homes = {"VideoCapture": {"edge/capture.py"}}
+    homes = {"VideoCapture": {"edge/sources/capture.py"}}
     for name, allowed in homes.items():
         users = {
             str(path.relative_to(ROOT))

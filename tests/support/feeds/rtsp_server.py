@@ -8,7 +8,7 @@ import struct
 import threading
 from contextlib import suppress
 
-from edge.sockets import free_ports
+from edge.sources.live.rtp.sockets import free_ports
 
 
 class RtspCamera:

@@ -33,9 +33,9 @@ from stamps import ENCODERS, StampedSender  # noqa: E402
 
 from edge.bundle.lineage import now, result  # noqa: E402
 from edge.files import write_json  # noqa: E402 - run as a script, from anywhere
-from edge.nal import CODECS, is_intra, units  # noqa: E402
-from edge.rtp import parse_packet  # noqa: E402
-from edge.sockets import free_ports  # noqa: E402
+from edge.sources.live.rtp.nal import CODECS, is_intra, units  # noqa: E402
+from edge.sources.live.rtp.packets import parse_packet  # noqa: E402
+from edge.sources.live.rtp.sockets import free_ports  # noqa: E402
 
 PYTHONS = [sys.executable, "/usr/bin/python3"]
 LIMITS = {

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from edge.frame import Frame  # noqa: E402 - run as a script, from anywhere
-from edge.sources import open_source  # noqa: E402 - run as a script, from anywhere
+from edge.sources.open import open_source  # noqa: E402 - run as a script, from anywhere
 
 BITS, CELL = 32, 20
 """A stamp is a row of black and white squares, large enough to outlast a codec."""

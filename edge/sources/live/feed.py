@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError
-from edge.feed_state import FeedWatch
 from edge.frame import FeedState, Frame
-from edge.realtime import Mailbox
+from edge.sources.live.watch import FeedWatch
+from edge.sources.mailbox import NewestFrame
 
 _LOG = logging.getLogger(__name__)
 TICK_S = 0.05
@@ -74,7 +74,7 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
         ...
 
 
-class LiveSource:
+class LiveSource(NewestFrame):
     """Obeys `edge.frame.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again."""
 
     stills, live, unreadable = False, True, 0
@@ -88,24 +88,15 @@ class LiveSource:
             fps: frames a second that are expected, None if unknown.
             change: applied to every frame that is taken, such as a flip.
         """
+        super().__init__()
         self.uri, self.fps = uri, fps
         self._camera, self._change = camera, change
-        self._mailbox, self._watch = Mailbox(), FeedWatch()
+        self._watch = FeedWatch()
         self._stopping = threading.Event()
         self._workers: list[_Worker] = []
         self._index, self._open = 0, False
         self.waiting: Callable[[], None] | None = None
         """Called again and again by the loop while no frame comes, so that who watches it knows that it lives."""
-
-    @property
-    def captured(self) -> int:
-        """Frames that arrived so far."""
-        return self._mailbox.captured
-
-    @property
-    def dropped(self) -> int:
-        """Frames that gave way to newer ones so far."""
-        return self._mailbox.dropped
 
     @property
     def opens(self) -> str:

@@ -19,11 +19,11 @@ from media import small_disk
 from packets import real_stream, send, wait_for
 
 from edge.errors import OutputError
-from edge.nal import CODECS
-from edge.recorder import Recorder
-from edge.rtp import parse_packet
-from edge.rtp_gate import RtpGate
-from edge.sockets import free_ports
+from edge.sources.live.rtp.gate import RtpGate
+from edge.sources.live.rtp.nal import CODECS
+from edge.sources.live.rtp.packets import parse_packet
+from edge.sources.live.rtp.recorder import Recorder
+from edge.sources.live.rtp.sockets import free_ports
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -180,7 +180,7 @@ def test_noise_and_mutated_packets_end_nothing_and_the_stream_goes_on(tmp_path: 
 RECORD = """
 import sys, time
 from pathlib import Path
-from edge.rtp_gate import RtpGate
+from edge.sources.live.rtp.gate import RtpGate
 with RtpGate("", int(sys.argv[1]), record=Path(sys.argv[2])) as gate:
     print("ready", flush=True)
     while True:
@@ -191,7 +191,7 @@ with RtpGate("", int(sys.argv[1]), record=Path(sys.argv[2])) as gate:
 
 def test_what_was_recorded_plays_after_a_kill(tmp_path: Path) -> None:
     packets, port = real_stream("h264"), free_ports()
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[5]
     process = subprocess.Popen([sys.executable, "-c", RECORD, str(port), str(tmp_path / "flight")], cwd=root, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process:

@@ -1,4 +1,4 @@
-"""Frames from wherever they come: a folder, an image, a video, or the drawn flight. Files and the flight lose no frame unless `realtime=1` asks for it."""
+"""Frames of a recorded source: stills, which are independent images, and videos. None is lost."""
 
 from __future__ import annotations
 
@@ -12,67 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.capture import announced, open_file
 from edge.errors import InputError, SourceError
-from edge.frame import Frame, Source
+from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
-from edge.uri import Uri, exists, parse_uri, source_of
+from edge.sources.capture import announced, open_file
 
 _LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
 _PATIENCE = 1000
-
-
-def open_source(uri: str) -> Source:
-    """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.live` has their URIs).
-
-    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
-    source in a file's first line.
-
-    Raises:
-        SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
-        InputError: a flight that cannot be drawn.
-    """
-    parsed = parse_uri(source_of(uri))
-    if parsed.scheme == "demo":
-        from edge.demo_source import DemoSource
-
-        return _at_own_speed(parsed, DemoSource(parsed))
-    if parsed.scheme:
-        from edge.live import SCHEMES, open_live
-
-        if parsed.scheme not in SCHEMES:
-            raise SourceError(f"wanted a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://, found {uri}: {parsed.scheme}:// is unknown")
-        return open_live(parsed)
-    return _open_path(parsed)
-
-
-def _open_path(uri: Uri) -> Source:
-    path = Path(uri.path)
-    if not exists(uri.path):
-        raise SourceError(f"wanted a folder, an image, a video or demo://, found nothing at {path}: check the path")
-    if path.is_dir():
-        uri.check_keys()
-        return _ahead(StillSource(uri.text, path, find_images(path)))
-    if path.suffix.lower() in SUFFIXES:
-        uri.check_keys()
-        return _ahead(StillSource(uri.text, path.parent, [path]))
-    uri.check_keys("realtime")
-    return _at_own_speed(uri, VideoSource(uri.text, path))
-
-
-def _at_own_speed(uri: Uri, source: Source) -> Source:
-    if uri.flag("realtime"):
-        from edge.realtime import Realtime
-
-        return Realtime(source)
-    return _ahead(source)
-
-
-def _ahead(source: Source) -> Source:
-    from edge.ahead import Ahead
-
-    return Ahead(source)
 
 
 def find_images(folder: Path) -> list[Path]:

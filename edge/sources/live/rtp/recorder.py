@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.files import check_place
-from edge.nal import START_CODE, Depacketizer, ParameterSets, Unit, is_intra, is_picture
-from edge.rtp import Packet, Reorder, ahead
+from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, is_intra, is_picture
+from edge.sources.live.rtp.packets import Packet, Reorder, ahead
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0

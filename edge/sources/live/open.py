@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pipelines
-from edge.capture import Reader, gstreamer_elements, has_gstreamer, open_ffmpeg, open_gstreamer, open_v4l2
 from edge.errors import SourceError
-from edge.feed import LiveSource
-from edge.nal import CODECS
-from edge.rtp_gate import RtpGate
-from edge.uri import Uri, without_credentials
+from edge.sources.capture import Reader, gstreamer_elements, has_gstreamer, open_ffmpeg, open_gstreamer, open_v4l2
+from edge.sources.live import pipelines
+from edge.sources.live.feed import LiveSource
+from edge.sources.live.rtp.gate import RtpGate
+from edge.sources.live.rtp.nal import CODECS
+from edge.sources.uri import Uri, without_credentials
 
 SCHEMES = ("csi", "v4l2", "rtsp", "rtp")
 GSTREAMER, FFMPEG = "gstreamer", "ffmpeg"

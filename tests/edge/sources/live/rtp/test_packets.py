@@ -7,8 +7,8 @@ import random
 import pytest
 from packets import H265_SETS, PPS, SPS, fragments, h264_stream, rtp
 
-from edge.nal import CODECS, Depacketizer, ParameterSets, codec_of, format_parameters, is_intra, units
-from edge.rtp import CodecGuess, Packet, Reorder, SenderLock, SequenceCount, ahead, parse_packet
+from edge.sources.live.rtp.nal import CODECS, Depacketizer, ParameterSets, codec_of, format_parameters, is_intra, units
+from edge.sources.live.rtp.packets import CodecGuess, Packet, Reorder, SenderLock, SequenceCount, ahead, parse_packet
 
 MS = 1_000_000
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.ahead import Ahead
 from edge.errors import SourceError
 from edge.frame import Frame
-from edge.sources import StillSource, open_source
+from edge.sources.ahead import Ahead
+from edge.sources.open import open_source
+from edge.sources.recorded import StillSource
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -119,7 +120,7 @@ def test_recorded_sources_are_opened_so(tmp_path):
 INTERRUPTED = """
 import signal, random, sys
 import numpy as np
-from edge.ahead import Ahead
+from edge.sources.ahead import Ahead
 from edge.frame import Frame
 
 class Endless:

@@ -13,7 +13,7 @@ from packets import tool
 from stamps import StampedSender, read_stamp, stamp
 from streams import python_of
 
-from edge.sockets import free_ports
+from edge.sources.live.rtp.sockets import free_ports
 
 
 @pytest.mark.parametrize("at_ms", [0, 1, 0x12345678, 0xFFFFFFFF, 0x1_0000_0005])

@@ -13,18 +13,18 @@ import pytest
 from numpy.typing import NDArray
 from packets import wait_for
 
-from edge import feed as feeds
 from edge.bundle.manifest import ModelSpec, TensorSpec
 from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.errors import SourceError
-from edge.feed import LiveSource
-from edge.feed_state import LOST_NS, STALLED_NS, FeedWatch
 from edge.frame import FeedState, Frame
 from edge.pipeline import run
 from edge.recognition.classifier import Classifier
 from edge.recognition.proposals import Proposals
 from edge.sinks import EventSink, state_event
+from edge.sources.live import feed as feeds
+from edge.sources.live.feed import LiveSource
+from edge.sources.live.watch import LOST_NS, STALLED_NS, FeedWatch
 
 Image = NDArray[np.uint8]
 S = 1_000_000_000

@@ -17,15 +17,15 @@ from rtsp_server import RtspCamera
 from soak import Relay
 from streams import python_of, sending
 
-from edge import live
 from edge.doctor import try_source
 from edge.errors import SourceError
-from edge.live import open_live
-from edge.pipelines import gstreamer_csi, gstreamer_rtp, sdp
-from edge.sockets import free_ports
-from edge.uri import parse_uri
+from edge.sources.live import open as live
+from edge.sources.live.open import open_live
+from edge.sources.live.pipelines import gstreamer_csi, gstreamer_rtp, sdp
+from edge.sources.live.rtp.sockets import free_ports
+from edge.sources.uri import parse_uri
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[4]
 NOTHING: frozenset[str] = frozenset()
 JETSON = frozenset({"nvarguscamerasrc", "nvv4l2decoder", "nvvidconv"})
 

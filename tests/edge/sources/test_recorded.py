@@ -12,8 +12,10 @@ from media import damage, index_of, picture, write_image, write_video
 from edge.drawn.scenes import Flight
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
-from edge.realtime import Mailbox, Realtime
-from edge.sources import count_frames, open_source
+from edge.sources.mailbox import Mailbox
+from edge.sources.open import open_source
+from edge.sources.realtime import Realtime
+from edge.sources.recorded import count_frames
 
 
 def read(uri: str) -> tuple[list[Frame], int]:

@@ -14,9 +14,9 @@ import pytest
 from packets import SPS, bound, collect, h264_stream, rtp, send, wait_for
 
 from edge.errors import SourceError
-from edge.rtp import ahead
-from edge.rtp_gate import RtpGate
-from edge.sockets import free_ports
+from edge.sources.live.rtp.gate import RtpGate
+from edge.sources.live.rtp.packets import ahead
+from edge.sources.live.rtp.sockets import free_ports
 
 
 def free_port() -> int:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import SourceError
-from edge.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
-from edge.recorder import Recorder, Recording
-from edge.rtp import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
-from edge.sockets import free_ports, open_udp, resolve
+from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
+from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
+from edge.sources.live.rtp.recorder import Recorder, Recording
+from edge.sources.live.rtp.sockets import free_ports, open_udp, resolve
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 1 << 16

@@ -6,7 +6,7 @@ import struct
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
-from edge.nal import codec_of, plausible
+from edge.sources.live.rtp.nal import codec_of, plausible
 
 _HEADER = struct.Struct("!BBHII")
 _NUMBERS = struct.Struct("!HII")

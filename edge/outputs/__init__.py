@@ -1,0 +1,1 @@
+"""Where results go: event lines, the console, video, MAVLink, the page."""

@@ -1,0 +1,1 @@
+"""Where frames come from: stills, videos, the drawn flight and live feeds."""

@@ -1,0 +1,1 @@
+"""Live feeds: cameras and streams that break and come back."""
