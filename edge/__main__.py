@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _service_sink(source: Source) -> list[Sink]:
     """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
-    from edge.notify import ServiceSink
+    from edge.outputs.notify import ServiceSink
     from edge.sources.live.feed import LiveSource
 
     sink = ServiceSink()
@@ -104,16 +104,17 @@ def _pass_sink(source: str) -> PassSink | None:
 
 
 def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
-    from edge.sinks import ConsoleSink, EventSink
+    from edge.outputs.console import ConsoleSink
+    from edge.outputs.events import EventSink
 
     sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
     sinks.append(ConsoleSink(labels))
     if arguments.video and source.live:
-        from edge.video_segments import SegmentedVideoSink
+        from edge.outputs.segments import SegmentedVideoSink
 
         sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
     elif arguments.video:
-        from edge.video_sink import VideoSink
+        from edge.outputs.video import VideoSink
 
         sinks.append(VideoSink(arguments.video, source.fps, labels))
     return sinks
@@ -121,8 +122,8 @@ def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str])
 
 def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
     """Count what sinks left out, for want of space or time."""
-    from edge.sinks import EventSink
-    from edge.video_segments import SegmentedVideoSink
+    from edge.outputs.events import EventSink
+    from edge.outputs.segments import SegmentedVideoSink
 
     missed = {"events": 0, "video": 0}
     for sink in sinks:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
     from edge.engines.contract import Engine
     from edge.frame import Source
-    from edge.meter import Meter
+    from edge.outputs.meter import Meter
+    from edge.outputs.web.server import WebSink
     from edge.result import Sink
-    from edge.web import WebSink
 
 LOOPBACK = "127.0.0.1"
 
@@ -89,7 +89,7 @@ def watching_sinks(
     if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
         return []
     from edge.board.telemetry import Monitor
-    from edge.meter import Meter, MeterSink
+    from edge.outputs.meter import Meter, MeterSink
 
     meter, monitor = Meter(), Monitor()
     facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}
@@ -105,10 +105,10 @@ def watching_sinks(
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:
-    from edge.metrics import Metrics
-    from edge.web import WebSink
-    from edge.web_access import Access, read_token
-    from edge.web_state import PageState
+    from edge.outputs.web.access import Access, read_token
+    from edge.outputs.web.metrics import Metrics
+    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.state import PageState
 
     token = None if arguments.web_token_file is None else read_token(arguments.web_token_file)
     access = Access(arguments.web_host, token)
@@ -118,15 +118,15 @@ def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], 
 
 
 def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
-    from edge.links import parse_address
-    from edge.mavlink import MavlinkSink
+    from edge.outputs.links import parse_address
+    from edge.outputs.mavlink import MavlinkSink
 
     return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system)
 
 
 def _guard_memory(limit_mib: int, page: WebSink | None, written: Sequence[Sink], monitor: Monitor) -> None:
-    from edge.memory_guard import MemoryGuard, Relief
-    from edge.video_segments import SegmentedVideoSink
+    from edge.outputs.memory_guard import MemoryGuard, Relief
+    from edge.outputs.segments import SegmentedVideoSink
 
     reliefs = [] if page is None else [Relief("all but one of the page's pictures a second", page.spare)]
     reliefs += [Relief("the video", sink.pause) for sink in written if isinstance(sink, SegmentedVideoSink)]

@@ -21,13 +21,13 @@ from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
+from edge.outputs.events import EventSink
 from edge.pipeline import STAGES, name_boxes, open_spotter, run
 from edge.recognition.classifier import Classifier
 from edge.recognition.proposals import Proposals, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.tracking import Tracker, TrackerSettings
 from edge.result import Result
-from edge.sinks import EventSink
 
 SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
 

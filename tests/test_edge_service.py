@@ -184,7 +184,7 @@ def test_a_camera_that_is_not_there_is_no_reason_to_be_killed(tiny_bundle: Path,
 
 
 def test_without_systemd_nothing_is_told(tiny_bundle: Path) -> None:
-    from edge.notify import ServiceSink
+    from edge.outputs.notify import ServiceSink
 
     assert "NOTIFY_SOCKET" not in os.environ
     assert not ServiceSink().wanted

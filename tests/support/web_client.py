@@ -20,12 +20,12 @@ from media import picture
 from edge.board.telemetry import Monitor
 from edge.datasets.gtsrb import LABELS
 from edge.frame import FeedState, Frame
-from edge.meter import Meter
-from edge.metrics import Metrics
+from edge.outputs.meter import Meter
+from edge.outputs.web.access import Access
+from edge.outputs.web.metrics import Metrics
+from edge.outputs.web.server import WebSink
+from edge.outputs.web.state import PageState
 from edge.result import Detection, Report, Result, Track
-from edge.web import WebSink
-from edge.web_access import Access
-from edge.web_state import PageState
 
 BOX = (20.0, 10.0, 50.0, 40.0)
 

@@ -18,10 +18,10 @@ from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.errors import SourceError
 from edge.frame import FeedState, Frame
+from edge.outputs.events import EventSink, state_event
 from edge.pipeline import run
 from edge.recognition.classifier import Classifier
 from edge.recognition.proposals import Proposals
-from edge.sinks import EventSink, state_event
 from edge.sources.live import feed as feeds
 from edge.sources.live.feed import LiveSource
 from edge.sources.live.watch import LOST_NS, STALLED_NS, FeedWatch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import InputError
-from edge.web_access import Access, is_loopback, names_loopback, read_token
+from edge.outputs.web.access import Access, is_loopback, names_loopback, read_token
 
 TOKEN = "correct-horse-battery-staple"
 Headers = list[tuple[bytes, bytes]]

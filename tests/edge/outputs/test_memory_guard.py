@@ -15,11 +15,11 @@ from edge.board.machine import rss_mib
 from edge.board.telemetry import Monitor, Telemetry
 from edge.datasets.gtsrb import LABELS
 from edge.frame import Frame
-from edge.memory_guard import CALM_S, REMIND_S, MemoryGuard, Relief
+from edge.outputs.memory_guard import CALM_S, REMIND_S, MemoryGuard, Relief
+from edge.outputs.segments import SegmentedVideoSink
 from edge.result import Result
-from edge.video_segments import SegmentedVideoSink
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Scene:

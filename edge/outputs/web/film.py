@@ -7,8 +7,8 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from edge.errors import one_line
+from edge.outputs.web.state import PageState
 from edge.result import Result
-from edge.web_state import PageState
 
 _LOG = logging.getLogger(__name__)
 

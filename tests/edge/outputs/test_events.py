@@ -12,15 +12,16 @@ import pytest
 from commands import lines
 from media import picture, small_disk
 
-from edge.annotate import annotate
 from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
+from edge.outputs.annotate import annotate
+from edge.outputs.console import ConsoleSink
+from edge.outputs.events import EventSink
+from edge.outputs.video import CODECS, VideoSink
 from edge.result import Detection, Report, Result, Sink
-from edge.sinks import ConsoleSink, EventSink
 from edge.sources.open import open_source
 from edge.sources.recorded import count_frames
-from edge.video_sink import CODECS, VideoSink
 
 BOX = (10.0, 20.25, 30.5, 40.123)
 KEYS = ["schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"]

@@ -8,10 +8,10 @@ from types import TracebackType
 
 import cv2
 
-from edge.annotate import annotate
 from edge.errors import OutputError
 from edge.files import check_place, refused
 from edge.frame import FeedState
+from edge.outputs.annotate import annotate
 from edge.result import Result
 from edge.sources.recorded import count_frames
 

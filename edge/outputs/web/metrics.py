@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency
 from edge.frame import Source, State
-from edge.meter import AGE_BOUNDS_MS, Meter
+from edge.outputs.meter import AGE_BOUNDS_MS, Meter
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -1,4 +1,4 @@
-"""Where results go: event lines and the console here, an annotated video in `edge.video_sink`. A sink opens before work starts and is finished after it."""
+"""Event lines: what was announced and how the feed fared, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import errno
 import json
 import logging
 import os
-import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from io import FileIO
@@ -23,9 +21,6 @@ EVENT_FILES = 4
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_LINE = 1 << 16
-
-_PROGRESS_S = 0.2
-_ERASE = "\r\x1b[K"
 
 
 class EventSink:
@@ -152,41 +147,3 @@ def state_event(state: FeedState) -> dict[str, Any]:
     about = dict.fromkeys(("frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy"))
     counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "reconnects", "detail")}
     return {"schema": EVENT_SCHEMA, "event": "state", **about, "received_ns": state.at_ns, "state": state.state, "feed": counters}
-
-
-class ConsoleSink:
-    """Prints each sighting to the standard output; a progress line goes to the standard error, and only to a terminal."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        """Print class ids as `labels`, in output order."""
-        self._labels = labels
-        self._watched = sys.stderr.isatty()
-        self._frames = 0
-        self._started = self._shown = time.monotonic()
-
-    def __enter__(self) -> ConsoleSink:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._erase()
-
-    def write(self, result: Result) -> None:
-        """Print the sightings of a frame."""
-        for report in result.reports:
-            if report.event == "sighting":
-                self._erase()
-                print(f"{result.frame.still or f'frame {result.frame.index}'}: {self._labels[report.class_id]} {report.confidence:.2f}")
-        self._frames += not result.final
-        if self._watched and time.monotonic() - self._shown >= _PROGRESS_S:
-            self._shown = time.monotonic()
-            rate = self._frames / (self._shown - self._started)
-            print(f"{_ERASE}{self._frames} frames, {rate:.1f} FPS", end="", file=sys.stderr, flush=True)
-
-    def feed(self, state: FeedState) -> None:
-        """Print the change."""
-        self._erase()
-        print(f"feed {state.state}{f': {state.detail}' if state.detail else ''}", flush=True)
-
-    def _erase(self) -> None:
-        if self._watched:
-            print(_ERASE, end="", file=sys.stderr, flush=True)

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.annotate import annotate
 from edge.board.telemetry import KEPT, Telemetry
 from edge.boxes import Box
 from edge.frame import Source
-from edge.meter import Meter
+from edge.outputs.annotate import annotate
+from edge.outputs.events import event_of
+from edge.outputs.meter import Meter
 from edge.result import Result
-from edge.sinks import event_of
 
 SCHEMA = 1
 SIGHTINGS_KEPT = 60

@@ -6,7 +6,7 @@ import pytest
 from media import picture
 
 from edge.frame import Frame
-from edge.meter import AGE_BOUNDS_MS, WINDOW_S, Meter
+from edge.outputs.meter import AGE_BOUNDS_MS, WINDOW_S, Meter
 from edge.result import Report, Result
 
 SECOND = 1_000_000_000

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import MissingDependency, OutputError, one_line
 from edge.frame import FeedState
-from edge.metrics import Metrics
+from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
+from edge.outputs.web.film import FEW_A_SECOND, PICTURES_A_SECOND, Film
+from edge.outputs.web.metrics import Metrics
+from edge.outputs.web.state import PageState, jpeg
 from edge.result import Result
-from edge.web_access import HEADERS, MOST_HEADERS, REALM, Access
-from edge.web_film import FEW_A_SECOND, PICTURES_A_SECOND, Film
-from edge.web_state import PageState, jpeg
 
 if TYPE_CHECKING:
     import uvicorn
@@ -291,7 +291,7 @@ def _refused(host: str, port: int, error: OSError) -> OutputError:
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
     """Return what answers with a file of the page, which is read once: no request names a path of the system."""
-    data = (resources.files("edge") / "web_page" / name).read_bytes()
+    data = (resources.files("edge.outputs.web") / "page" / name).read_bytes()
 
     async def answer(request: Request) -> Response:
         from starlette.responses import Response

@@ -18,11 +18,11 @@ from packets import wait_for
 from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
+from edge.outputs.segments import SegmentedVideoSink
 from edge.result import Result
 from edge.sources.open import open_source
-from edge.video_segments import SegmentedVideoSink
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SYSTEM_PYTHON = "/usr/bin/python3"
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
 SECOND = 1_000_000_000
@@ -121,7 +121,7 @@ import numpy as np
 from edge.datasets.gtsrb import LABELS
 from edge.result import Result
 from edge.frame import Frame
-from edge.video_segments import SegmentedVideoSink
+from edge.outputs.segments import SegmentedVideoSink
 chance = np.random.default_rng(0)
 image = chance.integers(0, 255, (360, 640, 3), np.uint8)
 with SegmentedVideoSink(Path(sys.argv[1]), 25.0, LABELS) as sink:

@@ -21,9 +21,9 @@ from web_client import Feeding, Losses, connect, decoded, get, get_json, result,
 
 from edge.errors import MissingDependency, OutputError
 from edge.frame import FeedState, State
+from edge.outputs.web.access import HEADERS
+from edge.outputs.web.state import SIGHTINGS_KEPT, small_crop
 from edge.sources.uri import without_credentials
-from edge.web_access import HEADERS
-from edge.web_state import SIGHTINGS_KEPT, small_crop
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -104,8 +104,8 @@ def test_the_newest_picture_is_given_once_and_then_the_next_is_waited_for() -> N
 
 
 def test_a_source_that_is_silent_is_no_error_and_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.web_film._WAIT_S", 0.3)
-    monkeypatch.setattr("edge.web_state._HEALTHY_S", 4.0)
+    monkeypatch.setattr("edge.outputs.web.film._WAIT_S", 0.3)
+    monkeypatch.setattr("edge.outputs.web.state._HEALTHY_S", 4.0)
     with serving() as (sink, _):
         assert get(sink, "/healthz")[0] == 200
         assert get(sink, "/live.jpg")[0] == 204
@@ -164,7 +164,8 @@ def test_a_page_from_elsewhere_cannot_read_what_is_on_loopback() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/../edge/web.py", "/page.css/../../web.py", "/%2e%2e/web.py", "//etc/passwd", "/page.js%00", "/crops/../1.jpg", "/crops/%2e%2e.jpg"]
+    "path",
+    ["/../edge/outputs/web/server.py", "/page.css/../../web.py", "/%2e%2e/web.py", "//etc/passwd", "/page.js%00", "/crops/../1.jpg", "/crops/%2e%2e.jpg"],
 )
 def test_paths_lead_nowhere_else(path: str) -> None:
     with serving() as (sink, _):
@@ -262,7 +263,7 @@ def test_clients_that_stop_reading_hold_up_neither_the_loop_nor_others() -> None
 
 
 def test_who_asks_nothing_or_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.web._IDLE_S", 0.5)
+    monkeypatch.setattr("edge.outputs.web.server._IDLE_S", 0.5)
     with serving() as (sink, _), Feeding(sink, (1280, 720)), connect(sink) as silent, connect(sink, 4096) as dead, connect(sink) as slow:
         dead.sendall(b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n")
         slow.sendall(b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -300,7 +301,7 @@ def test_the_end_does_not_wait_for_clients() -> None:
 
 def test_a_port_that_is_taken_is_refused_before_any_work() -> None:
     with serving() as (sink, _):
-        from edge.web import WebSink
+        from edge.outputs.web.server import WebSink
 
         port = int(sink.url.rstrip("/").rpartition(":")[2])
         with (
@@ -328,7 +329,7 @@ def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.Monke
     import sys
 
     with serving() as (sink, _):
-        from edge.web import WebSink
+        from edge.outputs.web.server import WebSink
 
         monkeypatch.setitem(sys.modules, "uvicorn", None)
         with pytest.raises(MissingDependency, match=r"signwing\[web\]"):

@@ -16,9 +16,9 @@ from typing import Any, get_args
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency, one_line
 from edge.frame import FeedState, State
-from edge.links import Address, Link, check_serial, open_link
-from edge.meter import Meter
-from edge.notices import Notice, Notices
+from edge.outputs.links import Address, Link, check_serial, open_link
+from edge.outputs.meter import Meter
+from edge.outputs.notices import Notice, Notices
 from edge.result import Result
 
 _LOG = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.annotate import annotate
 from edge.errors import OutputError, one_line
 from edge.files import check_place
 from edge.frame import FeedState
+from edge.outputs.annotate import annotate
 from edge.result import Result
 
 _LOG = logging.getLogger(__name__)

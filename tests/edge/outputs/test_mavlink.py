@@ -31,9 +31,9 @@ from edge.board.telemetry import Telemetry
 from edge.datasets.gtsrb import LABELS
 from edge.errors import MissingDependency
 from edge.frame import FeedState, Frame
-from edge.links import parse_address
-from edge.mavlink import USUAL_SYSTEM, MavlinkSink
-from edge.meter import Meter
+from edge.outputs.links import parse_address
+from edge.outputs.mavlink import USUAL_SYSTEM, MavlinkSink
+from edge.outputs.meter import Meter
 from edge.result import Report, Result
 
 SAMPLE = Telemetry(0, 0.42, Memory(7620, 5275, 402, 3810), 200.0, 150.0, {"cpu": 46.5, "tj": 48.8}, 0.876, {}, "25W", 0)

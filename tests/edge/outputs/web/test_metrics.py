@@ -19,16 +19,16 @@ from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsrb import LABELS
 from edge.engines.open import open_engine
 from edge.frame import FeedState
-from edge.meter import AGE_BOUNDS_MS, Meter, MeterSink
-from edge.metrics import Metrics
+from edge.outputs.meter import AGE_BOUNDS_MS, Meter, MeterSink
+from edge.outputs.web.access import Access
+from edge.outputs.web.metrics import Metrics
+from edge.outputs.web.server import WebSink
+from edge.outputs.web.state import PageState
 from edge.pipeline import run
 from edge.recognition.classifier import Classifier
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.result import Result
 from edge.sources.open import open_source
-from edge.web import WebSink
-from edge.web_access import Access
-from edge.web_state import PageState
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -1,0 +1,1 @@
+"""The page: its server, who may look, and what it shows."""
