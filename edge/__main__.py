@@ -15,142 +15,26 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from edge import cli
-from edge import watching as outputs
 from edge.bundle.manifest import SHIPPED
+from edge.commands import watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
-
-if TYPE_CHECKING:
-    from edge.frame import Source
-    from edge.outputs.passes import PassSink
-    from edge.pipeline import Summary
-    from edge.result import Sink
 
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from edge.board.machine import peak_rss_mib
-    from edge.bundle.lineage import now, result
-    from edge.bundle.manifest import read_bundle
-    from edge.engines.open import open_engine
-    from edge.errors import OutputError
-    from edge.files import check_place, write_json
-    from edge.pipeline import open_spotter, run
-    from edge.recognition.classifier import Classifier
-    from edge.sources.open import open_source
-    from edge.sources.uri import without_credentials
+    from edge.commands.run import run
 
-    started_at = now()
-    bundle = read_bundle(arguments.bundle)
-    if arguments.json is not None:
-        check_place(arguments.json)
-    options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider")}
-    engine, labels = open_engine(bundle, "classifier", **options), bundle.manifest.labels
-    with (
-        Classifier(engine, bundle.manifest.thresholds.confidence) as classifier,
-        open_spotter(arguments.spotter, bundle, **options) as spotter,
-        open_source(arguments.source) as source,
-        ExitStack() as stack,
-    ):
-        passes = _pass_sink(arguments.source)
-        written = _sinks(arguments, source, labels)
-        service = _service_sink(source)
-        sinks = [*written, *service, *outputs.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
-        summary = run(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
-    figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
-    figures |= {"passes": passes.score()} if passes else {}
-    figures["missed"] = missed = _missed(sinks)
-    if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
-        conditions |= {
-            "source": without_credentials(arguments.source),
-            "bundle": bundle.manifest.name,
-            "video": arguments.video is not None,
-        } | outputs.conditions(arguments)
-        write_json(arguments.json, result("edge run", started_at, conditions, figures))
-    _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
-    if missed["events"]:
-        raise OutputError(f"wanted every event in {arguments.events}, {missed['events']} lines found no space; those before stand whole: free the disk")
-    if summary.interrupted:
-        raise KeyboardInterrupt
-
-
-def _service_sink(source: Source) -> list[Sink]:
-    """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
-    from edge.outputs.notify import ServiceSink
-    from edge.sources.live.feed import LiveSource
-
-    sink = ServiceSink()
-    if not sink.wanted:
-        return []
-    if isinstance(source, LiveSource):
-        source.waiting = sink.alive
-    return [sink]
-
-
-def _pass_sink(source: str) -> PassSink | None:
-    if not source.startswith("demo://"):
-        return None
-    from edge.outputs.passes import PassSink
-
-    return PassSink(source)
-
-
-def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
-    from edge.outputs.console import ConsoleSink
-    from edge.outputs.events import EventSink
-
-    sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
-    sinks.append(ConsoleSink(labels))
-    if arguments.video and source.live:
-        from edge.outputs.segments import SegmentedVideoSink
-
-        sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
-    elif arguments.video:
-        from edge.outputs.video import VideoSink
-
-        sinks.append(VideoSink(arguments.video, source.fps, labels))
-    return sinks
-
-
-def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
-    """Count what sinks left out, for want of space or time."""
-    from edge.outputs.events import EventSink
-    from edge.outputs.segments import SegmentedVideoSink
-
-    missed = {"events": 0, "video": 0}
-    for sink in sinks:
-        if isinstance(sink, EventSink):
-            missed["events"] += sink.missed
-        elif isinstance(sink, SegmentedVideoSink):
-            missed["video"] += sink.missed
-    return missed
-
-
-def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[Path]) -> None:
-    lost = "".join(f", {count} {what}" for count, what in ((summary.dropped, "dropped"), (summary.unreadable, "unreadable")) if count)
-    print(f"\n{'frames':<14}{summary.frames}{lost}")
-    print(f"{'speed':<14}{summary.fps:.1f} FPS")
-    print(f"{'age':<14}p50 {summary.age_ms['p50']:.1f} ms, p99 {summary.age_ms['p99']:.1f} ms")
-    print(f"{'peak memory':<14}{figures['peak_rss_mib']:.0f} MiB")
-    print(f"{'sightings':<14}{summary.sightings}")
-    if "passes" in figures:
-        print(f"{'passes right':<14}{figures['passes']['right']}/{figures['passes']['all']}")
-    if figures["missed"]["video"]:
-        print(f"{'not in video':<14}{figures['missed']['video']} frames")
-    for path in outputs:
-        print(f"{'written':<14}{path}")
+    run(arguments)
 
 
 def _classify(arguments: argparse.Namespace) -> None:
-    from edge.classify import classify
+    from edge.commands.classify import classify
 
     classify(arguments.paths, arguments.bundle, arguments.csv)
 
@@ -164,7 +48,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _service(arguments: argparse.Namespace) -> None:
     from edge.bundle.manifest import read_bundle
-    from edge.service import default_user, groups_here, install, remove, unit
+    from edge.commands.service import default_user, groups_here, install, remove, unit
     from edge.sources.open import open_source
 
     if arguments.action == "remove":
@@ -180,7 +64,7 @@ def _service(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from edge.doctor import doctor
+    from edge.commands.doctor.command import doctor
     from edge.files import check_place
 
     if arguments.json is not None:
@@ -214,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
-    outputs.add_options(run)
+    watching.add_options(run)
     run.set_defaults(command=_run)
     classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
     classify.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="crops, or folders of crops")

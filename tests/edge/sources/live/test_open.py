@@ -17,7 +17,7 @@ from rtsp_server import RtspCamera
 from soak import Relay
 from streams import python_of, sending
 
-from edge.doctor import try_source
+from edge.commands.doctor.trial import try_source
 from edge.errors import SourceError
 from edge.sources.live import open as live
 from edge.sources.live.open import open_live

@@ -18,11 +18,11 @@ import pytest
 from commands import done, refused
 from packets import lacking
 
+from edge.commands.service import NAME, install, remove, unit
 from edge.errors import InputError
-from edge.service import NAME, install, remove, unit
 from edge.sources.open import open_source
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 MOST_EXPOSURE = 4.0
 """Of systemd's scale from 0 (safe) to 10: cameras, the GPU and the network it needs."""
 

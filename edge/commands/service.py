@@ -94,7 +94,7 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
         raise InputError(f"wanted a source without a password, which every user of this machine could read in the unit, found one: {cure}")
     if source.startswith("@"):
         source = f"@{Path(source[1:]).resolve()}"
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     python = sys.executable
     if DEPLOYED.is_symlink() and DEPLOYED.resolve() == folder:
         folder, python = DEPLOYED, str(DEPLOYED / "venv/bin/python")

@@ -25,7 +25,7 @@ from streams import sending
 from edge.bundle.manifest import read_bundle
 from edge.sources.live.rtp.sockets import free_ports
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Watched:

@@ -15,12 +15,15 @@ from board_files import lay_out
 from commands import done, refused
 from media import write_video
 
-from edge import doctor_outputs
 from edge.board.clocks import Clocks
 from edge.board.identity import Identity, Memory
-from edge.doctor import Facts, Finding, Library, _shown, ask, judge, read_facts, try_source
+from edge.commands.doctor import outputs as doctor_outputs
+from edge.commands.doctor.command import _shown
+from edge.commands.doctor.facts import Facts, Library, ask, read_facts
+from edge.commands.doctor.findings import Finding, judge
+from edge.commands.doctor.trial import try_source
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 PC = Identity(None, None, None, None, None, None, jetson=False)
 NANO = Identity("NVIDIA Jetson Orin Nano", "p3767-0005", "36.4.3", "MAXN_SUPER", "3767-super-", 1_020_000_000, jetson=True)
 DIST = "/usr/lib/python3.10/dist-packages"
