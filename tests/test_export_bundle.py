@@ -39,7 +39,7 @@ from export.golden import write_golden  # noqa: E402
 from export.source import read_source  # noqa: E402
 from export.spotter import make_spotter, read_spotter  # noqa: E402
 from export.verify import BUDGETS, Budget, verify_bundle  # noqa: E402
-from train import model as vgg  # noqa: E402
+from train.networks import vgg  # noqa: E402
 
 SIZE = 32
 DRAWN = (1, 8, 12, 13, 14, 17, 35, 39)

@@ -124,7 +124,7 @@ print(peak_rss_mib())
 def test_the_largest_input_is_calibrated_in_memory_that_does_not_grow(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="needs the train extra")
     from export.to_onnx import to_onnx
-    from train.model import build
+    from train.networks.vgg import build
 
     onnx.save(to_onnx(build(224, dense=128, dropout=0.6, batch_norm=False)), tmp_path / "vgg.onnx")
     peaks_mib = []

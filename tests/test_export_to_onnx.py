@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("tf2onnx", reason="needs the export extra")
 
 from export.to_onnx import to_onnx  # noqa: E402
-from train import model as vgg  # noqa: E402
+from train.networks import vgg  # noqa: E402
 
 
 def test_large_input_has_no_transpose_before_its_dense_layer() -> None:

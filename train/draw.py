@@ -20,7 +20,7 @@ from edge.drawn.scenes import scene
 from edge.drawn.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from edge.errors import InputError
 from edge.files import telling_refusal
-from train.drawn import draw_track
+from train.photos.drawn import draw_track
 
 N = {"signs": CLASSES, "photos": 100 * CLASSES, "scenes": 100}
 """What can be drawn, and how many of each unless told."""

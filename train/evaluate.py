@@ -14,8 +14,8 @@ from edge.bundle.lineage import lineage, now, result
 from edge.datasets.gtsrb import LABELS, held_out, read_test, score
 from edge.files import write_json
 from edge.images import fit_crop, read_image
-from train import runs
-from train.data import load_crops
+from train.photos.data import load_crops
+from train.runs import folder as runs
 
 WORST_SHOWN = 5
 

@@ -19,15 +19,16 @@ from edge.files import write_json
 from edge.recognition.finding import Findings, figures, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad
-from train import runs, spotter
-from train.config import SpotterRecipe
-from train.environment import PeakMemory, describe
-from train.keeper import Keeper, load_best
-from train.model import round_to_fp16
-from train.plots import draw_curves
-from train.precision import choose_precision, in_policy
-from train.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream
-from train.spotter_loss import spotter_loss
+from train.networks import spotter
+from train.networks.precision import choose_precision, in_policy
+from train.networks.spotter_loss import spotter_loss
+from train.networks.vgg import round_to_fp16
+from train.photos.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream
+from train.recipes import SpotterRecipe
+from train.report.plots import draw_curves
+from train.runs import folder as runs
+from train.runs.environment import PeakMemory, describe
+from train.runs.keeper import Keeper, load_best
 
 JUDGED_BY = "tune_error"
 LEAST_SCORE = 0.02

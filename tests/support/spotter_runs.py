@@ -17,8 +17,8 @@ def write_run(folder: Path) -> Path:
     """Write a run of random weights whose map is lively."""
     import keras
 
-    from train import spotter
-    from train.model import round_to_fp16
+    from train.networks import spotter
+    from train.networks.vgg import round_to_fp16
 
     keras.utils.set_random_seed(5)
     network = spotter.build(SIZE_HW, batch_norm=False)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from edge import cli
 from edge.drawn.signs import draw_sign
@@ -14,14 +13,6 @@ from train.__main__ import _parser
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = REPOSITORY / "edge" / "models"
 EPOCHS = 2
-
-
-@pytest.fixture(scope="module")
-def all_classes(tmp_path_factory):
-    """A data set of all 43 classes, 2 tracks of 2 photos each."""
-    root = tmp_path_factory.mktemp("all")
-    table(root, "Train.csv", signs(range(43), 2, 2))
-    return root
 
 
 def signs(class_ids, tracks, frames):

@@ -1,0 +1,1 @@
+"""What a run tells people: curves, sheets of photos, the page."""

@@ -1,0 +1,1 @@
+"""A run: its folder, what it keeps, and where it runs."""
