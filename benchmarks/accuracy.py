@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsrb import Photo, held_out, read_photo, read_test, score

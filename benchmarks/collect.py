@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.latency import latency
+from benchmarks.measuring.setting import ROLE, Setting, write_result
 from benchmarks.memory import memory
 from benchmarks.pipeline import SOURCES, pipeline
-from benchmarks.results import ALL, RESULTS
-from benchmarks.setting import ROLE, Setting, write_result
+from benchmarks.report.results import ALL, RESULTS
 from edge.bundle.lineage import now
 from edge.bundle.manifest import Bundle, read_bundle
 from edge.engines.open import choose_engine

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsdb import RoadFrame, read_frames, split_by_group

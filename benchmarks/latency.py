@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.roofline import held_against, peak_of, work_of
-from benchmarks.setting import ROLE, Setting, print_conditions, write_result
+from benchmarks.measuring.roofline import held_against, peak_of, work_of
+from benchmarks.measuring.setting import ROLE, Setting, print_conditions, write_result
 from edge.board.machine import describe
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
@@ -45,7 +45,7 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
 
     Returns:
         The figures of the first batch size, as `summed_up` gives them, `precision`, `engine`, and under `batches` the figures of every size; with `roofline`,
-        as `benchmarks.roofline.held_against` gives it, where work and peak are known.
+        as `benchmarks.measuring.roofline.held_against` gives it, where work and peak are known.
 
     Raises:
         BundleError: no bundle, or a damaged one.

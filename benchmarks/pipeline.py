@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import child_environment, last_line
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.errors import SourceError
 

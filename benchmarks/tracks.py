@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.approaches import FRAMES as APPROACH_FRAMES
 from benchmarks.approaches import ApproachSink, approaches
-from benchmarks.kept import KeptSource
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.kept import KeptSource
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.outputs.passes import PassSink

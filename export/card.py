@@ -6,9 +6,9 @@ from typing import Any
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from export.artefacts import SPOTTER
-from export.fusion import KEPT
-from export.fusion import RECORD as FUSION
-from export.threshold import Rejection
+from export.judging.fusion import KEPT
+from export.judging.fusion import RECORD as FUSION
+from export.judging.threshold import Rejection
 
 CARD = "MODEL_CARD.md"
 PICTURE = "robustness.png"

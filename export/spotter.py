@@ -26,12 +26,12 @@ from edge.recognition.finding import FALSE_RATES, Findings, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad, shrink
 from export.artefacts import SPOTTER, TARGETS, spotter_spec
-from export.calibrate import observe
+from export.graphs.calibrate import observe
+from export.graphs.to_int8 import layers_of, to_int8
+from export.graphs.to_int8_cpu import to_int8_cpu
+from export.judging.verify import KERAS, REFERENCE, Budget, Infer, as_record
 from export.quantize import Judge, quantize
 from export.source import MODEL, RUN
-from export.to_int8 import layers_of, to_int8
-from export.to_int8_cpu import to_int8_cpu
-from export.verify import KERAS, REFERENCE, Budget, Infer, as_record
 
 CALIBRATED_ON = 64
 """Frames of the training side."""
@@ -134,8 +134,8 @@ def read_spotter(run: Path) -> SpotterSource:
         raise InputError(f"wanted a run of recipe {SPOTTER} in {run}, found {name}: {cure}")
     import keras
 
-    from export.to_fp16 import to_fp16
-    from export.to_onnx import to_onnx
+    from export.graphs.to_fp16 import to_fp16
+    from export.graphs.to_onnx import to_onnx
 
     try:
         network = keras.models.load_model(run / MODEL, compile=False)

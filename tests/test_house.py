@@ -14,8 +14,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train", "export", "edge", "benchmarks")
 NEVER_ON_THE_BOARD = {"tensorflow", "keras", "onnx", "torch", "matplotlib", "tqdm", "train", "export", "benchmarks"}
-BUILD_MODULES = sorted(f"export.{path.stem}" for path in (ROOT / "export").glob("build_*.py"))
-EDGE_MODULES = sorted(f"edge.{path.stem}" for path in (ROOT / "edge").glob("*.py") if path.stem not in ("__init__", "__main__"))
+
+
+def modules_below(folder: str) -> list[str]:
+    """All modules below a folder of the repository, packages and `__main__` left out."""
+    paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / folder).rglob("*.py")]
+    return sorted(".".join(path.parts) for path in paths if path.name not in ("__init__", "__main__"))
+
+
+BUILD_MODULES, EDGE_MODULES = modules_below("export/engines"), modules_below("edge")
 
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -43,16 +50,16 @@ def copy_of_the_house(tmp_path: Path) -> Path:
     [
         ("edge/images.py", "import tensorflow", "The board's runtime"),
         ("edge/files.py", "import train.recipes", "The board's runtime"),
-        ("train/report/plots.py", "import export.to_onnx", "Train and export"),
-        ("export/verify.py", "import train.networks.vgg", "Train and export"),
+        ("train/report/plots.py", "import export.graphs.to_onnx", "Train and export"),
+        ("export/judging/verify.py", "import train.networks.vgg", "Train and export"),
         ("benchmarks/accuracy.py", "import train.recipes", "Benchmarks measure"),
         ("edge/pipeline.py", "import onnxruntime", "ONNX Runtime stays"),
         ("edge/outputs/events.py", "import starlette", "The page's server"),
         ("edge/outputs/web/state.py", "import prometheus_client", "Prometheus stays"),
         ("edge/outputs/notices.py", "import pymavlink", "MAVLink and serial"),
         ("edge/outputs/mavlink.py", "import serial", "MAVLink and serial"),
-        ("export/build_child.py", "import keras", "What builds an engine"),
-        ("export/build_engine.py", "import tensorrt", "TensorRT stays"),
+        ("export/engines/child.py", "import keras", "What builds an engine"),
+        ("export/engines/build.py", "import tensorrt", "TensorRT stays"),
     ],
 )
 def test_a_contract_breaks_where_it_is_violated(copy_of_the_house: Path, file: str, line: str, contract: str) -> None:
@@ -86,7 +93,7 @@ def test_what_builds_on_the_board_needs_numpy_and_edge_alone(module: str) -> Non
     code = (
         f"import sys; before = set(sys.modules); import {module}; "
         "roots = {name.partition('.')[0] for name in set(sys.modules) - before if getattr(sys.modules[name], '__file__', None)}; "
-        "print(sorted(roots - sys.stdlib_module_names), sorted(name for name in sys.modules if name.startswith('export.') and 'build_' not in name))"
+        "print(sorted(roots - sys.stdlib_module_names), sorted(name for name in sys.modules if name.startswith('export.') and 'engines' not in name))"
     )
     done = run(sys.executable, "-W", "error", "-c", code)
     found, stages = done.stdout.strip().rsplit(" ", 1)
@@ -100,7 +107,7 @@ def test_libraries_of_devices_stay_in_their_files() -> None:
         users = {
             str(path.relative_to(ROOT))
             for stage in STAGES
-            for path in (ROOT / stage).glob("*.py")
+            for path in (ROOT / stage).rglob("*.py")
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Attribute) and node.attr == name
         }

@@ -118,9 +118,13 @@ def test_a_release_holds_what_the_board_runs_and_no_more(tmp_path: Path, tiny_bu
     one = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert {path.name for path in release.iterdir()} == {"edge", "export", "bundle", "LICENSE", "SHA256SUMS"}
     assert not (release / "bundle/token").exists()
-    assert {path.stem for path in (release / "export").iterdir()} == {"__init__", "__main__", *(p.stem for p in (ROOT / "export").glob("build_*.py"))}
-    modules = [f"edge.{path.stem}" for path in (release / "edge").glob("*.py") if path.stem != "__main__"]
-    modules += [f"export.{path.stem}" for path in (release / "export").glob("build_*.py")]
+    assert {path.stem for path in (release / "export").iterdir()} == {"__init__", "__main__", "engines"}
+    held = [path.relative_to(release) for path in release.rglob("*.py") if path.stem not in ("__init__", "__main__")]
+    assert set(held) == {
+        path.relative_to(ROOT) for part in ("edge", "export/engines") for path in (ROOT / part).rglob("*.py") if not path.stem.startswith("__")
+    }
+    assert {path.name for path in (release / "edge/outputs/web/page").iterdir()} == {path.name for path in (ROOT / "edge/outputs/web/page").iterdir()}
+    modules = [".".join(path.with_suffix("").parts) for path in held]
     code = f"import sys, importlib; [importlib.import_module(m) for m in {modules!r}]; print({{'tensorflow', 'keras', 'onnx', 'train'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=release, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "set()", done.stderr

@@ -1,0 +1,1 @@
+"""Results, read back: tables, charts, comparisons, the page."""

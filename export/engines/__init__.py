@@ -1,0 +1,1 @@
+"""Builds TensorRT engines; the part of export that runs on the board."""

@@ -1,0 +1,1 @@
+"""From a Keras model to ONNX graphs, in each precision."""

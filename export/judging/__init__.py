@@ -1,0 +1,1 @@
+"""How good the artefacts are, and what is refused."""
