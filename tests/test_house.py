@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("train", "export", "edge", "benchmarks")
+MOST_LINES, MOST_FILES = 400, 14
 NEVER_ON_THE_BOARD = {"tensorflow", "keras", "onnx", "torch", "matplotlib", "tqdm", "train", "export", "benchmarks"}
 
 
@@ -60,6 +62,12 @@ def copy_of_the_house(tmp_path: Path) -> Path:
         ("edge/outputs/mavlink.py", "import serial", "MAVLink and serial"),
         ("export/engines/child.py", "import keras", "What builds an engine"),
         ("export/engines/build.py", "import tensorrt", "TensorRT stays"),
+        ("edge/recognition/tracking.py", "import edge.outputs.events", "Floors of edge"),
+        ("edge/frame.py", "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import edge.sources.open", "Floors of edge"),
+        ("edge/pipeline.py", "import edge.sources.open", "Floors of edge"),
+        ("train/networks/vgg.py", "import train.photos.data", "Floors of train"),
+        ("export/engines/build.py", "import export.artefacts", "Floors of export"),
+        ("benchmarks/measuring/state.py", "import benchmarks.report.tables", "Floors of benchmarks"),
     ],
 )
 def test_a_contract_breaks_where_it_is_violated(copy_of_the_house: Path, file: str, line: str, contract: str) -> None:
@@ -101,6 +109,45 @@ def test_what_builds_on_the_board_needs_numpy_and_edge_alone(module: str) -> Non
     assert stages == "[]"
 
 
+def first_circle(root: Path) -> list[str]:
+    """Modules that import each other in a circle, imports for types included; none if there is no circle."""
+    code = (
+        "import grimp, graphlib, sys\n"
+        f"graph = grimp.build_graph({', '.join(map(repr, STAGES))}, exclude_type_checking_imports=False, cache_dir=None)\n"
+        "assert len(graph.modules) > 200, len(graph.modules)\n"
+        "try:\n"
+        "    graphlib.TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}).prepare()\n"
+        "except graphlib.CycleError as error:\n"
+        "    print(*error.args[1])\n"
+    )
+    done = run(sys.executable, "-c", code, cwd=root)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_no_module_imports_itself_through_others(copy_of_the_house: Path) -> None:
+    pytest.importorskip("grimp", reason="scripts/test brings it")
+    assert first_circle(copy_of_the_house) == []
+    with (copy_of_the_house / "edge/sources/uri.py").open("a", encoding="utf-8") as source:
+        source.write("\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from edge.sources.open import open_source\n")
+    assert {"edge.sources.uri", "edge.sources.open"} <= set(first_circle(copy_of_the_house))
+
+
+def listed() -> list[str]:
+    """The files that belong to the project, as git knows them."""
+    told = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    if told == [""]:
+        pytest.skip("this is no git checkout: nothing says which files belong to the project")
+    return [name for name in told if name and (ROOT / name).is_file()]
+
+
+def test_no_file_is_long_and_no_folder_full() -> None:
+    written = [name for name in listed() if name.endswith((".py", ".sh", ".js", ".css", ".html")) or name.startswith("scripts/")]
+    assert {name: lines for name in written if (lines := (ROOT / name).read_text(encoding="utf-8").count("\n")) > MOST_LINES} == {}
+    in_folders = Counter(str(Path(name).parent) for name in listed() if Path(name).parent != Path())
+    assert {folder: files for folder, files in in_folders.items() if files > MOST_FILES} == {}
+
+
 def test_libraries_of_devices_stay_in_their_files() -> None:
     homes = {"VideoCapture": {"edge/sources/capture.py"}}
     for name, allowed in homes.items():
@@ -115,10 +162,7 @@ def test_libraries_of_devices_stay_in_their_files() -> None:
 
 
 def test_the_top_level_is_what_it_is_meant_to_be() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
-    if listed == [""]:
-        pytest.skip("this is no git checkout: nothing says which files belong to the project")
-    top = {name.split("/")[0] for name in listed if name and not name.startswith(".")}
+    top = {name.split("/")[0] for name in listed() if not name.startswith(".")}
     assert top <= {*STAGES, "tests", "scripts", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", "constraints-system.txt"}
 
 

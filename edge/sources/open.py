@@ -12,7 +12,7 @@ from edge.sources.uri import Uri, exists, parse_uri, source_of
 
 
 def open_source(uri: str) -> Source:
-    """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.live` has their URIs).
+    """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.sources.live.open` has their URIs).
 
     `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
     source in a file's first line.

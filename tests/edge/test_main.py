@@ -22,7 +22,7 @@ from edge.datasets.gtsrb import LABELS
 from edge.drawn.scenes import Flight
 from edge.sources.recorded import count_frames
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SMALL_DEMO = "demo://?frames=30&width=320&height=180"
 
 
