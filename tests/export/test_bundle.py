@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,17 +17,18 @@ keras = pytest.importorskip("keras", reason="needs the train and export extras")
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("tf2onnx", reason="needs the export extra")
 
+from small_network import DRAWN, FRAMES, SIZE, draw_photo, fitted_network, write_data  # noqa: E402
+from small_network import write_run as write_small_run  # noqa: E402
 from spotter_runs import write_frames, write_run  # noqa: E402
 
 from edge import cli  # noqa: E402
 from edge.bundle.manifest import Bundle, read_bundle, write_manifest  # noqa: E402
-from edge.datasets.gtsrb import CLASSES, LABELS, read_train, split_by_track  # noqa: E402
-from edge.drawn.signs import draw_sign  # noqa: E402
+from edge.datasets.gtsrb import CLASSES, LABELS  # noqa: E402
 from edge.engines.open import open_engine  # noqa: E402
 from edge.engines.self_test import Choice, self_test  # noqa: E402
 from edge.errors import BundleError, DataError, InputError, OutputError, VerificationError  # noqa: E402
 from edge.files import sha256_of, write_json  # noqa: E402
-from edge.images import fit_crop, read_image  # noqa: E402
+from edge.images import fit_crop  # noqa: E402
 from export.__main__ import _parser  # noqa: E402
 from export.artefacts import TARGETS  # noqa: E402
 from export.bundle import _Draft, _kept_spotter, write_bundle  # noqa: E402
@@ -41,9 +41,6 @@ from export.source import read_source  # noqa: E402
 from export.spotter import make_spotter, read_spotter  # noqa: E402
 from train.networks import vgg  # noqa: E402
 
-SIZE = 32
-DRAWN = (1, 8, 12, 13, 14, 17, 35, 39)
-TRACKS, FRAMES = 4, 4
 PRECISIONS = ("fp32", "fp16", "int8", "int8-cpu")
 MODELS = {"classifier.fp16.onnx": 17, "classifier.int8.onnx": 19, "classifier.int8-cpu.onnx": 17}
 FILES = {"MODEL_CARD.md", "golden.npz", "manifest.json", "robustness.png", *MODELS}
@@ -53,83 +50,19 @@ FILES = {"MODEL_CARD.md", "golden.npz", "manifest.json", "robustness.png", *MODE
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn signs in the Train/Test csv layout, and frames in GTSDB's beside them."""
     root = tmp_path_factory.mktemp("drawn")
-    rng = np.random.default_rng(0)
-    names = [f"Train/{c}/{c:05}_{t:05}_{f:05}.png" for c in DRAWN for t in range(TRACKS) for f in range(FRAMES)]
-    _write_photos(root, "Train.csv", names, rng)
-    _write_photos(root, "Test.csv", [f"Test/{c}/{c:05}.png" for c in DRAWN], rng)
-    (root / "gtsdb").mkdir()
-    (root / "gtsdb" / "gt.txt").write_text("00031.png;30;30;60;60;14\n", encoding="utf-8")
-    for number in range(30, 33):
-        cv2.imwrite(str(root / "gtsdb" / f"{number:05}.png"), cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (240, 180)))
+    write_data(root)
     return root
-
-
-def _write_photos(root: Path, table: str, names: list[str], rng: np.random.Generator) -> None:
-    rows = ["ClassId,Path"]
-    for name in names:
-        class_id = int(name.split("/")[1])
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / name), _photo(class_id, rng))
-        rows.append(f"{class_id},{name}")
-    (root / table).write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
-def _photo(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    picture = 110 + rng.normal(0, 6, (1, 1, 3)) + rng.normal(0, 8, (48, 48, 3))
-    face = draw_sign(class_id, 38).astype(np.float64)
-    alpha = face[:, :, 3:] / 255
-    picture[5:43, 5:43] = picture[5:43, 5:43] * (1 - alpha) + face[:, :, :3] * alpha
-    return np.clip(picture * rng.uniform(0.93, 1.05), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def network(data: Path) -> Any:
-    """A plain VGG-16 that tells the drawn signs apart: random convolutions, kept in range by batch norm and folded, and a last layer by least squares."""
-    keras.utils.set_random_seed(0)
-    photos, _ = split_by_track(read_train(data), 0.1, 0)
-    crops = np.stack([fit_crop(read_image(photo.path), SIZE) for photo in photos])
-    normed = vgg.build(SIZE, dense=128, dropout=0.5, batch_norm=True, blocks=vgg.channels(0.5))
-    for layer in normed.layers:
-        if isinstance(layer, vgg.FusedBatchNorm):
-            layer.momentum = 0.0
-        elif layer.name.startswith(("block3_conv", "block4_conv", "block5_conv")) and isinstance(layer, keras.layers.Conv2D):
-            _pass_on(layer)
-    normed(crops, training=True)
-    plain = vgg.fold(normed)
-    features = np.asarray(keras.Model(plain.input, plain.get_layer("dense").output)(crops))
-    features = np.concatenate([features, np.ones((len(crops), 1))], axis=1)
-    wanted = np.eye(CLASSES)[[photo.class_id for photo in photos]] * 3
-    solved = np.linalg.solve(features.T @ features + 3 * np.eye(features.shape[1]), features.T @ wanted)
-    plain.get_layer("logits").set_weights([solved[:-1], solved[-1]])
-    vgg.round_to_fp16(plain)
-    return plain
-
-
-def _pass_on(layer: Any) -> None:
-    """Let a convolution hand its input on, with a little of the rest: a dozen random layers would make noise of int8's rounding, as no trained ones do."""
-    kernel, *others = layer.get_weights()
-    channels, filters = kernel.shape[2:]
-    kernel *= 0.3
-    kernel[1, 1, np.arange(filters) % channels, np.arange(filters)] += 1
-    layer.set_weights([kernel, *others])
+    return fitted_network(data)
 
 
 @pytest.fixture(scope="module")
 def run(network: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as train leaves it."""
-    return _write_run(network, data, tmp_path_factory.mktemp("run"))
-
-
-def _write_run(network: Any, data: Path, folder: Path) -> Path:
-    photos, valid = split_by_track(read_train(data), 0.1, 0)
-    network.save(folder / "model.keras")
-    metrics = {"valid": {"n": len(valid), "top1": 1.0, "per_class": {}}}
-    recipe = {"name": "tiny", "size": SIZE, "valid_share": 0.1, "seed": 0, "label_smoothing": 0.05}
-    lineage = {"made_at": "2026-01-01T00:00:00+00:00", "commit": None, "python": "3", "versions": {}}
-    counts = {"train": len(photos), "valid": len(valid)}
-    record = {"schema": 1, "recipe": recipe, "weights": "none", "data": str(data), "photos": counts, "metrics": metrics, "lineage": lineage}
-    write_json(folder / "run.json", record)
-    return folder
+    return write_small_run(network, data, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +90,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def crops() -> NDArray[np.uint8]:
     rng = np.random.default_rng(1)
-    return np.stack([fit_crop(_photo(class_id, rng), SIZE) for class_id in (*DRAWN, 13)])
+    return np.stack([fit_crop(draw_photo(class_id, rng), SIZE) for class_id in (*DRAWN, 13)])
 
 
 def test_bundle_is_whole_and_tells_its_origin(made: Path, data: Path) -> None:
@@ -364,7 +297,7 @@ def test_failed_verification_leaves_what_was_there(copy: Path, data: Path) -> No
 
 def test_weights_that_fp16_would_change_are_refused(network: Any, data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    run = _write_run(keras.models.clone_model(network), data, tmp_path / "run")
+    run = write_small_run(keras.models.clone_model(network), data, tmp_path / "run")
     with pytest.raises(VerificationError, match="exact in float16"):
         write_bundle(run, data, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -377,7 +310,7 @@ def test_another_network_is_refused(data: Path, tmp_path: Path, shape: tuple[int
     images = keras.Input(shape, dtype=dtype)
     flat = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1.0)(images))
     (tmp_path / "run").mkdir()
-    _write_run(keras.Model(images, keras.layers.Dense(classes)(flat)), data, tmp_path / "run")
+    write_small_run(keras.Model(images, keras.layers.Dense(classes)(flat)), data, tmp_path / "run")
     with pytest.raises(InputError, match=r"wanted a model from uint8 .* found"):
         write_bundle(tmp_path / "run", data, tmp_path / "out")
 

@@ -85,7 +85,7 @@ def test_without_rsync_only_what_is_missing_or_damaged_is_carried(board: BoardRo
     inside = board.folder / "root/usr/bin/rsync"
     subprocess.run(["nsenter", "-m", "-t", str(board.process.pid), "mount", "--bind", tmp_path / "none", inside], check=True)
     (tmp_path / "release").mkdir()
-    layout = [sys.executable, ROOT / "scripts/release.py", tiny_bundle, tmp_path / "release"]
+    layout = [sys.executable, ROOT / "scripts/board/release.py", tiny_bundle, tmp_path / "release"]
     release = subprocess.run(layout, capture_output=True, text=True, check=True).stdout.strip()
     upload = Path(shutil.copytree(tmp_path / "release", board.files / "root/.cache/signwing" / release))
     (upload / "edge/cli.py").write_text("cut sho")
@@ -112,7 +112,7 @@ def test_a_user_with_sudo_deploys(board: BoardRoot, tiny_bundle: Path) -> None:
 
 def test_a_release_holds_what_the_board_runs_and_no_more(tmp_path: Path, tiny_bundle: Path) -> None:
     shutil.copy(ROOT / "CHANGELOG.md", tiny_bundle / "token")
-    command = [sys.executable, ROOT / "scripts/release.py", tiny_bundle, tmp_path / "release"]
+    command = [sys.executable, ROOT / "scripts/board/release.py", tiny_bundle, tmp_path / "release"]
     (tmp_path / "release").mkdir()
     release = tmp_path / "release"
     one = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -105,7 +105,7 @@ class BoardRoot:
         (self.files / "etc/systemd/system/signwing.service").write_text(unit)
 
     def agents(self) -> list[int]:
-        """Processes of scripts/board.py on the board."""
+        """Processes of scripts/board/board.py on the board."""
         return self._processes(lambda words: b".cache/signwing/kit/board.py" in words and words[0].endswith(b"python3"))
 
     def transfers(self) -> list[int]:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from board import Refused, refuse_jetpack
+from board import refuse_jetpack
+from releases import Refused
 
 RECORD = Path("/var/lib/signwing/provision.json")
 PACKAGES = ("python3-libnvinfer", "python3-opencv", "python3-venv", "rsync")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -18,14 +16,32 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-HOME = Path("/opt/signwing")
-RELEASES, CURRENT, LOCK, SWITCHING = HOME / "releases", HOME / "current", HOME / "lock", HOME / "switching.json"
-UNIT = "signwing.service"
-PROVED = "release.json"
-KEPT = 3
+from releases import (
+    CURRENT,
+    HOME,
+    PROVED,
+    RELEASES,
+    SWITCHING,
+    UNIT,
+    Refused,
+    bytes_in,
+    current_release,
+    holds,
+    is_whole,
+    locked,
+    now,
+    proved_releases,
+    prune,
+    read_sums,
+    record_of,
+    replace_file,
+    say,
+    verify,
+)
+
 ROOM_MIB = 512
 """For the virtual environment, and for engines with TensorRT's timing cache."""
 BUILD_MIB = 1024
@@ -33,23 +49,10 @@ BUILD_MIB = 1024
 _PR_SET_PDEATHSIG = 1
 
 
-class Refused(Exception):  # noqa: N818 - it says what it is, as edge.errors does
-    """What is told in one line."""
-
-
-def say(text):
-    """Tell the desk; if it is gone, what is under way is taken back."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the rest of the process
-        raise Refused("the connection to the desk is gone: deploy again") from None
-
-
 def status(arguments):
     """Print what is current and what else is kept."""
-    current = _current()
-    for release in _proved():
+    current = current_release()
+    for release in proved_releases():
         told = json.loads((release / PROVED).read_text())
         say(f"{'* ' if release.name == current else '  '}{release.name}  {told['bundle']}  since {told['at']}  engine {told['engine']}")
     if current is None:
@@ -62,7 +65,12 @@ def status(arguments):
 
 def preflight(arguments):
     """Refuse a board that the release would not run on, before anything is carried; print "current" if there is nothing to do."""
-    if _current() == arguments.id and _told(arguments.id).get("engine") == arguments.engine and not SWITCHING.exists() and _whole(RELEASES / arguments.id):
+    if (
+        current_release() == arguments.id
+        and record_of(arguments.id).get("engine") == arguments.engine
+        and not SWITCHING.exists()
+        and is_whole(RELEASES / arguments.id)
+    ):
         print("current", flush=True)
         return
     if not arguments.force:
@@ -73,28 +81,28 @@ def preflight(arguments):
 
 def missing(arguments):
     """Print the files of SHA256SUMS that the upload lacks, or has otherwise, each ended by a zero byte."""
-    for name, digest in _sums(arguments.upload):
-        if not _holds(arguments.upload / name, digest):
+    for name, digest in read_sums(arguments.upload):
+        if not holds(arguments.upload / name, digest):
             sys.stdout.write(name + "\0")
 
 
 def install(arguments):
     """Make an upload the current release, or leave the former one current and say why."""
-    with _locked():
+    with locked():
         _settle()
         release = RELEASES / arguments.id
         _end_orphans(release)
-        if not _whole(release):
+        if not is_whole(release):
             _take(arguments.upload, release)
         say(f"{arguments.id}: whole")
         python = _venv(release)
         _engine(release, python, arguments.engine)
         _run("edge check", [python, "-m", "edge", "check", "bundle", "--engine", arguments.engine], release)
-        former = _current()
+        former = current_release()
         _switch_and_watch(arguments.id, former, arguments.watch)
-        told = {"id": arguments.id, "bundle": json.loads((release / "bundle/manifest.json").read_text())["name"], "engine": arguments.engine, "at": _now()}
-        _write(release / PROVED, json.dumps(told))
-        _prune()
+        told = {"id": arguments.id, "bundle": json.loads((release / "bundle/manifest.json").read_text())["name"], "engine": arguments.engine, "at": now()}
+        replace_file(release / PROVED, json.dumps(told))
+        prune()
         shutil.rmtree(arguments.upload, ignore_errors=True)
         say(
             f"{arguments.id} is current" + (f", {former} is kept: scripts/deploy HOST --rollback goes back to it" if former not in (None, arguments.id) else "")
@@ -103,16 +111,16 @@ def install(arguments):
 
 def rollback(arguments):
     """Make the release current that was current before."""
-    with _locked():
+    with locked():
         _settle()
-        current = _current()
-        others = [release.name for release in _proved() if release.name != current]
+        current = current_release()
+        others = [release.name for release in proved_releases() if release.name != current]
         if not others:
             raise Refused("wanted a former release to go back to, found none: deploy one")
         _switch_and_watch(others[0], current, arguments.watch)
-        told = _told(others[0])
-        told["at"] = _now()
-        _write(RELEASES / others[0] / PROVED, json.dumps(told))
+        told = record_of(others[0])
+        told["at"] = now()
+        replace_file(RELEASES / others[0] / PROVED, json.dumps(told))
         say(f"{others[0]} is current, {current} is kept")
 
 
@@ -134,7 +142,7 @@ def refuse_jetpack(engine):
 
 def _refuse_room(arguments):
     place = HOME if HOME.exists() else HOME.parent
-    release, upload = (_bytes_in(folder) for folder in (RELEASES / arguments.id, arguments.upload))  # of a deploy that was cut short
+    release, upload = (bytes_in(folder) for folder in (RELEASES / arguments.id, arguments.upload))  # of a deploy that was cut short
     for folder, wanted in ((place, arguments.bytes - release + (ROOM_MIB << 20)), (Path.home(), arguments.bytes - upload)):
         free = shutil.disk_usage(str(folder)).free
         if free < wanted:
@@ -144,13 +152,9 @@ def _refuse_room(arguments):
         raise Refused(f"wanted {BUILD_MIB} MiB of memory to build engines in, found {available}: sudo systemctl isolate multi-user.target ends the desktop")
 
 
-def _bytes_in(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) if folder.is_dir() else 0
-
-
 def _end_orphans(release):
     """End what a killed deploy left running in its release: it would write into what is made anew. What is current there is the service's."""
-    if release.name == _current():
+    if release.name == current_release():
         return
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
@@ -161,11 +165,11 @@ def _end_orphans(release):
 
 
 def _take(upload, release):
-    _verify(upload)
+    verify(upload)
     part = release.with_name(f"{release.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for name in ["SHA256SUMS", *(name for name, _ in _sums(upload))]:
+        for name in ["SHA256SUMS", *(name for name, _ in read_sums(upload))]:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(upload / name), str(part / name))
         (part / "edge/models").symlink_to("../bundle")  # the default of every command
@@ -229,7 +233,7 @@ def _die_with_parent():
 
 def _switch_and_watch(release, former, seconds):
     """Make a release current and watch its service; on any failure the former one is current again."""
-    _write(SWITCHING, json.dumps({"from": former, "to": release}))
+    replace_file(SWITCHING, json.dumps({"from": former, "to": release}))
     try:
         _link(release)
         if not _has_unit():
@@ -298,90 +302,6 @@ def _unit():
     told = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False).stdout  # noqa: S603
     values = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
     return values.get("ActiveState", "unknown"), values.get("NRestarts", "0")
-
-
-@contextmanager
-def _locked():
-    """Hold the lock. The kernel lets go of it with its holder; what still stands in it then tells of one that was killed."""
-    RELEASES.mkdir(parents=True, exist_ok=True)
-    with LOCK.open("a+") as lock:
-        lock.seek(0)
-        held = lock.read().strip()
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused(f"wanted to be alone, found a deploy under way ({held}): wait for it") from None
-        if held:
-            say(f"taking over from a deploy that was killed ({held})")
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()} of {os.environ.get('SUDO_USER') or 'root'} since {_now()}")
-        lock.flush()
-        try:
-            yield
-        finally:
-            lock.truncate(0)
-
-
-def _current():
-    try:
-        return Path(os.readlink(str(CURRENT))).name  # noqa: PTH115 - Python 3.8
-    except OSError:
-        return None
-
-
-def _proved():
-    """Releases that have run, the one that was made current last first."""
-    return sorted((path.parent for path in RELEASES.glob(f"*/{PROVED}")), key=lambda release: _told(release.name).get("at", ""), reverse=True)
-
-
-def _told(release):
-    try:
-        return json.loads((RELEASES / release / PROVED).read_text())
-    except OSError:
-        return {}
-
-
-def _prune():
-    current = _current()
-    kept = {current, *[release.name for release in _proved() if release.name != current][: KEPT - 1]}
-    for release in RELEASES.iterdir():
-        if release.name not in kept:
-            shutil.rmtree(release)
-
-
-def _sums(folder):
-    lines = (folder / "SHA256SUMS").read_text().splitlines()
-    pairs = [(line[66:], line[:64]) for line in lines]
-    if any(name.startswith("/") or ".." in name.split("/") for name, _ in pairs):
-        raise Refused("wanted SHA256SUMS of files within a release, found others: deploy from a clean checkout")
-    return pairs
-
-
-def _whole(folder):
-    return (folder / "SHA256SUMS").exists() and all(_holds(folder / name, digest) for name, digest in _sums(folder))
-
-
-def _verify(folder):
-    for name, digest in _sums(folder):
-        if not _holds(folder / name, digest):
-            raise Refused(f"wanted {name} as it left the desk, found it damaged: deploy again")
-
-
-def _holds(path, digest):
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    except OSError:
-        return False
-
-
-def _write(path, text):
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text)
-    beside.replace(path)
-
-
-def _now():
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _interrupted(number, frame):

@@ -23,7 +23,7 @@ connect() {
         esac
     fi
     "${ssh[@]}" "$host" 'command -v python3 > /dev/null' || die "wanted python3 on $host, found none: apt install python3"
-    carry -C scripts board.py board_setup.py -C ../edge/board jetpack.py
+    carry -C scripts/board board.py board_setup.py releases.py -C ../../edge/board jetpack.py
 }
 carry() { # files, as tar takes them, to the kit on the board
     tar -cf - --exclude=__pycache__ "$@" | "${ssh[@]}" "$host" 'umask 077; mkdir -p .cache/signwing/kit && tar -C .cache/signwing/kit -xf -' \

@@ -1,6 +1,6 @@
 """Lays out what scripts/deploy carries to a board: the runtime's source, what builds engines, a bundle, wheels, and SHA256SUMS over all of it.
 
-    python3 scripts/release.py BUNDLE DEST [WHEELS]
+    python3 scripts/board/release.py BUNDLE DEST [WHEELS]
 
 Prints the release's id, the start of the SHA-256 of SHA256SUMS: the same content is the same release.
 """
@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from edge.bundle.manifest import MANIFEST, read_bundle  # noqa: E402
