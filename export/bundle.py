@@ -36,7 +36,22 @@ from export.judging.fusion import fused
 from export.judging.golden import FILE as GOLDEN
 from export.judging.golden import write_golden
 from export.judging.threshold import choose_rejection
-from export.judging.verify import BUDGETS, KERAS, REFERENCE, Agreement, Budget, as_record, as_table, check, check_graphs, compare, compare_all, run_on_photos
+from export.judging.verify import (
+    AIR,
+    BUDGETS,
+    KERAS,
+    REFERENCE,
+    Agreement,
+    Budget,
+    as_record,
+    as_table,
+    check,
+    check_graphs,
+    compare,
+    compare_all,
+    run_on_photos,
+    verify_from_the_air,
+)
 from export.judging.worst import draw_worst, sheet_path
 from export.quantize import Judge, Make, Quantized, quantize
 from export.source import Source, read_source
@@ -94,6 +109,7 @@ def write_bundle(
             "calibration": {"photos": len(chosen), "per_class": PER_CLASS, "percentile": PERCENTILE, "int8_cpu_weight_bits": WEIGHT_BITS},
             "quantization": {precision: result.as_record() for precision, result in quantized.items()},
             **_verified(found | strayed, class_ids_of(valid), budgets),
+            AIR: as_record(verify_from_the_air(whole, valid)),
             **_measured(whole, data, valid, strayed["int8-cpu"]),
         }
         robustness.draw(figures["robustness"], folder / PICTURE)

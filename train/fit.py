@@ -17,16 +17,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
-from edge.datasets.gtsrb import CLASSES, Photo, Split, read_split, score
+from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
 from train.evaluate import predict_probabilities
 from train.memory import Plan, limit_gpus, plan
 from train.networks import vgg
+from train.networks.bundle_weights import is_bundle, load_bundle
 from train.networks.calibrate import apply_temperature, fit_temperature, reliability
 from train.networks.compiled import compiled, from_scratch
 from train.networks.precision import choose_precision, in_policy
-from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, load_views, plan_epoch, steps_an_epoch, train_stream, view_examples
 from train.photos.teacher import Teacher, taught
 from train.photos.views import REAL, Crop
 from train.recipes import Recipe, drawn_recipe
@@ -63,7 +64,7 @@ def fit(
         out: run folder.
         recipe: how to train.
         weights: "imagenet", "drawn" (trained on drawn photos first, once, kept in the user's cache), "none" (from scratch: every layer is trained, whatever
-            the recipe freezes), or a file of VGG-16's weights.
+            the recipe freezes), a bundle's folder (its classifier learns on), or a file of VGG-16's weights.
         resume: go on after the last whole epoch in `out`.
         features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
         budget_gib: memory to stay inside (`train.memory`), GiB.
@@ -95,7 +96,8 @@ def fit(
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
     opened = Teacher(teacher, recipe) if teacher is not None else nullcontext()
     with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
-        source = _Source(data, photos, load_crops(valid, recipe.size), steps, master)
+        held = load_crops(valid, recipe.size)
+        source = _Source(data, photos, held, load_views(valid, recipe.size) if recipe.air else held, steps, master)
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
@@ -129,11 +131,12 @@ def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], pr
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where a run's photos come from: the data set, photos to train on, crops to validate on, steps an epoch, and who teaches beside the labels."""
+    """Where a run's photos come from: the data set, photos to train on, crops held out, crops to choose the epoch by, steps an epoch, and who teaches."""
 
     data: Path
     photos: Sequence[Photo]
     held: Crops
+    judged: Crops
     steps: int
     teacher: Teacher | None
 
@@ -155,7 +158,7 @@ def _caches(recipe: Recipe, features: str) -> bool:
 
 def _plan(source: _Source, out: Path, recipe: Recipe, weights: str, budget_gib: float | None, cacheable: bool) -> Plan:
     resumed = runs.read_progress(out).passes if (out / runs.CHECKPOINT).exists() else None
-    held, devices = len(source.held[0]), device_count()
+    held, devices = len(source.judged[0]), device_count()
     chosen = plan(recipe, source.photos, held, budget_gib, batch_norm=from_scratch(weights), cacheable=cacheable, devices=devices, passes=resumed)
     if weights == "drawn" and resumed is None:
         first = plan(drawn_recipe(recipe), [], CLASSES * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
@@ -180,7 +183,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
             views = source.teacher.teach(views) if source.teacher else views
         network = _network(recipe, weights, source.steps, out, chosen, source.photos)
         write_json(out / runs.ASKED, asked)
-        _train(network, views, source.held, out, recipe, source.steps, chosen, source.teacher)
+        _train(network, views, source.judged, out, recipe, source.steps, chosen, source.teacher)
     load_best(network, out)
     return network
 
@@ -209,6 +212,8 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, 
         runs.load_checkpoint(network, checkpoint)
     elif drawn is not None:
         runs.load_weights(network, drawn)
+    elif is_bundle(weights):
+        load_bundle(network, Path(weights), "classifier", LABELS)
     elif weights != "none":
         vgg.load_base(network, weights, lambda: _some_crops(photos, recipe))
     return network

@@ -50,6 +50,9 @@ class Recipe:
         patience: epochs without a lower validation loss after which training stops; None trains to the end.
         sampling_power: classes are drawn in proportion to their size to this power (1 as they come, 0 all alike).
         augmented: photos are varied (`train.photos.augment`); without it a frozen prefix is computed once.
+        air: a drone's views are among the photos' (`train.photos.aerial`), where they are augmented.
+        turned_share: share of the views that are turned, seen from above or from the side, where `air` is.
+        weather_share: share of the views that are made worse strongly, where `air` is.
         drawn_share: share of the views that are drawn photos (`train.photos.drawn`), of each class alike.
         sign_free_share: share of the views that show no sign, with all classes alike as the target: D. Hendrycks et al., "Deep Anomaly Detection with
             Outlier Exposure", ICLR 2019. Half are drawn, half are cut from GTSDB's frames where the data set lies in or beside the photos' folder.
@@ -84,6 +87,9 @@ class Recipe:
     patience: int | None = None
     sampling_power: float = 0.5
     augmented: bool = True
+    air: bool = True
+    turned_share: float = 0.5
+    weather_share: float = 0.4
     drawn_share: float = 0.1
     sign_free_share: float = 0.06
     drawn_steps: int = 3000
@@ -119,6 +125,7 @@ TUTORIAL = replace(
     patience=20,
     sampling_power=1.0,
     augmented=False,
+    air=False,
     drawn_share=0.0,
     sign_free_share=0.0,
     train_per_class=28,
@@ -148,6 +155,9 @@ class SpotterRecipe:
         pasted_px: shorter side of a pasted sign, least and largest.
         most_photos: GTSRB's photos that are kept in memory to paste.
         false_a_frame: false boxes a frame that the threshold lets through on the tuning frames.
+        air: a drone's view is among the crops (`train.photos.aerial`), and the epoch and the threshold are chosen on it too.
+        turned_share: share of the crops that are turned, where `air` is.
+        weather_share: share of the crops that are blurred, dark, foggy, noisy, coarse or strongly compressed, where `air` is.
         valid_share: share of each class's tracks whose photos are not pasted: those that classifiers hold out.
         precision: Keras dtype policy; "auto" as for `Recipe`.
         seed: of the weights, the order and all chance; 0 to 2^32 - 1.
@@ -162,7 +172,7 @@ class SpotterRecipe:
     steps: int = 150
     batch: int = 8
     scratch_rate: float = 3e-3
-    tuning_rate: float = 3e-4
+    tuning_rate: float = 8e-4
     warmup_share: float = 0.08
     weight_decay: float = 0.02
     scales: tuple[float, float] = (0.6, 1.6)
@@ -172,6 +182,9 @@ class SpotterRecipe:
     pasted_px: tuple[float, float] = (9.0, 110.0)
     most_photos: int = 6000
     false_a_frame: float = 0.3
+    air: bool = True
+    turned_share: float = 0.6
+    weather_share: float = 0.45
     valid_share: float = 0.1
     precision: Precision = "auto"
     seed: int = 0
@@ -185,7 +198,7 @@ SPOTTER = SpotterRecipe()
 NAMES = (*RECIPES, SPOTTER.name)
 
 
-def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, **refused: Any) -> SpotterRecipe:
+def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, air: bool | None = None, **refused: Any) -> SpotterRecipe:
     """Return the spotter's recipe with the user's changes; None keeps the recipe's own value.
 
     Raises:
@@ -194,7 +207,7 @@ def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision
     told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value is not None]
     if told:
         raise InputError(f"wanted options of the spotter, which has a size of its own, found {', '.join(told)}: leave that out")
-    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
+    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision, "air": air}
     return replace(SPOTTER, **{key: value for key, value in changes.items() if value is not None})
 
 
