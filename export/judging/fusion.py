@@ -58,10 +58,10 @@ class _Seen:
 def fused(bundle: Bundle, data: Path) -> Bundle:
     """Choose a bundle's spotter threshold and fusion; one without a spotter, or without frames at hand, is given back as it is.
 
-    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and as
-    a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose signs are
-    many but where little is left that deceives, each as it is and in one of the drone's views. How strict the second look is, is what gives the tuning frames
-    the best mean of two F1: that of the frames as they are and in other light, and that of the drone's views.
+    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and
+    as a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose
+    signs are many but where little is left that deceives, each as it is and in one of the drone's views. How strict the second look is, is what gives the
+    tuning frames the best mean of two F1: that of the frames as they are and in other light, and that of the drone's views.
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.

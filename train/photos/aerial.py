@@ -1,6 +1,7 @@
 """What a drone does to a sign, drawn at random for training: turns, haste, dusk, fog, and what a thin radio link leaves of a picture.
 
-The views that benchmarks judge by are `edge.datasets.aerial`'s; here are ranges around them, with WebP (intra frames of a video codec, in every OpenCV) for H.265.
+The views that benchmarks judge by are `edge.datasets.aerial`'s; here are ranges around them, with WebP (intra frames of a video codec, in every OpenCV) for
+H.265.
 """
 
 from __future__ import annotations
