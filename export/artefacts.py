@@ -6,6 +6,8 @@ from edge.bundle.manifest import PLANES, STRIDE, ModelSpec, TensorSpec
 from edge.datasets.gtsrb import CLASSES
 
 ROLE, SPOTTER = "classifier", "spotter"
+AIR = "verification_from_the_air"
+"""Key of what was measured on a drone's views, in the record of either role's export."""
 TENSORS = {ROLE: ("images", "probabilities"), SPOTTER: ("frames", "maps")}
 """Names of input and output by role."""
 TARGETS = {"fp16": "tensorrt", "int8": "tensorrt", "int8-cpu": "onnxruntime"}

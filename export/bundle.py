@@ -21,7 +21,7 @@ from edge.bundle.onnx_fp32 import widen
 from edge.datasets.gtsdb import find_frames
 from edge.datasets.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from edge.files import sha256_of, write_text, written_beside
-from export.artefacts import FILES, SPOTTER, spec_of
+from export.artefacts import AIR, FILES, SPOTTER, spec_of
 from export.card import CARD, PICTURE, write_card
 from export.folder import replacing
 from export.graphs.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
@@ -37,7 +37,6 @@ from export.judging.golden import FILE as GOLDEN
 from export.judging.golden import write_golden
 from export.judging.threshold import choose_rejection
 from export.judging.verify import (
-    AIR,
     BUDGETS,
     KERAS,
     REFERENCE,

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from edge.bundle.manifest import Bundle, ModelSpec
-from export.artefacts import SPOTTER
+from export.artefacts import AIR, SPOTTER
 from export.judging.fusion import RECORD as FUSION
 from export.judging.threshold import Rejection
-from export.judging.verify import AIR
-from export.spotter import AIR as SPOTTER_AIR
 
 CARD = "MODEL_CARD.md"
 PICTURE = "robustness.png"
@@ -262,7 +260,7 @@ def _spotter(bundle: Bundle) -> str:
         rows="\n".join(rows),
         unseen=export["verification"]["fp32"]["n"],
         fusion=_fusion(bundle),
-        aloft=_aloft(export.get(SPOTTER_AIR)),
+        aloft=_aloft(export.get(AIR)),
     )
 
 

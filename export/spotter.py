@@ -27,7 +27,7 @@ from edge.images import read_image
 from edge.recognition.finding import FALSE_RATES, Findings, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad, shrink
-from export.artefacts import SPOTTER, TARGETS, spotter_spec
+from export.artefacts import AIR, SPOTTER, TARGETS, spotter_spec
 from export.graphs.calibrate import observe
 from export.graphs.to_int8 import layers_of, to_int8
 from export.graphs.to_int8_cpu import to_int8_cpu
@@ -51,7 +51,6 @@ BUDGETS: dict[str, Budget] = {
 AIR_BUDGETS: dict[str, Budget] = {**BUDGETS, "int8": Budget(drop=0.005), "int8-cpu": Budget(drop=0.005)}
 """The same for a drone's views of the frames (`edge.datasets.aerial.MIXTURE`), which show the signs three times as often."""
 
-AIR = "verification_from_the_air"
 _LEAST_SCORE, _MOST = 0.02, 100
 _KEPT_KEYS = ("recipe", "metrics", "frames", "parameters", "flop", "lineage")
 

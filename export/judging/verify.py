@@ -74,7 +74,6 @@ BUDGETS: dict[str, Budget] = {
 }
 
 
-AIR = "verification_from_the_air"
 AIR_DROP = 0.005
 """Top-1 that an artefact may lose on a drone's views of the photos (`edge.datasets.aerial.CROP_MIXTURE`)."""
 

@@ -26,7 +26,7 @@ from export.graphs.lint import faults  # noqa: E402
 from export.graphs.to_int8 import LAYERS  # noqa: E402
 from export.judging.rtx import build_with_rtx  # noqa: E402
 from export.judging.verify import Budget  # noqa: E402
-from export.spotter import BUDGETS, Spotter, SpotterSource, make_spotter, read_spotter  # noqa: E402
+from export.spotter import AIR_BUDGETS, BUDGETS, Spotter, SpotterSource, make_spotter, read_spotter  # noqa: E402
 
 Draft = Callable[[ModelSpec], Bundle]
 
@@ -110,7 +110,9 @@ def test_it_is_chosen_and_verified_on_frames_that_were_not_trained_on(made: tupl
     export = spotter.lineage["export"]
     assert set(export["verification"]) == {"fp32", "keras", "fp16", "int8", "int8-cpu"}
     assert export["verification"]["fp32"]["n"] == 4
-    assert export["quantization"]["int8"]["tried"]["minmax"]["n"] == 2
+    assert export["quantization"]["int8"]["tried"]["minmax"]["n"] == 2 * (1 + 3)
+    assert set(export["verification_from_the_air"]) == {"fp32", "int8", "int8-cpu"}
+    assert export["verification_from_the_air"]["int8"]["n"] == 4 * 3
     assert [model.precision for model in spotter.models] == ["fp16", "int8", "int8-cpu"]
     assert spotter.lineage["train"]["recipe"]["name"] == "spotter"
 
@@ -118,6 +120,11 @@ def test_it_is_chosen_and_verified_on_frames_that_were_not_trained_on(made: tupl
 def test_what_strays_beyond_its_budget_is_refused(source: SpotterSource, data: Path, tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"^wanted the spotter's int8 within"):
         make_spotter(source, data, tmp_path, draft_in(tmp_path), {**BUDGETS, "int8": Budget(drop=1.0, max_error=0.0)})
+
+
+def test_what_strays_in_views_from_the_air_is_refused(source: SpotterSource, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"^wanted the spotter's int8-cpu within .* on 12 views from the air"):
+        make_spotter(source, data, tmp_path, draft_in(tmp_path), air_budgets={**AIR_BUDGETS, "int8-cpu": Budget(drop=1.0, max_error=0.0)})
 
 
 def test_no_frames_are_told(source: SpotterSource, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from edge.datasets.gtsrb import CLASSES, Photo
 from edge.errors import DataError, OutputError, VerificationError
 from export.folder import replacing
 from export.graphs.calibrate import PER_CLASS, calibration_photos
+from export.judging import verify
 from export.judging.golden import draw_crops
-from export.judging.verify import Agreement, Budget, check, compare, verify_bundle
+from export.judging.verify import Agreement, Budget, check, compare, verify_bundle, verify_from_the_air
 
 SURE, TORN, WRONG = [0.9, 0.1], [0.55, 0.45], [0.2, 0.8]
 
@@ -43,6 +44,20 @@ def test_check_holds_both_sides_of_a_budget(drop: float, error: float, passes: b
     else:
         with pytest.raises(VerificationError, match="wanted int8-cpu within"):
             check(found, {"int8-cpu": Budget(0.01, 0.1)})
+
+
+def test_what_falls_behind_fp32_in_views_from_the_air_is_refused(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    photos = [Photo(tmp_path / f"{place}.png", place, "t") for place in range(CLASSES)]
+    for photo in photos:
+        cv2.imwrite(str(photo.path), rng.integers(0, 256, (40, 44, 3), np.uint8))
+    bundle = read_bundle(tiny_bundle)
+    found = verify_from_the_air(bundle, photos)
+    assert {"fp32", "fp16"} <= set(found)
+    assert all(figures.n == CLASSES for figures in found.values())
+    monkeypatch.setattr(verify, "AIR_DROP", -0.5)
+    with pytest.raises(VerificationError, match=r"^wanted .* of fp32 from the air's top1 .*: train longer, or export again$"):
+        verify_from_the_air(bundle, photos)
 
 
 def test_calibration_is_balanced_and_independent_of_order() -> None:
