@@ -1,7 +1,7 @@
 """How well signs are found: boxes against the truth, frame by frame. Nothing here names a sign.
 
-A detection takes, best score first, the free truth that it overlaps most, from IoU 0.5 on. Truth with a shorter side below 16 px is neither hit nor miss, and
-neither is a detection that is about such a sign.
+A detection takes, best score first, the free truth that it overlaps most, from IoU 0.5 on. Truth with a shorter side below 16 px, or that reaches
+beyond the picture, is neither hit nor miss, and neither is a detection that is about such a sign.
 """
 
 from __future__ import annotations
@@ -64,23 +64,37 @@ class Findings:
         return kept
 
 
-def judge(frames: Iterable[tuple[Proposals, ArrayLike]]) -> Findings:
+def counted(boxes_xyxy: NDArray[np.float64], size_wh: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """Tell which true boxes, (m, 4), count: (m,) bool.
+
+    Args:
+        boxes_xyxy: pixels, end-exclusive.
+        size_wh: of the picture, which they may reach beyond; None: they do not.
+    """
+    large = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX
+    if size_wh is None:
+        return np.asarray(large)
+    return np.asarray(large & (boxes_xyxy[:, :2] >= 0).all(axis=1) & (boxes_xyxy[:, 2:] <= size_wh).all(axis=1))
+
+
+def judge(frames: Iterable[tuple[Proposals, ArrayLike]], size_wh: tuple[int, int] | None = None) -> Findings:
     """Judge detections.
 
     Args:
         frames: of each frame its detections, and the true boxes, (m, 4) pixels, end-exclusive, ignored ones among them.
+        size_wh: of the frames, where true boxes may reach beyond them.
     """
     scores: list[float] = []
     hits: list[bool] = []
     signs = count = 0
     for proposals, truth in frames:
         boxes = np.asarray(truth, np.float64).reshape(-1, 4)
-        counted = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX
+        counting = counted(boxes, size_wh)
         matched = match(proposals.boxes_xyxy, boxes)
-        told = np.array([place < 0 or counted[place] for place in matched], bool)
+        told = np.array([place < 0 or counting[place] for place in matched], bool)
         scores += proposals.scores[told].tolist()
         hits += (np.array(matched, np.int64)[told] >= 0).tolist()
-        signs, count = signs + int(counted.sum()), count + 1
+        signs, count = signs + int(counting.sum()), count + 1
     order = np.argsort(-np.array(scores, np.float64), kind="stable")
     return Findings(np.array(scores, np.float64)[order], np.array(hits, bool)[order], signs, count)
 

@@ -147,6 +147,9 @@ class SpotterRecipe:
         pasted_px: shorter side of a pasted sign, least and largest.
         most_photos: GTSRB's photos that are kept in memory to paste.
         false_a_frame: false boxes a frame that the threshold lets through on the tuning frames.
+        air: a drone's view is among the crops (`train.aerial`), and the epoch and the threshold are chosen on it too.
+        turned_share: share of the crops that are turned, where `air` is.
+        weather_share: share of the crops that are blurred, dark, foggy, noisy, coarse or strongly compressed, where `air` is.
         valid_share: share of each class's tracks whose photos are not pasted: those that classifiers hold out.
         precision: Keras dtype policy; "auto" as for `Recipe`.
         seed: of the weights, the order and all chance; 0 to 2^32 - 1.
@@ -161,7 +164,7 @@ class SpotterRecipe:
     steps: int = 150
     batch: int = 8
     scratch_rate: float = 3e-3
-    tuning_rate: float = 3e-4
+    tuning_rate: float = 8e-4
     warmup_share: float = 0.08
     weight_decay: float = 0.02
     scales: tuple[float, float] = (0.6, 1.6)
@@ -171,6 +174,9 @@ class SpotterRecipe:
     pasted_px: tuple[float, float] = (9.0, 110.0)
     most_photos: int = 6000
     false_a_frame: float = 0.3
+    air: bool = True
+    turned_share: float = 0.6
+    weather_share: float = 0.45
     valid_share: float = 0.1
     precision: Precision = "auto"
     seed: int = 0

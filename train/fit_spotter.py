@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.aerial import FRAME_VIEWS
 from edge.errors import InputError
 from edge.files import write_json
 from edge.finding import Findings, figures, judge
@@ -20,6 +21,8 @@ from edge.heatmap import decode
 from edge.lineage import lineage
 from edge.spotter_learned import pad
 from train import runs, spotter
+from train.aerial import through_link
+from train.bundle_weights import is_bundle, load_bundle
 from train.config import SpotterRecipe
 from train.environment import PeakMemory, describe
 from train.keeper import Keeper, load_best
@@ -33,6 +36,9 @@ JUDGED_BY = "tune_error"
 LEAST_SCORE = 0.02
 MOST = 100
 BATCH = 4
+LINK = "link"
+TUNED_ON = (("roll 20", "pitch 45", "fog"), ("roll 30", "yaw 45", "dim"), ("roll 45", LINK, "shake 7"), ("roll 30", "pitch 60", "yaw 60"))
+"""Views that the epoch and the threshold are chosen on beside the frames as they are: `edge.aerial`'s, and `train.aerial.through_link`."""
 
 
 def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = "none", resume: bool) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
         data: folder that holds GTSDB's frames (in gtsdb/, or beside it) and GTSRB's photos (in gtsrb/, or itself).
         out: run folder.
         recipe: how to train.
-        weights: "none" (from scratch), or the model.keras of a spotter that is to learn on.
+        weights: "none" (from scratch), or what is to learn on: a bundle's folder, or the model.keras of a spotter.
         resume: go on after the last whole epoch in `out`.
 
     Raises:
@@ -57,8 +63,10 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
     sides = read_sides(data)
     print(f"{recipe}\n{len(sides.train)} frames to train, {len(sides.tuning)} to choose epoch and threshold, {len(sides.held)} held out, split by neighbours")
     held, tuning = read_stills(sides.held, "reading frames held out"), read_stills(sides.tuning, "reading frames to tune")
+    if recipe.air:
+        tuning = seen_from_the_air(tuning)
     with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
-        network = _trained(data, sides, tuning, held, out, recipe, asked)
+        network = _trained(data, sides, tuning, out, recipe, asked)
         environment = describe()
     plain = spotter.fold(network)
     round_to_fp16(plain)
@@ -88,20 +96,36 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
 def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
     """Judge what a spotter finds in stills."""
     maps = [network.predict_on_batch(_batch(stills[start : start + BATCH])) for start in range(0, len(stills), BATCH)]
-    return judge((decode(found, least_score=LEAST_SCORE, most=MOST), still.boxes_xyxy) for found, still in zip(np.concatenate(maps), stills, strict=True))
+    pairs = zip(np.concatenate(maps), stills, strict=True)
+    return judge(((decode(found, least_score=LEAST_SCORE, most=MOST), still.boxes_xyxy) for found, still in pairs), spotter.FRAME_WH)
+
+
+def seen_from_the_air(stills: Sequence[Still]) -> list[Still]:
+    """Return each still as it is, and in three of the views in `TUNED_ON`, one list after the other."""
+    seen = []
+    for place, still in enumerate(stills):
+        seen.append(still)
+        for name in TUNED_ON[place % len(TUNED_ON)]:
+            if name == LINK:
+                seen.append(Still(through_link(still.image, np.random.default_rng(place)), still.boxes_xyxy))
+            else:
+                seen.append(Still(*FRAME_VIEWS[name].apply(still.image, still.boxes_xyxy, place)))
+    return seen
 
 
 def _batch(stills: Sequence[Still]) -> NDArray[np.uint8]:
     return np.stack([pad(still.image, spotter.FRAME_WH) for still in stills])
 
 
-def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], out: Path, recipe: SpotterRecipe, asked: dict[str, Any]) -> keras.Model:
+def _trained(data: Path, sides: Sides, tuning: list[Still], out: Path, recipe: SpotterRecipe, asked: dict[str, Any]) -> keras.Model:
     """Train what the run in `out` lacks and return the network of its best epoch."""
     done = runs.read_progress(out).epochs
     keras.utils.set_random_seed(recipe.seed)
     network = _compiled(recipe, asked["weights"])
     if (out / runs.CHECKPOINT).exists():
         runs.load_checkpoint(network, out / runs.CHECKPOINT)
+    elif is_bundle(asked["weights"]):
+        load_bundle(network, Path(asked["weights"]), "spotter")
     elif asked["weights"] != "none":
         spotter.load(network, Path(asked["weights"]))
     if done < recipe.epochs:
@@ -117,7 +141,7 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], held: list[Still], o
             initial_epoch=done,
             steps_per_epoch=recipe.steps,
             shuffle=False,
-            callbacks=[_Finder(recipe, tuning, held), Keeper(network, out, done, None, JUDGED_BY)],
+            callbacks=[_Finder(recipe, tuning), Keeper(network, out, done, None, JUDGED_BY)],
             verbose=1 if os.isatty(1) else 2,
         )
     load_best(network, out, JUDGED_BY)
@@ -136,18 +160,16 @@ def _compiled(recipe: SpotterRecipe, weights: str) -> keras.Model:
 
 
 class _Finder(keras.callbacks.Callback):
-    """Adds to each epoch's figures what the network finds; stands before the keeper, which writes them down."""
+    """Adds to each epoch's figures what the network finds in the tuning frames; stands before the keeper, which writes them down."""
 
-    def __init__(self, recipe: SpotterRecipe, tuning: Sequence[Still], held: Sequence[Still]) -> None:
+    def __init__(self, recipe: SpotterRecipe, tuning: Sequence[Still]) -> None:
         super().__init__()
-        self.recipe, self.sides = recipe, {"tune": tuning, "val": held}
+        self.recipe, self.tuning = recipe, tuning
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge both sides."""
-        told: dict[str, float] = {}
-        for side, stills in self.sides.items():
-            found = findings(self.model, stills)
-            told |= {f"{side}_recall": found.recall_at(self.recipe.false_a_frame), f"{side}_ap50": found.ap50()}
+        """Judge them."""
+        found = findings(self.model, self.tuning)
+        told = {"tune_recall": found.recall_at(self.recipe.false_a_frame), "tune_ap50": found.ap50()}
         told[JUDGED_BY] = 1 - told["tune_ap50"]
         print(", ".join(f"{key} {value:.4f}" for key, value in told.items()))
         if logs is not None:

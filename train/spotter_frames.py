@@ -23,6 +23,7 @@ from edge.manifest import STRIDE
 from edge.scenes import Flight, scene
 from edge.spotter import iou_matrix
 from edge.spotter_learned import GREY, shrink
+from train.aerial import draw_turn, turn_around, warp_frame, weather
 from train.ahead import made_ahead, stack
 from train.augment import blur, compress
 from train.config import SpotterRecipe
@@ -112,19 +113,45 @@ class Views:
         rng = np.random.default_rng([self.recipe.seed, *at, 7])
         is_drawn = bool(self.drawn) and rng.random() < self.recipe.drawn_share
         stills = self.drawn if is_drawn else self.real
-        image, boxes = _cut(stills[int(rng.integers(len(stills)))], self.recipe, rng)
-        if not is_drawn and self.photos:
-            image, boxes = self._pasted(image, boxes, rng)
+        still = stills[int(rng.integers(len(stills)))]
+        if self.recipe.air and rng.random() < self.recipe.turned_share:
+            image, boxes = self._turned(still, rng, pastes=not is_drawn)
+        else:
+            image, boxes = _cut(still, self.recipe, rng)
+            if not is_drawn and self.photos:
+                image, boxes = self._pasted(image, boxes, rng)
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
             boxes = np.stack([image.shape[1] - boxes[:, 2], boxes[:, 1], image.shape[1] - boxes[:, 0], boxes[:, 3]], axis=1)
+        if self.recipe.air and rng.random() < self.recipe.weather_share:
+            return weather(image, rng), boxes
         return _seen(image, rng), boxes
 
-    def _pasted(self, image: Image, boxes: Boxes, rng: np.random.Generator) -> tuple[Image, Boxes]:
+    def _turned(self, still: Still, rng: np.random.Generator, *, pastes: bool) -> tuple[Image, Boxes]:
+        """Turn a frame about a point of it, more often than not one near a sign, as a banking drone that looks down sees it."""
+        crop, (height, width) = self.recipe.crop, still.image.shape[:2]
+        scale = float(np.exp(rng.uniform(*np.log(self.recipe.scales))))
+        centre = rng.uniform(0, 1, 2) * (width, height)
+        if len(still.boxes_xyxy) and rng.random() < 0.6:
+            box = still.boxes_xyxy[rng.integers(len(still.boxes_xyxy))]
+            centre = (box[:2] + box[2:]) / 2
+        image, boxes = still.image, still.boxes_xyxy
+        if pastes and self.photos:
+            reach = 0.6 * crop / scale
+            x1, y1 = np.floor(np.clip(centre - reach, 0, None)).astype(int).tolist()
+            x2, y2 = np.ceil(np.minimum(centre + reach, (width, height))).astype(int).tolist()
+            part, near = self._pasted(image[y1:y2, x1:x2], boxes - np.tile([x1, y1], 2), rng, 1 / scale)
+            image = image.copy()
+            image[y1:y2, x1:x2] = part
+            boxes = near + np.tile([x1, y1], 2)
+        matrix = turn_around(centre, rng.uniform(0.15, 0.85, 2) * crop, scale, width, draw_turn(rng))
+        return warp_frame(image, boxes, matrix, crop, GREY, rng)
+
+    def _pasted(self, image: Image, boxes: Boxes, rng: np.random.Generator, factor: float = 1.0) -> tuple[Image, Boxes]:
         image = image.copy()
         kept = boxes
         for _ in range(int(rng.integers(self.recipe.most_pasted + 1))):
-            side = float(np.exp(rng.uniform(*np.log(self.recipe.pasted_px))))
+            side = float(np.exp(rng.uniform(*np.log(self.recipe.pasted_px)))) * factor
             without = rng.random() < _PATCHES
             photo, blob = self.photos[int(rng.integers(len(self.photos)))]
             if without:
@@ -136,7 +163,7 @@ class Views:
             scale = side / float((roi[2:] - roi[:2]).min())
             size = np.maximum(np.rint(np.array(patch.shape[1::-1]) * scale), 4).astype(int)
             room = np.array(image.shape[1::-1]) - size
-            if scale > 1.6 or (room < 0).any():
+            if scale > 1.6 * max(factor, 1) or (room < 0).any():
                 continue
             for _ in range(_TRIES):
                 corner = rng.integers(0, room + 1)
