@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aerial import boxes_of_ellipses, darkened, fogged, moved, shaken, turned
+from edge.aerial import GAMMA, boxes_of_ellipses, darkened, fogged, moved, shaken, turned
 from edge.images import decode_image
 
 Image = NDArray[np.uint8]
@@ -30,6 +30,8 @@ _FOG_SHARE, _FOG_LEVEL = (0.2, 0.75), (140.0, 235.0)
 _QUALITY = (1, 35)
 _JPEG_QUALITY = (5, 30)
 _NOISE = (8.0, 55.0)
+_COVERED = (0.25, 0.6)
+_LEAST_CONTRAST, _LEAST_LEVELS = 0.7, 5.0
 _SMALLER = (0.3, 0.8)
 
 
@@ -90,8 +92,8 @@ def weather(image: Image, rng: np.random.Generator, *, crop: bool = False) -> Im
         rng: source of chance.
         crop: it shows one sign and nothing else.
     """
-    kinds = ["haste", "dusk", "fog", "link", "noise", "distance", "focus"]
-    shares = np.array([0.24, 0.2, 0.13, 0.22, 0.11 if crop else 0.04, 0.1, 0.07])
+    kinds = ["cover", "haste", "dusk", "fog", "link", "noise", "distance", "focus"]
+    shares = np.array([0.16 if crop else 0.0, 0.24, 0.2, 0.13, 0.22, 0.14 if crop else 0.04, 0.1, 0.07])
     chosen = rng.choice(kinds, 2 if rng.random() < 0.25 else 1, replace=False, p=shares / shares.sum())
     for kind in sorted(chosen.tolist(), key=kinds.index):
         image = _worse(image, kind, rng, crop)
@@ -99,12 +101,19 @@ def weather(image: Image, rng: np.random.Generator, *, crop: bool = False) -> Im
 
 
 def _worse(image: Image, kind: str, rng: np.random.Generator, crop: bool) -> Image:
+    if kind == "cover":
+        return _covered(image, rng)
     if kind == "haste":
         return shaken(image, float(np.exp(rng.uniform(np.log(2.5), np.log(_MOST_BLUR[crop])))), float(rng.uniform(0, np.pi)))
     if kind == "dusk":
-        return darkened(image, float(rng.uniform(*_DARK)), float(rng.uniform(*_DARK_NOISE)), rng)
+        factor, sigma = float(rng.uniform(*_DARK)), float(rng.uniform(*_DARK_NOISE))
+        # Many photos were taken at dusk: what nobody could see any more teaches nothing.
+        left = float(((image / 255.0) ** GAMMA * 255).std()) if crop else np.inf
+        return darkened(image, max(factor, min(2.0, _LEAST_CONTRAST * sigma / max(left, 1e-3))), sigma, rng)
     if kind == "fog":
-        return fogged(image, float(rng.uniform(*_FOG_SHARE)), float(rng.uniform(*_FOG_LEVEL)))
+        share = float(rng.uniform(*_FOG_SHARE))
+        left = float(image.std()) if crop else np.inf
+        return fogged(image, min(1.0, max(share, _LEAST_LEVELS / max(left, 1e-3))), float(rng.uniform(*_FOG_LEVEL)))
     if kind == "noise":
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*_NOISE) * (1 if crop else 0.5))
         return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
@@ -115,6 +124,15 @@ def _worse(image: Image, kind: str, rng: np.random.Generator, crop: bool) -> Ima
     if kind == "focus":
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.2)), np.uint8)
     return through_link(image, rng, crop)
+
+
+def _covered(image: Image, rng: np.random.Generator) -> Image:
+    """Cover a part of a picture by a patch of one colour, half of them grey."""
+    covered = image.copy()
+    height, width = (np.array(image.shape[:2]) * rng.uniform(*_COVERED, 2)).astype(int)
+    top, left = rng.integers(0, image.shape[0] - height + 1), rng.integers(0, image.shape[1] - width + 1)
+    covered[top : top + height, left : left + width] = rng.integers(0, 256, 1 if rng.random() < 0.5 else 3)
+    return covered
 
 
 def through_link(image: Image, rng: np.random.Generator, crop: bool = False) -> Image:

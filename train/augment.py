@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.images import decode_image
+from train.aerial import turn_crop, weather
 
 ROTATION_DEGREES = 15.0
 SHIFT_SHARE = 0.08
@@ -34,18 +35,27 @@ def mirror(crop: NDArray[np.uint8], class_id: int) -> tuple[NDArray[np.uint8], i
     return np.ascontiguousarray(crop[:, ::-1]), MIRRORED[class_id]
 
 
-def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def augment(
+    crop: NDArray[np.uint8], size: int, rng: np.random.Generator, turn: tuple[float, float, float] | None = None, *, bad_weather: bool = False
+) -> NDArray[np.uint8]:
     """Return a varied view of one sign.
 
     Args:
         crop: (height, width, 3) uint8 BGR, the sign with its margin.
         size: side of the result, pixels.
         rng: the only source of chance, so that a seed repeats the view.
+        turn: roll, pitch and yaw, degrees, in which it is seen and cropped to the sign again; None: a little roll.
+        bad_weather: it is made worse strongly (`train.aerial.weather`), instead of mildly.
 
     Returns:
         (size, size, 3) uint8 BGR.
     """
-    view = _warp(crop, size, rng)
+    view = _warp(crop, size, rng, turn)
+    if bad_weather:
+        seen = weather(view, rng, crop=True)
+        if rng.random() < 0.25:
+            _cover(seen, rng)
+        return seen
     if rng.random() < 0.3:
         view = _farther(view, rng)
     if rng.random() < 0.3:
@@ -64,17 +74,20 @@ def augment(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDA
     return seen
 
 
-def _warp(crop: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _warp(crop: NDArray[np.uint8], size: int, rng: np.random.Generator, turn: tuple[float, float, float] | None = None) -> NDArray[np.uint8]:
     limit = size * 3 // 2
     if max(crop.shape[:2]) > limit:  # the bilinear warp below would alias
         crop = cv2.resize(crop, (limit, limit), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     height, width = crop.shape[:2]
     angle = np.deg2rad(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
-    scale_x, scale_y = rng.uniform(*SCALE_RANGE, 2)
+    scales = rng.uniform(*SCALE_RANGE, 2)
     shear = np.array([[1.0, rng.uniform(-SHEAR, SHEAR)], [0.0, 1.0]])
     shift = rng.uniform(-SHIFT_SHARE, SHIFT_SHARE, 2) * size
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = turn @ shear @ np.diag([size / width * scale_x, size / height * scale_y])
+    if turn is None:
+        rolled = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = rolled @ shear @ np.diag([size / width, size / height] * scales)
+    else:
+        linear = np.diag(scales) @ shear @ turn_crop((width, height), size, turn)
     offset = np.full(2, (size - 1) / 2) + shift - linear @ np.array([(width - 1) / 2, (height - 1) / 2])
     matrix = np.column_stack([linear, offset])
     return cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False)

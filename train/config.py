@@ -49,6 +49,9 @@ class Recipe:
         patience: epochs without a lower validation loss after which training stops; None trains to the end.
         sampling_power: classes are drawn in proportion to their size to this power (1 as they come, 0 all alike).
         augmented: photos are varied (`train.augment`); without it a frozen prefix is computed once.
+        air: a drone's views are among the photos' (`train.aerial`), where they are augmented.
+        turned_share: share of the views that are turned, seen from above or from the side, where `air` is.
+        weather_share: share of the views that are made worse strongly, where `air` is.
         drawn_share: share of the views that are drawn photos (`train.drawn`), of each class alike.
         sign_free_share: share of the views that show no sign, with all classes alike as the target: D. Hendrycks et al., "Deep Anomaly Detection with
             Outlier Exposure", ICLR 2019. Half are drawn, half are cut from GTSDB's frames where the data set lies in or beside the photos' folder.
@@ -83,6 +86,9 @@ class Recipe:
     patience: int | None = None
     sampling_power: float = 0.5
     augmented: bool = True
+    air: bool = True
+    turned_share: float = 0.5
+    weather_share: float = 0.4
     drawn_share: float = 0.1
     sign_free_share: float = 0.06
     drawn_steps: int = 3000
@@ -118,6 +124,7 @@ TUTORIAL = replace(
     patience=20,
     sampling_power=1.0,
     augmented=False,
+    air=False,
     drawn_share=0.0,
     sign_free_share=0.0,
     train_per_class=28,

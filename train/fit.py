@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
-from edge.gtsrb import CLASSES, Photo, Split, read_split, score
+from edge.gtsrb import CLASSES, LABELS, Photo, Split, read_split, score
 from edge.lineage import lineage
 from train import model as vgg
 from train import runs
+from train.bundle_weights import is_bundle, load_bundle
 from train.calibrate import apply_temperature, fit_temperature, reliability
 from train.compiled import compiled, from_scratch
 from train.config import Recipe, drawn_recipe
@@ -209,6 +210,8 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, 
         runs.load_checkpoint(network, checkpoint)
     elif drawn is not None:
         runs.load_weights(network, drawn)
+    elif is_bundle(weights):
+        load_bundle(network, Path(weights), "classifier", LABELS)
     elif weights != "none":
         vgg.load_base(network, weights, lambda: _some_crops(photos, recipe))
     return network

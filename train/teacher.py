@@ -72,10 +72,12 @@ class Teacher:
     def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return targets, (n, 43) shares of the classes, with the teacher's share of what it makes of their crops.
 
-        A target that names no class stays: there is no sign, and a teacher that takes it for one would pass its error on.
+        A target stays as it is where it names no class, for there is no sign, and where the teacher names another: it would pass its error on.
         """
-        share = np.where(targets.max(axis=1, keepdims=True) > 0.5, SHARE, 0.0)
-        return np.asarray((1 - share) * targets + share * self.soften(crops), np.float32)
+        softened = self.soften(crops)
+        agrees = (targets.max(axis=1) > 0.5) & (softened.argmax(axis=1) == targets.argmax(axis=1))
+        share = np.where(agrees, SHARE, 0.0)[:, None]
+        return np.asarray((1 - share) * targets + share * softened, np.float32)
 
     def seeming(self, data: Path) -> list[Crop]:
         """Cut out what the teacher's spotter takes for signs where none stands, at however low a score: (h, w, 3) uint8 BGR each.

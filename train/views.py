@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.gtsrb import CLASSES
 from edge.images import decode_image, fit_crop
+from train.aerial import AMBIGUOUS_FROM, ARROWS, draw_turn
 from train.augment import MIRRORED, augment, mirror
 from train.config import Recipe
 from train.drawn import draw_background, draw_photo
@@ -18,6 +19,9 @@ REAL, DRAWN, SIGN_FREE = range(3)
 """What a view shows, in an epoch's plan."""
 
 Crop = NDArray[np.uint8]
+
+_AMBIGUOUS = 0.08
+"""Share of the turned views that roll so far that an arrow may be another sign's: those of arrows are to be told as unsure."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,13 @@ class Views:
             crop, class_id = mirror(crop, class_id)
         # What is drawn has been blurred and darkened by its own camera: half of it stays as it is.
         varied = self.recipe.augmented and (photographed or rng.random() < 0.5)
-        seen = augment(crop, self.recipe.size, rng) if varied else fit_crop(crop, self.recipe.size)
+        turn = draw_turn(rng, ambiguous=_AMBIGUOUS) if self.recipe.air and rng.random() < self.recipe.turned_share else None
+        if varied:
+            seen = augment(crop, self.recipe.size, rng, turn, bad_weather=self.recipe.air and rng.random() < self.recipe.weather_share)
+        else:
+            seen, turn = fit_crop(crop, self.recipe.size), None
+        if turn and abs(turn[0]) > AMBIGUOUS_FROM and class_id in ARROWS:
+            class_id = None
         target = np.full(CLASSES, 1 / CLASSES, np.float32) if class_id is None else np.eye(CLASSES, dtype=np.float32)[class_id]
         return seen, target
 
