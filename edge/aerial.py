@@ -1,6 +1,6 @@
 """The drone's view: what banks, height, haste, weather and a thin radio link make of an annotated picture, by fixed rules.
 
-Frames are changed with their boxes: a box becomes that of the changed ellipse that fills it, for the corners of a box would exaggerate. Photos of single signs are
+Frames are changed with their boxes: a box becomes that of the changed ellipse that fills it, for corners would exaggerate. Photos of single signs are
 changed and cropped to the sign again. The same picture and seed always give the same view; outside the source a picture is grey.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,6 +33,7 @@ FOG_LEVEL = 200.0
 _TURN = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 _NEWTON_STEPS = 8
 _CONCEALED = 0.3
+_WEBP_QUALITY, _JPEG_QUALITY = (1, 35), (5, 30)
 _CROP_PX = 32
 
 
@@ -166,6 +167,18 @@ def through_h265(image: Image, quantiser: int) -> Image:
     return np.frombuffer(decoded.stdout[: image.size], np.uint8).reshape(image.shape).copy()
 
 
+def through_link(image: Image, rng: np.random.Generator, jpeg_share: float = 0.25) -> Image:
+    """Compress a picture, (h, w, 3) uint8 BGR, as strongly as a link of a few Mbit/s: WebP of a quality from 1 to 34, now and then JPEG.
+
+    WebP is a video codec's intra frame, and every OpenCV has it: a quality of 1 to 20 leaves of a frame about what H.265 leaves at a quantiser of 42 to 38.
+    """
+    if rng.random() < jpeg_share:
+        end, option, quality = ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_JPEG_QUALITY))
+    else:
+        end, option, quality = ".webp", cv2.IMWRITE_WEBP_QUALITY, int(rng.integers(*_WEBP_QUALITY))
+    return decode_image(cv2.imencode(end, image, [option, quality])[1].astype(np.uint8, copy=False), "a compressed view")
+
+
 @dataclass(frozen=True)
 class FrameView:
     """One way to look at an annotated frame.
@@ -236,6 +249,20 @@ JUDGED = ("roll 20", "roll 30", "roll 45", "pitch 45", "pitch 60", "yaw 45", "ya
 """The views whose mean F1 stands for all."""
 
 
+LINK = "link"
+MIXTURE = (("roll 20", "pitch 45", "fog"), ("roll 30", "yaw 45", "dim"), ("roll 45", LINK, "shake 7"), ("roll 30", "pitch 60", "yaw 60"))
+"""The views beside the frames as they are in which models and thresholds are chosen, group by group of a frame's place in its list. They need no encoder."""
+
+
+def mixture(image: Image, boxes_xyxy: Boxes, place: int) -> Iterator[tuple[Image, Boxes]]:
+    """Show a frame, (h, w, 3) uint8 BGR, with its boxes, (n, 4), in the three views of `MIXTURE` that its place in its list asks for."""
+    for name in MIXTURE[place % len(MIXTURE)]:
+        if name == LINK:
+            yield through_link(image, np.random.default_rng(place)), boxes_xyxy
+        else:
+            yield FRAME_VIEWS[name].apply(image, boxes_xyxy, place)
+
+
 @dataclass(frozen=True)
 class CropView:
     """One way to look at a photo of a single sign: from (photo, rng) to the view, both (h, w, 3) uint8 BGR."""
@@ -296,8 +323,18 @@ CROP_VIEWS: dict[str, CropView] = {
     **{f"noise {by}": CropView(lambda image, rng, by=by: _noisy(image, by, rng)) for by in (25, 50)},
     "dark": CropView(lambda image, rng: darkened(image, 0.25, 10, rng)),
     "fog": CropView(lambda image, _: fogged(image, 0.25)),
-    "jpeg 7": CropView(lambda image, _: decode_image(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 7])[1].astype(np.uint8), "a photo compressed here")),
+    "jpeg 7": CropView(
+        lambda image, _: decode_image(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 7])[1].astype(np.uint8), "a photo compressed here")
+    ),
     "occluded": CropView(_occluded),
     "aerial": CropView(_aerial),
 }
 """The views of a photo of a single sign that benchmarks tell: name to view."""
+
+CROP_MIXTURE = ("roll 30", "pitch 45", "yaw 45", "motion 5", "dark", "fog", "jpeg 7", "aerial", "noise 25")
+"""The views beside the photos as they are in which classifiers are chosen and held against each other, by a photo's place in its list."""
+
+
+def mixed_crop(image: Image, place: int) -> Image:
+    """Show a photo of a single sign, (h, w, 3) uint8 BGR, in the view of `CROP_MIXTURE` that its place in its list asks for."""
+    return CROP_VIEWS[CROP_MIXTURE[place % len(CROP_MIXTURE)]].apply(image, np.random.default_rng(place))

@@ -39,7 +39,22 @@ from export.spotter import Spotter, make_spotter, read_spotter
 from export.threshold import choose_rejection
 from export.to_int8 import layers_of, to_int8
 from export.to_int8_cpu import WEIGHT_BITS, to_int8_cpu
-from export.verify import BUDGETS, KERAS, REFERENCE, Agreement, Budget, as_record, as_table, check, check_graphs, compare, compare_all, run_on_photos
+from export.verify import (
+    AIR,
+    BUDGETS,
+    KERAS,
+    REFERENCE,
+    Agreement,
+    Budget,
+    as_record,
+    as_table,
+    check,
+    check_graphs,
+    compare,
+    compare_all,
+    run_on_photos,
+    verify_from_the_air,
+)
 from export.worst import draw_worst, sheet_path
 
 QUANTIZED = ("int8", "int8-cpu")
@@ -94,6 +109,7 @@ def write_bundle(
             "calibration": {"photos": len(chosen), "per_class": PER_CLASS, "percentile": PERCENTILE, "int8_cpu_weight_bits": WEIGHT_BITS},
             "quantization": {precision: result.as_record() for precision, result in quantized.items()},
             **_verified(found | strayed, class_ids_of(valid), budgets),
+            AIR: as_record(verify_from_the_air(whole, valid)),
             **_measured(whole, data, valid, strayed["int8-cpu"]),
         }
         robustness.draw(figures["robustness"], folder / PICTURE)

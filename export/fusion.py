@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.aerial import MIXTURE, mixture
 from edge.classifier import Classifier
 from edge.engine import open_engine
-from edge.finding import LEAST_SIDE_PX, MATCH_IOU, Findings, judge
+from edge.finding import MATCH_IOU, Findings, counted, judge
 from edge.fusion import Fusion, SecondLook, logit
 from edge.gtsdb import RoadFrame, find_frames, read_sides
 from edge.images import read_image
@@ -33,14 +35,19 @@ LEAST_SCORE = 0.02
 _BESIDE_IOU = 0.2
 """From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
 _STEPS, _RIDGE = 50, 1e-3
-KEPT = 0.98
-"""Share of the tuning frames' signs, as they are and in other light, that the second look keeps: what would be refused beyond that is worth the silence."""
+NEAR_BEST = 0.002
+"""Mean F1 that the second look's strictness may be below the best on the tuning frames: of all such the middle one is taken."""
+_TRAINED_VIEWS = 1
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A frame's true boxes, (m, 4) float64, what the spotter proposes in it, the classifier's confidence in each, (n,) float64, and its score from nearer."""
+    """A frame's true boxes, (m, 4) float64, what the spotter proposes in it, the classifier's confidence in each, (n,) float64, and its score from nearer.
 
+    True boxes may reach beyond the frame, of `size_wh`.
+    """
+
+    size_wh: tuple[int, int]
     truth_xyxy: NDArray[np.float64]
     proposals: Proposals
     confidences: NDArray[np.float64]
@@ -50,9 +57,10 @@ class _Seen:
 def fused(bundle: Bundle, data: Path) -> Bundle:
     """Choose a bundle's spotter threshold and fusion; one without a spotter, or without frames at hand, is given back as it is.
 
-    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there; the fusion on these,
-    shown again in other light, and on the trained groups, whose signs are many but where little is left that deceives. The second look is as strict as still
-    keeps `KEPT` of the tuning groups' signs: what is announced falsely costs more than what is announced a little later.
+    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and as
+    a drone sees them (`edge.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose signs are
+    many but where little is left that deceives, each as it is and in one of the drone's views. How strict the second look is, is what gives the tuning frames
+    the best mean of two F1: that of the frames as they are and in other light, and that of the drone's views.
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.
@@ -71,17 +79,18 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
     if not bundle.holds(SPOTTER) or find_frames(data) is None:
         return bundle
     sides = read_sides(data)
-    looked_at = map(_read, sides.tuning), _varied(sides.tuning), map(_read, sides.train), map(_read, sides.held)
-    tuning, varied, trained, held = (_look(bundle, frames) for frames in looked_at)
-    threshold = float(max(np.floor(judge((one.proposals, one.truth_xyxy) for one in tuning).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
-    unseen, seen = ([_examples(one, threshold) for one in looks] for looks in ((*tuning, *varied), trained))
-    examples = [*unseen, *seen]
+    trained_too = chain(map(_read, sides.train), _turned(sides.train, _TRAINED_VIEWS))
+    looked_at = chain(map(_read, sides.tuning), _varied(sides.tuning)), _turned(sides.tuning), trained_too, map(_read, sides.held)
+    level, turned, trained, held = (_look(bundle, frames) for frames in looked_at)
+    threshold = float(max(np.floor(_ranked([*level[: len(sides.tuning)], *turned]).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
+    examples = [_examples(one, threshold) for one in (*level, *turned, *trained)]
     (scores, closer, confidences), labels = (np.concatenate(parts, axis=-1) for parts in zip(*examples, strict=True))
     apart = Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence)))
     score, confidence, bias = fit((scores, confidences), labels)
-    second = SecondLook(*fit((scores, closer, confidences), labels))
-    signs = np.concatenate([second.margin(*told)[hits] for told, hits in unseen])
-    fusion = Fusion(score, confidence, bias, replace(second, bias=round(second.bias - strictest(signs, KEPT), 4)))
+    free = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
+    assert free.second
+    cut = best_cut([_findings(looks, threshold, free, least=-np.inf) for looks in (level, turned)])
+    fusion = replace(free, second=replace(free.second, bias=round(free.second.bias - cut, 4)))
     thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
     record: dict[str, Any] = {
         "frames": len(examples),
@@ -121,36 +130,60 @@ def fit(probabilities: Sequence[NDArray[np.float64]], labels: NDArray[np.bool_])
     return [round(float(weight), 4) for weight in weights]
 
 
-def strictest(margins: NDArray[np.float64], kept: float) -> float:
-    """Return the largest margin, 0 at least, below which no more than a share of 1 - `kept` of signs lie: of `margins`, (n,); 0 for none."""
-    refused = int((1 - kept) * len(margins) + 1e-9)  # a tenth of ten is one, whatever binary fractions make of it
-    return max(0.0, float(np.sort(margins)[refused])) if refused < len(margins) else 0.0
+def best_cut(kinds: Sequence[Findings]) -> float:
+    """Return the margin from which on boxes are signs: the middle of those whose mean F1 over kinds of frames is within `NEAR_BEST` of the best.
+
+    Args:
+        kinds: of each kind of frames all boxes, ranked by their margin; 0 is returned where there is no sign in them.
+    """
+    cuts = np.unique(np.round(np.concatenate([kind.scores for kind in kinds]), 2))
+    if not len(cuts) or not any(kind.signs for kind in kinds):
+        return 0.0
+    f1 = np.mean([[_f1(kind, cut) for cut in cuts] for kind in kinds if kind.signs], axis=0)
+    near = cuts[f1 >= f1.max() - NEAR_BEST]
+    return round(float(near[len(near) // 2]), 4)
 
 
-def _read(frame: RoadFrame) -> tuple[NDArray[np.uint8], RoadFrame]:
-    return read_image(frame.path), frame
+def _f1(findings: Findings, cut: float) -> float:
+    kept = int((findings.scores >= cut).sum())
+    return 2 * int(findings.hits[:kept].sum()) / (findings.signs + kept)
 
 
-def _varied(frames: Sequence[RoadFrame]) -> Iterator[tuple[NDArray[np.uint8], RoadFrame]]:
+View = tuple[NDArray[np.uint8], NDArray[np.float64]]
+
+
+def _read(frame: RoadFrame) -> View:
+    return read_image(frame.path), frame.boxes_xyxy
+
+
+def _varied(frames: Sequence[RoadFrame]) -> Iterator[View]:
     """Show frames again, as other light and a worse camera would."""
     for place, frame in enumerate(frames):
         image = read_image(frame.path)
         for corruption in (CORRUPTIONS[name] for name in VARIED_BY):
-            yield corruption.apply(image, corruption.strengths[0], np.random.default_rng([SEED, place])), frame
+            yield corruption.apply(image, corruption.strengths[0], np.random.default_rng([SEED, place])), frame.boxes_xyxy
 
 
-def _look(bundle: Bundle, frames: Iterable[tuple[NDArray[np.uint8], RoadFrame]]) -> list[_Seen]:
+def _turned(frames: Sequence[RoadFrame], most: int | None = None) -> Iterator[View]:
+    """Show frames again, as a drone sees them, each in so many of the views that are its own, or in all."""
+    for place, frame in enumerate(frames):
+        views = list(mixture(read_image(frame.path), frame.boxes_xyxy, place))
+        first = place // len(MIXTURE) % len(views) if most else 0
+        yield from views[first : first + most] if most else views
+
+
+def _look(bundle: Bundle, frames: Iterable[View]) -> list[_Seen]:
     seen = []
     with (
         LearnedSpotter(open_engine(bundle, SPOTTER, engine="onnxruntime", precision=PRECISION), LEAST_SCORE) as spotter,
         Classifier(open_engine(bundle, ROLE, engine="onnxruntime", precision=PRECISION), 0.0) as classifier,
     ):
-        for image, frame in tqdm(frames, "spotting and naming", unit="frame", disable=None):
+        for image, boxes in tqdm(frames, "spotting and naming", unit="frame", disable=None):
             proposals = spotter(image)
             namings = classifier.name_in(image, proposals.boxes_xyxy)
             confidences = np.array([naming.confidence for naming in namings], np.float64)
             closer = spotter.look_closer(image, proposals.boxes_xyxy, proposals.scores).astype(np.float64)
-            seen.append(_Seen(frame.boxes_xyxy, proposals, confidences, closer))
+            seen.append(_Seen((image.shape[1], image.shape[0]), boxes, proposals, confidences, closer))
     return seen
 
 
@@ -161,22 +194,33 @@ def _examples(seen: _Seen, threshold: float) -> tuple[NDArray[np.float64], NDArr
     """
     overlaps = np.concatenate([iou_matrix(seen.proposals.boxes_xyxy, seen.truth_xyxy), np.zeros((len(seen.proposals), 1))], axis=1)
     nearest = overlaps.argmax(axis=1)
-    large = np.append((seen.truth_xyxy[:, 2:] - seen.truth_xyxy[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX, True)
+    large = np.append(counted(seen.truth_xyxy, seen.size_wh), True)
     overlap = overlaps.max(axis=1)
     hits = overlap >= MATCH_IOU
     kept = (seen.proposals.scores >= threshold) & np.where(hits, large[nearest], overlap < _BESIDE_IOU)
     return np.stack([seen.proposals.scores, seen.closer, seen.confidences])[:, kept].astype(np.float64), hits[kept]
 
 
-def _findings(frames: Sequence[_Seen], threshold: float, fusion: Fusion) -> Findings:
-    """Judge what is accepted, ranked by its margin."""
-    return judge((_accepted(one, threshold, fusion), one.truth_xyxy) for one in frames)
+def _ranked(looks: Sequence[_Seen]) -> Findings:
+    """Judge all that is proposed, ranked by its score."""
+    return judge(((one.proposals, one.truth_xyxy) for one in looks), _size_of(looks))
 
 
-def _accepted(seen: _Seen, threshold: float, fusion: Fusion) -> Proposals:
+def _findings(looks: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
+    """Judge what is accepted from a margin on, ranked by it."""
+    return judge(((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in looks), _size_of(looks))
+
+
+def _size_of(looks: Sequence[_Seen]) -> tuple[int, int] | None:
+    """Return the frames' size where they have one in common; boxes of frames as they are never reach beyond them."""
+    sizes = {one.size_wh for one in looks}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:
     scores = seen.proposals.scores
     margins = fusion.second.margin(scores, seen.closer, seen.confidences) if fusion.second else fusion.margin(scores, seen.confidences)
-    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= 0 and scores[place] >= threshold]
+    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= least and scores[place] >= threshold]
     return Proposals(seen.proposals.boxes_xyxy[order], margins[order].astype(np.float32))
 
 

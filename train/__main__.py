@@ -46,7 +46,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         from train.fit import fit
 
     changes = {name: getattr(arguments, name) for name in ("size", "width", "epochs", "seed", "precision")}
-    chosen = recipe(arguments.recipe, **changes)
+    chosen = recipe(arguments.recipe, **changes, air=False if arguments.no_air else None)
     fit(
         arguments.data,
         arguments.out,
@@ -65,6 +65,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
         epochs=arguments.epochs,
         seed=arguments.seed,
         precision=arguments.precision,
+        air=False if arguments.no_air else None,
         size=arguments.size,
         width=arguments.width,
         memory_budget=arguments.memory_budget,
@@ -138,9 +139,10 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--recipe", choices=sorted(NAMES), default="full", help="named settings")
     fit.add_argument(
         "--weights",
-        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), or a file of VGG-16's notop weights; "
-        "for the spotter none (the default), or the model.keras of one that is to learn on",
+        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), a bundle whose classifier learns on, "
+        "or a file of VGG-16's notop weights; for the spotter none (the default), or a bundle or the model.keras of one that is to learn on",
     )
+    fit.add_argument("--no-air", action="store_true", help="leave out the drone's views: turned, dark, blurred, foggy, compressed")
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
     fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")
     fit.add_argument("--teacher", type=Path, metavar="BUNDLE", help="learn from this bundle's classifier beside the labels: for what --width leaves")

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aerial import GAMMA, boxes_of_ellipses, darkened, fogged, moved, shaken, turned
-from edge.images import decode_image
+from edge.aerial import GAMMA, boxes_of_ellipses, darkened, fogged, moved, shaken, through_link, turned
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -27,8 +26,6 @@ ARROWS = frozenset(range(33, 40))
 _MOST_BLUR = {False: 9.0, True: 17.0}
 _DARK, _DARK_NOISE = (0.2, 0.9), (2.0, 12.0)
 _FOG_SHARE, _FOG_LEVEL = (0.2, 0.75), (140.0, 235.0)
-_QUALITY = (1, 35)
-_JPEG_QUALITY = (5, 30)
 _NOISE = (8.0, 55.0)
 _COVERED = (0.25, 0.6)
 _LEAST_CONTRAST, _LEAST_LEVELS = 0.7, 5.0
@@ -118,12 +115,12 @@ def _worse(image: Image, kind: str, rng: np.random.Generator, crop: bool) -> Ima
         noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*_NOISE) * (1 if crop else 0.5))
         return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
     if kind == "distance":
-        share = rng.uniform(*_SMALLER, 2) if crop else np.full(2, rng.uniform(*_SMALLER))
-        small = cv2.resize(image, np.maximum(np.rint(np.array(image.shape[1::-1]) * share), 2).astype(int).tolist(), interpolation=cv2.INTER_AREA)
+        shares = rng.uniform(*_SMALLER, 2) if crop else np.full(2, rng.uniform(*_SMALLER))
+        small = cv2.resize(image, np.maximum(np.rint(np.array(image.shape[1::-1]) * shares), 2).astype(int).tolist(), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
     if kind == "focus":
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.2)), np.uint8)
-    return through_link(image, rng, crop)
+    return through_link(image, rng, 0.5 if crop else 0.25)
 
 
 def _covered(image: Image, rng: np.random.Generator) -> Image:
@@ -133,15 +130,3 @@ def _covered(image: Image, rng: np.random.Generator) -> Image:
     top, left = rng.integers(0, image.shape[0] - height + 1), rng.integers(0, image.shape[1] - width + 1)
     covered[top : top + height, left : left + width] = rng.integers(0, 256, 1 if rng.random() < 0.5 else 3)
     return covered
-
-
-def through_link(image: Image, rng: np.random.Generator, crop: bool = False) -> Image:
-    """Compress a picture, (h, w, 3) uint8 BGR, as strongly as a link of a few Mbit/s: WebP of a quality from 1 to 35, now and then JPEG.
-
-    A quality of 1 to 20 leaves of a frame what H.265 leaves at a quantiser of 42 to 38, by their signal to noise.
-    """
-    if rng.random() < (0.5 if crop else 0.25):
-        end, option, quality = ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_JPEG_QUALITY))
-    else:
-        end, option, quality = ".webp", cv2.IMWRITE_WEBP_QUALITY, int(rng.integers(*_QUALITY))
-    return decode_image(cv2.imencode(end, image, [option, quality])[1].astype(np.uint8, copy=False), "a compressed view")

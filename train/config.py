@@ -197,7 +197,7 @@ SPOTTER = SpotterRecipe()
 NAMES = (*RECIPES, SPOTTER.name)
 
 
-def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, **refused: Any) -> SpotterRecipe:
+def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, air: bool | None = None, **refused: Any) -> SpotterRecipe:
     """Return the spotter's recipe with the user's changes; None keeps the recipe's own value.
 
     Raises:
@@ -206,7 +206,7 @@ def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision
     told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value is not None]
     if told:
         raise InputError(f"wanted options of the spotter, which has a size of its own, found {', '.join(told)}: leave that out")
-    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision}
+    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision, "air": air}
     return replace(SPOTTER, **{key: value for key, value in changes.items() if value is not None})
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.aerial import mixed_crop
 from edge.gtsdb import find_frames, read_sides, sign_free_crops
 from edge.gtsrb import CLASSES, Photo, read_photo
 from edge.images import fit_crop
@@ -34,6 +35,17 @@ def load_crops(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], N
     """
     crops = [fit_crop(read_photo(photo), size) for photo in tqdm(photos, "reading photos", disable=None)]
     return np.stack(crops), np.array([photo.class_id for photo in photos], np.int64)
+
+
+def load_views(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read photos as `load_crops` does, and behind them each once more in a view of `edge.aerial.CROP_MIXTURE`.
+
+    Raises:
+        InputError: a photo is missing or broken; the message names it.
+    """
+    crops, class_ids = load_crops(photos, size)
+    views = [fit_crop(mixed_crop(read_photo(photo), place), size) for place, photo in enumerate(photos)]
+    return np.concatenate([crops, np.stack(views)]), np.concatenate([class_ids, class_ids])
 
 
 def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: int) -> NDArray[np.int64]:

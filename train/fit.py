@@ -26,7 +26,7 @@ from train.bundle_weights import is_bundle, load_bundle
 from train.calibrate import apply_temperature, fit_temperature, reliability
 from train.compiled import compiled, from_scratch
 from train.config import Recipe, drawn_recipe
-from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, load_views, plan_epoch, steps_an_epoch, train_stream, view_examples
 from train.distribution import device_count, distribute, gather
 from train.environment import PeakMemory, describe
 from train.evaluate import predict_probabilities
@@ -64,7 +64,7 @@ def fit(
         out: run folder.
         recipe: how to train.
         weights: "imagenet", "drawn" (trained on drawn photos first, once, kept in the user's cache), "none" (from scratch: every layer is trained, whatever
-            the recipe freezes), or a file of VGG-16's weights.
+            the recipe freezes), a bundle's folder (its classifier learns on), or a file of VGG-16's weights.
         resume: go on after the last whole epoch in `out`.
         features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
         budget_gib: memory to stay inside (`train.memory`), GiB.
@@ -96,7 +96,8 @@ def fit(
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
     opened = Teacher(teacher, recipe) if teacher is not None else nullcontext()
     with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
-        source = _Source(data, photos, load_crops(valid, recipe.size), steps, master)
+        held = load_crops(valid, recipe.size)
+        source = _Source(data, photos, held, load_views(valid, recipe.size) if recipe.air else held, steps, master)
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
@@ -130,11 +131,12 @@ def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], pr
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where a run's photos come from: the data set, photos to train on, crops to validate on, steps an epoch, and who teaches beside the labels."""
+    """Where a run's photos come from: the data set, photos to train on, crops held out, crops to choose the epoch by, steps an epoch, and who teaches."""
 
     data: Path
     photos: Sequence[Photo]
     held: Crops
+    judged: Crops
     steps: int
     teacher: Teacher | None
 
@@ -156,7 +158,7 @@ def _caches(recipe: Recipe, features: str) -> bool:
 
 def _plan(source: _Source, out: Path, recipe: Recipe, weights: str, budget_gib: float | None, cacheable: bool) -> Plan:
     resumed = runs.read_progress(out).passes if (out / runs.CHECKPOINT).exists() else None
-    held, devices = len(source.held[0]), device_count()
+    held, devices = len(source.judged[0]), device_count()
     chosen = plan(recipe, source.photos, held, budget_gib, batch_norm=from_scratch(weights), cacheable=cacheable, devices=devices, passes=resumed)
     if weights == "drawn" and resumed is None:
         first = plan(drawn_recipe(recipe), [], CLASSES * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
@@ -181,7 +183,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
             views = source.teacher.teach(views) if source.teacher else views
         network = _network(recipe, weights, source.steps, out, chosen, source.photos)
         write_json(out / runs.ASKED, asked)
-        _train(network, views, source.held, out, recipe, source.steps, chosen, source.teacher)
+        _train(network, views, source.judged, out, recipe, source.steps, chosen, source.teacher)
     load_best(network, out)
     return network
 

@@ -19,6 +19,7 @@ import keras
 
 from edge.errors import InputError, one_line
 from edge.files import written_beside
+from edge.manifest import MANIFEST, read_bundle
 from train.config import FULL, RECIPES, SPOTTER
 
 ASKED = "asked.json"
@@ -29,6 +30,7 @@ CURVES = "curves.png"
 MODEL = "model.keras"
 RUN = "run.json"
 SCHEMA = 1
+FORMER_KEYS = ("recipe", "weights", "photos", "frames", "taught_by", "former")
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,15 @@ def write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
         table.writerows(rows)
 
 
-def former(weights: str) -> dict[str, Any]:
-    """Return how the run was trained whose model another one starts from, as `former`; nothing where the weights are no run's."""
+def former(weights: str, stage: str = "train") -> dict[str, Any]:
+    """Return how the run or the bundle's network was trained that another one starts from, as `former`; nothing where the weights are neither's."""
+    if (Path(weights) / MANIFEST).is_file():
+        run = read_bundle(Path(weights)).manifest.lineage.get(stage, {})
+        return {"former": {key: run[key] for key in FORMER_KEYS if key in run}} if run else {}
     if not (Path(weights).parent / RUN).is_file():
         return {}
     run = read_run(Path(weights).parent)
-    return {"former": {key: run[key] for key in ("recipe", "weights", "photos", "frames", "taught_by", "former") if key in run}}
+    return {"former": {key: run[key] for key in FORMER_KEYS if key in run}}
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
