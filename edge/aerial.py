@@ -35,6 +35,7 @@ _NEWTON_STEPS = 8
 _CONCEALED = 0.3
 _WEBP_QUALITY, _JPEG_QUALITY = (1, 35), (5, 30)
 _CROP_PX = 32
+_LEAST_ENCODED_PX = 16
 
 
 def turned(size_wh: tuple[int, int], roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> Floats:
@@ -133,7 +134,7 @@ def darkened(image: Image, factor: float, sigma: float, rng: np.random.Generator
 
 def fogged(image: Image, share: float, level: float = FOG_LEVEL) -> Image:
     """Show so large a share of a picture, (h, w, 3) uint8, the rest being fog of a level from 0 to 255."""
-    return np.clip(np.rint(image * np.float32(share) + np.float32(level * (1 - share))), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image * np.float32(share) + np.float32(level * (1 - share))), 0, 255), np.uint8)
 
 
 def has_ffmpeg() -> bool:
@@ -142,7 +143,7 @@ def has_ffmpeg() -> bool:
 
 
 def through_h265(image: Image, quantiser: int) -> Image:
-    """Send a picture, (h, w, 3) uint8 BGR with even sides, through one intra frame of H.265 at a constant quantiser, 0 to 51.
+    """Send a picture, (h, w, 3) uint8 BGR, through one intra frame of H.265 at a constant quantiser, 0 to 51.
 
     Raises:
         MissingDependency: no ffmpeg.
@@ -150,13 +151,16 @@ def through_h265(image: Image, quantiser: int) -> Image:
     """
     if not has_ffmpeg():
         raise MissingDependency("wanted ffmpeg to compress pictures by H.265, found none: install it (Debian, Ubuntu: apt install ffmpeg)")
-    height, width = image.shape[:2]
+    # Halved colour wants even sides, and libx265 none below 16: what is added at the right and below is cut off again.
+    down, aside = (max(side % 2, _LEAST_ENCODED_PX - side) for side in image.shape[:2])
+    whole = cv2.copyMakeBorder(image, 0, down, 0, aside, cv2.BORDER_REPLICATE)
+    height, width = whole.shape[:2]
     ffmpeg = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin"]
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24"]
     into = ["-c:v", "libx265", "-preset", "medium", "-x265-params", f"qp={quantiser}:keyint=1:log-level=none", "-pix_fmt", "yuv420p", "-f", "hevc", "pipe:1"]
     try:
         encoded = subprocess.run(  # noqa: S603
-            [*ffmpeg, *raw, "-s", f"{width}x{height}", "-i", "pipe:0", *into], input=image.tobytes(), capture_output=True, check=True
+            [*ffmpeg, *raw, "-s", f"{width}x{height}", "-i", "pipe:0", *into], input=whole.tobytes(), capture_output=True, check=True
         )
         decoded = subprocess.run(  # noqa: S603
             [*ffmpeg, "-f", "hevc", "-i", "pipe:0", *raw, "pipe:1"], input=encoded.stdout, capture_output=True, check=True
@@ -164,7 +168,7 @@ def through_h265(image: Image, quantiser: int) -> Image:
     except subprocess.CalledProcessError as error:
         told = error.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise InputError(f"wanted ffmpeg to encode and decode H.265, it said: {told[-1]}: install one with libx265") from error
-    return np.frombuffer(decoded.stdout[: image.size], np.uint8).reshape(image.shape).copy()
+    return np.frombuffer(decoded.stdout, np.uint8).reshape(whole.shape)[: image.shape[0], : image.shape[1]].copy()
 
 
 def through_link(image: Image, rng: np.random.Generator, jpeg_share: float = 0.25) -> Image:
@@ -185,7 +189,7 @@ class FrameView:
 
     Attributes:
         cause: what its strength is counted in: roll, pitch, yaw, blur, light, quantiser, or a word of its own.
-        strength: how strong; 0 is none.
+        strength: how strong; 0 is none. Of light and fog it is the share that is lost.
         apply: from (picture, boxes, place of the frame in its list) to the view and its boxes, which may reach beyond it.
         needs_ffmpeg: the view goes through an encoder.
     """
@@ -213,9 +217,22 @@ def _shake(image: Image, boxes: Boxes, place: int, length: float) -> tuple[Image
     return shaken(image, length, float(_rng(place).uniform(0, np.pi))), boxes
 
 
+def _defocus(image: Image, boxes: Boxes, _: int, sigma: float) -> tuple[Image, Boxes]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8), boxes
+
+
+def _dusk(image: Image, boxes: Boxes, place: int, factor: float, sigma: float) -> tuple[Image, Boxes]:
+    return darkened(image, factor, sigma, _rng(place)), boxes
+
+
+def _compressed(image: Image, boxes: Boxes, _: int, quantiser: int) -> tuple[Image, Boxes]:
+    return through_h265(image, quantiser), boxes
+
+
 def _half(image: Image, boxes: Boxes, _: int) -> tuple[Image, Boxes]:
     size = image.shape[1] // 2, image.shape[0] // 2
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes / 2
+    scale = np.array(size) / image.shape[1::-1]  # of an odd side a little less than half
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), boxes * np.tile(scale, 2)
 
 
 def _flight(image: Image, boxes: Boxes, place: int) -> tuple[Image, Boxes]:
@@ -232,14 +249,11 @@ FRAME_VIEWS: dict[str, FrameView] = {
     **{f"yaw {by}": FrameView("yaw", by, partial(_turn, yaw=by)) for by in (30, 45, 60)},
     "fisheye": FrameView("lens", BARREL, lambda image, boxes, _: barrelled(image, boxes)),
     **{f"shake {by}": FrameView("blur", by, partial(_shake, length=by)) for by in (3, 5, 7, 11, 15)},
-    **{
-        f"defocus {by}": FrameView("defocus", by, lambda image, boxes, _, by=by: (np.asarray(cv2.GaussianBlur(image, (0, 0), by), np.uint8), boxes))
-        for by in (1, 2)
-    },
-    "dim": FrameView("light", 0.6, lambda image, boxes, place: (darkened(image, 0.6, 8, _rng(place)), boxes)),
-    "night": FrameView("light", 0.25, lambda image, boxes, place: (darkened(image, 0.25, 10, _rng(place)), boxes)),
+    **{f"defocus {by}": FrameView("defocus", by, partial(_defocus, sigma=by)) for by in (1, 2)},
+    "dim": FrameView("light", 0.4, partial(_dusk, factor=0.6, sigma=8)),
+    "night": FrameView("light", 0.75, partial(_dusk, factor=0.25, sigma=10)),
     "fog": FrameView("fog", 0.6, lambda image, boxes, _: (fogged(image, 0.4), boxes)),
-    **{f"h265 {by}": FrameView("quantiser", by, lambda image, boxes, _, by=by: (through_h265(image, by), boxes), True) for by in (30, 36, 42)},
+    **{f"h265 {by}": FrameView("quantiser", by, partial(_compressed, quantiser=by), True) for by in (30, 36, 42)},
     "half": FrameView("size", 0.5, _half),
     "flight": FrameView("flight", 1, _flight, True),
 }
@@ -284,7 +298,8 @@ def turned_crop(image: Image, roll: float = 0.0, pitch: float = 0.0, yaw: float 
     box = boxes_of_ellipses(np.array([[0.0, 0.0, width, height]]), partial(moved, matrix=matrix))[0]
     size = np.maximum(np.rint(box[2:] - box[:2]), 2).astype(int)
     scale = size / (box[2:] - box[:2])
-    back = np.array([[scale[0], 0, -box[0] * scale[0]], [0, scale[1], -box[1] * scale[1]], [0, 0, 1]])
+    corner = (0.5 - box[:2]) * scale - 0.5  # of pixel centres, where the box is of their edges
+    back = np.array([[scale[0], 0, corner[0]], [0, scale[1], corner[1]], [0, 0, 1]])
     view = cv2.warpPerspective(image, back @ matrix, size.tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(view, np.uint8)
 
@@ -293,7 +308,7 @@ def _shrunk(image: Image, side: int) -> Image:
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if side < min(image.shape[:2]) else cv2.INTER_LINEAR), np.uint8)
 
 
-def _noisy(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+def _noisy(image: Image, rng: np.random.Generator, sigma: float) -> Image:
     return np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
 
 
@@ -310,17 +325,30 @@ def _aerial(image: Image, rng: np.random.Generator) -> Image:
     return shaken(_shrunk(view, 28), 3, float(rng.uniform(0, np.pi)))
 
 
-def _either(by: float, rng: np.random.Generator) -> float:
-    return by if rng.random() < 0.5 else -by
+def _either_way(image: Image, rng: np.random.Generator, roll: float = 0.0, yaw: float = 0.0) -> Image:
+    side = 1 if rng.random() < 0.5 else -1
+    return turned_crop(image, roll=roll * side, yaw=yaw * side)
+
+
+def _from_above(image: Image, _: np.random.Generator, pitch: float) -> Image:
+    return turned_crop(image, pitch=pitch)
+
+
+def _far(image: Image, _: np.random.Generator, side: int) -> Image:
+    return _shrunk(image, side)
+
+
+def _hasty(image: Image, rng: np.random.Generator, length: float) -> Image:
+    return shaken(_shrunk(image, _CROP_PX), length, float(rng.uniform(0, np.pi)))
 
 
 CROP_VIEWS: dict[str, CropView] = {
-    **{f"roll {by}": CropView(lambda image, rng, by=by: turned_crop(image, roll=_either(by, rng))) for by in (15, 30, 45)},
-    **{f"pitch {by}": CropView(lambda image, _, by=by: turned_crop(image, pitch=by)) for by in (45, 60, 70)},
-    **{f"yaw {by}": CropView(lambda image, rng, by=by: turned_crop(image, yaw=_either(by, rng))) for by in (45, 60, 70)},
-    **{f"px {by}": CropView(lambda image, _, by=by: _shrunk(image, by)) for by in (24, 16)},
-    **{f"motion {by}": CropView(lambda image, rng, by=by: shaken(_shrunk(image, _CROP_PX), by, float(rng.uniform(0, np.pi)))) for by in (5, 9)},
-    **{f"noise {by}": CropView(lambda image, rng, by=by: _noisy(image, by, rng)) for by in (25, 50)},
+    **{f"roll {by}": CropView(partial(_either_way, roll=by)) for by in (15, 30, 45)},
+    **{f"pitch {by}": CropView(partial(_from_above, pitch=by)) for by in (45, 60, 70)},
+    **{f"yaw {by}": CropView(partial(_either_way, yaw=by)) for by in (45, 60, 70)},
+    **{f"px {by}": CropView(partial(_far, side=by)) for by in (24, 16)},
+    **{f"motion {by}": CropView(partial(_hasty, length=by)) for by in (5, 9)},
+    **{f"noise {by}": CropView(partial(_noisy, sigma=by)) for by in (25, 50)},
     "dark": CropView(lambda image, rng: darkened(image, 0.25, 10, rng)),
     "fog": CropView(lambda image, _: fogged(image, 0.25)),
     "jpeg 7": CropView(

@@ -90,7 +90,7 @@ def judge(frames: Iterable[tuple[Proposals, ArrayLike]], size_wh: tuple[int, int
     for proposals, truth in frames:
         boxes = np.asarray(truth, np.float64).reshape(-1, 4)
         counting = counted(boxes, size_wh)
-        matched = match(proposals.boxes_xyxy, boxes)
+        matched = match(proposals.boxes_xyxy, boxes, size_wh)
         told = np.array([place < 0 or counting[place] for place in matched], bool)
         scores += proposals.scores[told].tolist()
         hits += (np.array(matched, np.int64)[told] >= 0).tolist()
@@ -99,9 +99,13 @@ def judge(frames: Iterable[tuple[Proposals, ArrayLike]], size_wh: tuple[int, int
     return Findings(np.array(scores, np.float64)[order], np.array(hits, bool)[order], signs, count)
 
 
-def match(detected_xyxy: ArrayLike, truth_xyxy: ArrayLike) -> Sequence[int]:
-    """Give each detection, (n, 4), best first, the free truth, (m, 4), that it overlaps most, or -1; a truth goes to one detection only."""
-    overlaps = iou_matrix(detected_xyxy, truth_xyxy)
+def match(detected_xyxy: ArrayLike, truth_xyxy: ArrayLike, size_wh: tuple[int, int] | None = None) -> Sequence[int]:
+    """Give each detection, (n, 4), best first, the free truth, (m, 4), that it overlaps most, or -1; a truth goes to one detection only.
+
+    In a picture of `size_wh`, which truth may reach beyond, what can be seen of it is what a detection is about.
+    """
+    truth = np.asarray(truth_xyxy, np.float64).reshape(-1, 4)
+    overlaps = iou_matrix(detected_xyxy, truth if size_wh is None else np.clip(truth, 0, [*size_wh, *size_wh]))
     taken: list[int] = []
     for row in overlaps:
         row[[place for place in taken if place >= 0]] = 0
