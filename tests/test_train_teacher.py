@@ -49,8 +49,8 @@ def test_it_reads_crops_of_another_size_as_the_board_would(crops):
         assert teacher.soften(small).shape == (20, 43)
 
 
-def test_targets_are_mixed_view_by_view(crops):
-    labels = np.eye(43, dtype=np.float32)[np.arange(20)]
+def test_targets_are_mixed_view_by_view(crops, probabilities):
+    labels = np.eye(43, dtype=np.float32)[probabilities.argmax(axis=1)]
     stream = tf.data.Dataset.from_tensors((crops, labels)).repeat(2)
     with Teacher(MODELS, RECIPE) as teacher:
         mixed = list(teacher.teach(stream).as_numpy_iterator())
@@ -62,14 +62,17 @@ def test_targets_are_mixed_view_by_view(crops):
         np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 
 
-def test_where_no_sign_is_the_label_alone_counts(crops):
-    targets = np.eye(43, dtype=np.float32)[np.arange(20)]
-    targets[::2] = 1 / 43
+def test_where_no_sign_is_or_the_teacher_names_another_the_label_alone_counts(crops, probabilities):
+    named = probabilities.argmax(axis=1)
+    targets = np.eye(43, dtype=np.float32)[named]
+    targets[::3] = 1 / 43
+    targets[1::3] = np.eye(43, dtype=np.float32)[(named[1::3] + 1) % 43]
     with Teacher(MODELS, RECIPE) as teacher:
         mixed = teacher.mix(crops, targets)
         softened = teacher.soften(crops)
-    np.testing.assert_array_equal(mixed[::2], targets[::2])
-    np.testing.assert_allclose(mixed[1::2], (1 - SHARE) * targets[1::2] + SHARE * softened[1::2], atol=1e-6)
+    np.testing.assert_array_equal(mixed[::3], targets[::3])
+    np.testing.assert_array_equal(mixed[1::3], targets[1::3])
+    np.testing.assert_allclose(mixed[2::3], (1 - SHARE) * targets[2::3] + SHARE * softened[2::3], atol=1e-6)
 
 
 def test_half_of_the_places_without_a_sign_are_what_its_spotter_takes_for_one(tmp_path, data_root):

@@ -158,7 +158,7 @@ class _Finder(keras.callbacks.Callback):
         self.recipe, self.tuning = recipe, tuning
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge them after every `JUDGED_EVERY` epochs and after the last: it takes a third as long as an epoch. An epoch that was not judged is never the best."""
+        """Judge them after every `JUDGED_EVERY` epochs and after the last, for it takes a third of an epoch's time; one not judged is never the best."""
         told = dict.fromkeys(("tune_recall", "tune_ap50", JUDGED_BY), math.nan)
         if (epoch + 1) % JUDGED_EVERY == 0 or epoch + 1 == self.recipe.epochs:
             found = findings(self.model, self.tuning)
