@@ -22,8 +22,8 @@ WIDTH_PX = 1000
 """Every picture is this wide on the page."""
 
 TRAIN, VALID, WRONG, QUIET = "#2b6cb0", "#dd6b20", "#c53030", "#667085"
-FOUND = ("tune_recall", "tune_ap50", "val_recall", "val_ap50")
-"""A spotter's figures in its history: recall at the recipe's false boxes a frame and AP50, on the tuning frames and on the held-out ones."""
+FOUND = ("tune_recall", "tune_ap50")
+"""A spotter's figures in its history, of every few epochs: recall at the recipe's false boxes a frame and AP50, on the tuning frames."""
 LEAST_ERROR = 1e-4  # what a logarithmic axis shows where nothing is wrong
 PAIRS_SHOWN = 10
 
@@ -94,8 +94,10 @@ def _draw_found(loss: Axes, found: Axes, rows: list[dict[str, float]]) -> None:
     loss.plot(_column(rows, "epoch"), _column(rows, "loss"), marker=".", color=TRAIN, label="train (augmented)")
     loss.set(ylabel="loss", yscale="log")
     loss.legend()
-    for key, style, colour in zip(FOUND, ("-", "--", "-", "--"), (TRAIN, TRAIN, VALID, VALID), strict=True):
-        found.plot(_column(rows, "epoch"), np.maximum(1 - _column(rows, key), LEAST_ERROR), style, color=colour, label=f"1 - {key.replace('_', ' ')}")
+    for key, colour in zip(FOUND, (TRAIN, VALID), strict=True):
+        told = np.isfinite(_column(rows, key))
+        values = np.maximum(1 - _column(rows, key)[told], LEAST_ERROR)
+        found.plot(_column(rows, "epoch")[told], values, marker=".", color=colour, label=f"1 - {key.replace('_', ' ')}")
     found.set(ylabel="missed", yscale="log")
     found.legend()
 
