@@ -22,11 +22,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.setting import Setting
+from benchmarks.measuring.setting import Setting
 from edge import cli
 from edge.__main__ import SPOTTERS
-from edge.engine import ENGINES, PRECISIONS, PROVIDERS
-from edge.manifest import SHIPPED
+from edge.bundle.manifest import SHIPPED
+from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 
 
 def _accuracy(arguments: argparse.Namespace) -> None:
@@ -66,13 +66,13 @@ def _pipeline(arguments: argparse.Namespace) -> None:
 
 
 def _detector(arguments: argparse.Namespace) -> None:
-    from benchmarks.detector import detector
+    from benchmarks.peers.detector import detector
 
     detector(_setting(arguments), arguments.spotter, arguments.rounds, arguments.json)
 
 
 def _peers(arguments: argparse.Namespace) -> None:
-    from benchmarks.peers import peers
+    from benchmarks.peers.runtimes import peers
 
     peers(_setting(arguments), arguments.data, arguments.rounds, arguments.runs, arguments.json)
 
@@ -91,19 +91,19 @@ def _all(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from benchmarks.report import report
+    from benchmarks.report.page import report
 
     report(arguments.results, arguments.out, arguments.markdown)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from benchmarks.compare import compare
+    from benchmarks.report.compare import compare
 
     compare(arguments.before, arguments.after, arguments.band)
 
 
 def _reference(arguments: argparse.Namespace) -> None:
-    from benchmarks.reference import keep
+    from benchmarks.report.reference import keep
 
     keep(arguments.results, arguments.out)
 

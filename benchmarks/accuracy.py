@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edge.engines.contract import Engine
 from numpy.typing import NDArray
 
-from benchmarks.setting import Setting, print_conditions, write_result
-from edge.engine import Engine
-from edge.gtsrb import Photo, held_out, read_photo, read_test, score
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsrb import Photo, held_out, read_photo, read_test, score
 from edge.images import fit_crop
-from edge.lineage import now
-from edge.manifest import read_bundle
 
 BATCH = 16
 WORST_SHOWN = 5

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from edge.boxes import iou_matrix
+from edge.frame import FeedState
+from edge.result import Result
 from numpy.typing import NDArray
 
 from benchmarks.detection import paint_out
-from edge.feed_state import FeedState
-from edge.gtsdb import read_sides
-from edge.gtsrb import Photo, held_out, read_photo
+from edge.bundle.manifest import Bundle
+from edge.datasets.gtsdb import read_sides
+from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.images import read_image
-from edge.manifest import Bundle
-from edge.sinks import Result
-from edge.spotter import iou_matrix
 
 FRAMES = 30
 """Of a track, as GTSRB took them: each photo stands for the same share of them, where a data set holds fewer."""

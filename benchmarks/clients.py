@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from benchmarks.children import child_environment
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.children import child_environment
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.board.machine import status_mib
+from edge.bundle.lineage import now
 from edge.errors import SourceError
-from edge.lineage import now
-from edge.machine import status_mib
 
 SLOW_BYTES_A_SECOND = 20_000
 _REQUEST = b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n"

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.latency import latency
+from benchmarks.measuring.setting import ROLE, Setting, write_result
 from benchmarks.memory import memory
 from benchmarks.pipeline import SOURCES, pipeline
-from benchmarks.results import ALL, RESULTS
-from benchmarks.setting import ROLE, Setting, write_result
-from edge.check import runnable_precisions
-from edge.engine import choose_engine
+from benchmarks.report.results import ALL, RESULTS
+from edge.bundle.lineage import now
+from edge.bundle.manifest import Bundle, read_bundle
+from edge.engines.open import choose_engine
+from edge.engines.self_test import runnable_precisions
 from edge.errors import SignwingError
-from edge.lineage import now
-from edge.manifest import Bundle, read_bundle
 
 BATCHES = (1, 4, 8, 16)
 CALLS = 200

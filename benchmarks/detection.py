@@ -14,21 +14,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+from edge.recognition.proposals import Proposals, Spotter
+from edge.result import Detection
 from numpy.typing import NDArray
 
-from benchmarks.setting import Setting, print_conditions, write_result
-from edge.classifier import Classifier
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
+from edge.datasets.gtsdb import RoadFrame, read_frames, split_by_group
+from edge.datasets.gtsrb import LABELS
 from edge.errors import DataError
 from edge.files import written_beside
-from edge.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
-from edge.gtsdb import RoadFrame, read_frames, split_by_group
-from edge.gtsrb import LABELS
 from edge.images import read_image
-from edge.lineage import now
-from edge.manifest import read_bundle
 from edge.pipeline import name_boxes, open_spotter
-from edge.spotter import Proposals, Spotter
-from edge.tracking import Detection, distinct
+from edge.recognition.classifier import Classifier
+from edge.recognition.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
+from edge.recognition.tracking import distinct
 
 SPLITS = ("all", "train", "held-out")
 SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)
@@ -60,7 +61,7 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
         json_path: where the result goes, or None.
 
     Returns:
-        `frames`, `signs`, `find` (recall, precision, f1, ap50, and recall at each of `edge.finding.FALSE_RATES`), `name` (recall, precision, f1), `by_size`,
+        `frames`, `signs`, `find` (recall, precision, f1, ap50, and recall at each of `edge.recognition.finding.FALSE_RATES`), `name` (recall, precision, f1), `by_size`,
         `painted_out` (of the same frames without their signs: `false` detections, and how many of them are `where_signs_were`), `engine`, `precision`.
 
     Raises:

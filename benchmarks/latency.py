@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edge.engines.contract import Engine
 from numpy.typing import NDArray
 
-from benchmarks.roofline import held_against, peak_of, work_of
-from benchmarks.setting import ROLE, Setting, print_conditions, write_result
-from edge.engine import Engine
-from edge.lineage import now
-from edge.machine import describe
-from edge.manifest import read_bundle
-from edge.signs import DRAWN_CLASSES, draw_sign
+from benchmarks.measuring.roofline import held_against, peak_of, work_of
+from benchmarks.measuring.setting import ROLE, Setting, print_conditions, write_result
+from edge.board.machine import describe
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign
 
 WARM_UP = 10
 TURNS = 5
@@ -45,7 +45,7 @@ def latency(setting: Setting, batches: Sequence[int], runs: int, json_path: Path
 
     Returns:
         The figures of the first batch size, as `summed_up` gives them, `precision`, `engine`, and under `batches` the figures of every size; with `roofline`,
-        as `benchmarks.roofline.held_against` gives it, where work and peak are known.
+        as `benchmarks.measuring.roofline.held_against` gives it, where work and peak are known.
 
     Raises:
         BundleError: no bundle, or a damaged one.

@@ -12,14 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.budget import budget
-from benchmarks.children import child_environment, last_line
-from benchmarks.setting import Setting, print_conditions, write_result
-from edge.board import is_jetson, read_memory
+from benchmarks.measuring.budget import budget
+from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.board.identity import is_jetson, read_memory
+from edge.board.machine import peak_rss_mib, pss_mib, rss_mib
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.errors import EngineError, SignwingError
-from edge.lineage import now
-from edge.machine import peak_rss_mib, pss_mib, rss_mib
-from edge.manifest import read_bundle
 
 STEPS = {
     "idle_mib": "Python, numpy and OpenCV",
@@ -42,7 +42,7 @@ def memory(setting: Setting, batch: int, runs: int, json_path: Path | None) -> d
 
     Returns:
         The keys of `STEPS` in MiB; `pss_mib`, after its calls, with pages that others share counted in parts; `taken_mib`, by how much the system's available
-        memory was less after the calls, whoever took it; `batch`, `runs`, `precision`, `engine`; `budget`, as `benchmarks.budget` divides it.
+        memory was less after the calls, whoever took it; `batch`, `runs`, `precision`, `engine`; `budget`, as `benchmarks.measuring.budget` divides it.
 
     Raises:
         BundleError: no bundle, or a damaged one.

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import child_environment, last_line
-from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
 from edge.errors import SourceError
-from edge.lineage import now
 
 FLAT_OUT = "demo://?width=1280&height=720&frames=1000000"
 SOURCES = (FLAT_OUT, f"{FLAT_OUT}&fps=30&realtime=1")

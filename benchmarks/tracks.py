@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from edge.outputs.passes import PassSink
+from edge.sources.open import open_source
 
 from benchmarks.approaches import FRAMES as APPROACH_FRAMES
 from benchmarks.approaches import ApproachSink, approaches
-from benchmarks.kept import KeptSource
-from benchmarks.setting import Setting, print_conditions, write_result
-from edge.classifier import Classifier
-from edge.demo_source import PassSink
-from edge.lineage import now
-from edge.manifest import read_bundle
+from benchmarks.measuring.kept import KeptSource
+from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.pipeline import open_spotter, run
-from edge.sources import open_source
+from edge.recognition.classifier import Classifier
 
 PASSES = ("all", "right", "wrong", "missed", "twice", "false")
 FPS = 30

@@ -19,32 +19,33 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli, outputs
-from edge.engine import ENGINES, PRECISIONS, PROVIDERS
+from edge import cli
+from edge.bundle.manifest import SHIPPED
+from edge.commands import watching as outputs
+from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
-from edge.manifest import SHIPPED
 
 if TYPE_CHECKING:
-    from edge.demo_source import PassSink
+    from edge.frame import Source
+    from edge.outputs.passes import PassSink
     from edge.pipeline import Summary
-    from edge.sinks import Sink
-    from edge.sources import Source
+    from edge.result import Sink
 
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from edge.classifier import Classifier
-    from edge.engine import open_engine
+    from edge.board.machine import peak_rss_mib
+    from edge.bundle.lineage import now, result
+    from edge.bundle.manifest import read_bundle
+    from edge.engines.open import open_engine
     from edge.errors import OutputError
     from edge.files import check_place, write_json
-    from edge.lineage import now, result
-    from edge.machine import peak_rss_mib
-    from edge.manifest import read_bundle
     from edge.pipeline import open_spotter, run
-    from edge.sources import open_source
-    from edge.uri import without_credentials
+    from edge.recognition.classifier import Classifier
+    from edge.sources.open import open_source
+    from edge.sources.uri import without_credentials
 
     started_at = now()
     bundle = read_bundle(arguments.bundle)
@@ -83,8 +84,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _service_sink(source: Source) -> list[Sink]:
     """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
-    from edge.feed import LiveSource
-    from edge.notify import ServiceSink
+    from edge.outputs.notify import ServiceSink
+    from edge.sources.live.feed import LiveSource
 
     sink = ServiceSink()
     if not sink.wanted:
@@ -97,22 +98,23 @@ def _service_sink(source: Source) -> list[Sink]:
 def _pass_sink(source: str) -> PassSink | None:
     if not source.startswith("demo://"):
         return None
-    from edge.demo_source import PassSink
+    from edge.outputs.passes import PassSink
 
     return PassSink(source)
 
 
 def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
-    from edge.sinks import ConsoleSink, EventSink
+    from edge.outputs.console import ConsoleSink
+    from edge.outputs.events import EventSink
 
     sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
     sinks.append(ConsoleSink(labels))
     if arguments.video and source.live:
-        from edge.video_segments import SegmentedVideoSink
+        from edge.outputs.segments import SegmentedVideoSink
 
         sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
     elif arguments.video:
-        from edge.video_sink import VideoSink
+        from edge.outputs.video import VideoSink
 
         sinks.append(VideoSink(arguments.video, source.fps, labels))
     return sinks
@@ -120,8 +122,8 @@ def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str])
 
 def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
     """Count what sinks left out, for want of space or time."""
-    from edge.sinks import EventSink
-    from edge.video_segments import SegmentedVideoSink
+    from edge.outputs.events import EventSink
+    from edge.outputs.segments import SegmentedVideoSink
 
     missed = {"events": 0, "video": 0}
     for sink in sinks:
@@ -148,21 +150,22 @@ def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[
 
 
 def _classify(arguments: argparse.Namespace) -> None:
-    from edge.classify import classify
+    from edge.commands.classify import classify
 
     classify(arguments.paths, arguments.bundle, arguments.csv)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from edge.check import Choice, check
+    from edge.commands.check import check
+    from edge.engines.self_test import Choice
 
     check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
 
 
 def _service(arguments: argparse.Namespace) -> None:
-    from edge.manifest import read_bundle
-    from edge.service import default_user, groups_here, install, remove, unit
-    from edge.sources import open_source
+    from edge.bundle.manifest import read_bundle
+    from edge.commands.service import default_user, groups_here, install, remove, unit
+    from edge.sources.open import open_source
 
     if arguments.action == "remove":
         remove(apply=arguments.apply)
@@ -177,7 +180,7 @@ def _service(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from edge.doctor import doctor
+    from edge.commands.doctor.command import doctor
     from edge.files import check_place
 
     if arguments.json is not None:

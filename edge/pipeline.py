@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.engine import open_engine
+from edge.bundle.manifest import Bundle
+from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
-from edge.feed_state import FeedState
-from edge.manifest import Bundle
-from edge.sinks import Result, Sink
-from edge.sources import Frame, Source
-from edge.spotter import Proposals, Spotter, spot_by_colour, spot_whole
-from edge.spotter_learned import LearnedSpotter
-from edge.tracking import Detection, Report, Tracker, distinct
+from edge.frame import FeedState, Frame, Source
+from edge.recognition.classifier import Classifier
+from edge.recognition.proposals import Proposals, Spotter, spot_whole
+from edge.recognition.spotter_colour import spot_by_colour
+from edge.recognition.spotter_learned import LearnedSpotter
+from edge.recognition.tracking import Tracker, distinct
+from edge.result import Detection, Report, Result, Sink
 
 STAGES = ("source", "spot", "classify", "track", "sinks")
 
@@ -64,7 +64,7 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
     Args:
         name: of the spotter.
         bundle: where a learned one lies.
-        engine: as of `edge.engine.open_engine`, like `precision` and `provider`; they concern a learned one alone.
+        engine: as of `edge.engines.open.open_engine`, like `precision` and `provider`; they concern a learned one alone.
         precision: see there.
         provider: see there.
 

@@ -29,11 +29,11 @@ def _refresh(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from edge.gtsdb import find_frames
-    from edge.manifest import read_bundle
+    from edge.bundle.manifest import read_bundle
+    from edge.datasets.gtsdb import find_frames
     from export import spotter
     from export.artefacts import SPOTTER
-    from export.verify import as_table, verify_bundle
+    from export.judging.verify import as_table, verify_bundle
 
     bundle = read_bundle(arguments.bundle)
     print(as_table(verify_bundle(bundle, arguments.data, tensorrt_rtx=arguments.tensorrt_rtx)))
@@ -45,7 +45,7 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 
 def _engine(arguments: argparse.Namespace) -> None:
-    from export.build_ladder import Options, build_engines
+    from export.engines.ladder import Options, build_engines
 
     options = Options(arguments.typing, arguments.max_batch, arguments.workspace, arguments.force)
     build_engines(arguments.bundle, arguments.role, arguments.precision, options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.gtsrb import CLASSES
-from edge.manifest import PLANES, STRIDE, ModelSpec, TensorSpec
+from edge.bundle.manifest import PLANES, STRIDE, ModelSpec, TensorSpec
+from edge.datasets.gtsrb import CLASSES
 
 ROLE, SPOTTER = "classifier", "spotter"
 TENSORS = {ROLE: ("images", "probabilities"), SPOTTER: ("frames", "maps")}

@@ -14,32 +14,29 @@ import onnx
 import onnxslim
 from numpy.typing import NDArray
 
+from edge.board.machine import describe
+from edge.bundle.lineage import lineage
+from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
+from edge.bundle.onnx_fp32 import widen
+from edge.datasets.gtsdb import find_frames
+from edge.datasets.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
 from edge.files import sha256_of, write_text, written_beside
-from edge.gtsdb import find_frames
-from edge.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
-from edge.lineage import lineage
-from edge.machine import describe
-from edge.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
-from edge.onnx_fp32 import widen
-from export import robustness
 from export.artefacts import FILES, SPOTTER, spec_of
-from export.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.card import CARD, PICTURE, write_card
-from export.cost import COST, costs_of
-from export.crops import class_ids_of, read_batches
-from export.fewshot import RECIPE as FEWSHOT
-from export.fewshot import read_fewshot
 from export.folder import replacing
-from export.fusion import fused
-from export.golden import FILE as GOLDEN
-from export.golden import write_golden
-from export.quantize import Judge, Make, Quantized, quantize
-from export.source import Source, read_source
-from export.spotter import Spotter, make_spotter, read_spotter
-from export.threshold import choose_rejection
-from export.to_int8 import layers_of, to_int8
-from export.to_int8_cpu import WEIGHT_BITS, to_int8_cpu
-from export.verify import (
+from export.graphs.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
+from export.graphs.cost import COST, costs_of
+from export.graphs.to_int8 import layers_of, to_int8
+from export.graphs.to_int8_cpu import WEIGHT_BITS, to_int8_cpu
+from export.judging import robustness
+from export.judging.crops import class_ids_of, read_batches
+from export.judging.fewshot import RECIPE as FEWSHOT
+from export.judging.fewshot import read_fewshot
+from export.judging.fusion import fused
+from export.judging.golden import FILE as GOLDEN
+from export.judging.golden import write_golden
+from export.judging.threshold import choose_rejection
+from export.judging.verify import (
     AIR,
     BUDGETS,
     KERAS,
@@ -55,7 +52,10 @@ from export.verify import (
     run_on_photos,
     verify_from_the_air,
 )
-from export.worst import draw_worst, sheet_path
+from export.judging.worst import draw_worst, sheet_path
+from export.quantize import Judge, Make, Quantized, quantize
+from export.source import Source, read_source
+from export.spotter import Spotter, make_spotter, read_spotter
 
 QUANTIZED = ("int8", "int8-cpu")
 RANKED_ON = 128
@@ -79,7 +79,7 @@ def write_bundle(
         out: folder to write; one that is a bundle is replaced.
         name: of the bundle; None is "vgg16-" and the input's side, and behind it the share of the channels where some were pruned.
         budgets: what each artefact may lose.
-        fewshot: results of `train evaluate` for the card (`export.fewshot`); empty keeps what a bundle as source tells.
+        fewshot: results of `train evaluate` for the card (`export.judging.fewshot`); empty keeps what a bundle as source tells.
         spotter: run of a spotter; None keeps that of a bundle as source.
 
     Raises:

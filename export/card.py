@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.manifest import Bundle, ModelSpec
+from edge.bundle.manifest import Bundle, ModelSpec
 from export.artefacts import SPOTTER
-from export.fusion import RECORD as FUSION
+from export.judging.fusion import RECORD as FUSION
+from export.judging.threshold import Rejection
+from export.judging.verify import AIR
 from export.spotter import AIR as SPOTTER_AIR
-from export.threshold import Rejection
-from export.verify import AIR
 
 CARD = "MODEL_CARD.md"
 PICTURE = "robustness.png"
@@ -131,7 +131,7 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
 
     Args:
         bundle: finished, with both stages' records.
-        by_class: int8-cpu on the validation photos, as `edge.gtsrb.score` gives it.
+        by_class: int8-cpu on the validation photos, as `edge.datasets.gtsrb.score` gives it.
     """
     manifest = bundle.manifest
     train, export = manifest.lineage["train"], manifest.lineage["export"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.bundle.manifest import MANIFEST
 from edge.errors import OutputError, SignwingError
-from edge.manifest import MANIFEST
 from export.card import CARD, PICTURE
-from export.golden import FILE as GOLDEN
+from export.judging.golden import FILE as GOLDEN
 
 BELONGS = frozenset({MANIFEST, CARD, PICTURE, GOLDEN, "engines"})
 

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibrate import METHODS, Histogram, Range, ranges
-from export.verify import Budget, Loss, as_record
+from export.graphs.calibrate import METHODS, Histogram, Range, ranges
+from export.judging.verify import Budget, Loss, as_record
 
 MOST_KEPT_SHARE = 0.5
 """Share of the layers that may stay in float: with more, the artefact would be int8 by its name alone."""
@@ -66,7 +66,7 @@ def quantize(make: Make, histograms: Mapping[str, Histogram], layers: Sequence[s
         layers: names of what `make` quantizes.
         valid: what chooses and what the budget holds for.
         few: what ranks the layers, if it comes to that.
-        budget: of this artefact. If no choice is within, the best one is returned, for `export.verify.check` to refuse.
+        budget: of this artefact. If no choice is within, the best one is returned, for `export.judging.verify.check` to refuse.
     """
     trials = {method: _trial(make, histograms, method, (), valid) for method in METHODS}
     tried = {method: valid.compare(trial.outputs) for method, trial in trials.items()}

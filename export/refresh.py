@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edge.bundle.manifest import Bundle, read_bundle, write_manifest
+from edge.datasets.gtsrb import held_out, score
 from edge.errors import BundleError
 from edge.files import write_text
-from edge.gtsrb import held_out, score
-from edge.manifest import Bundle, read_bundle, write_manifest
 from export.card import CARD, write_card
-from export.cost import COST, costs_of
-from export.crops import class_ids_of
-from export.fewshot import RECIPE as FEWSHOT
-from export.fewshot import read_fewshot
-from export.fusion import fused
-from export.verify import run_on_photos
+from export.graphs.cost import COST, costs_of
+from export.judging.crops import class_ids_of
+from export.judging.fewshot import RECIPE as FEWSHOT
+from export.judging.fewshot import read_fewshot
+from export.judging.fusion import fused
+from export.judging.verify import run_on_photos
 
 
 def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
@@ -24,8 +24,8 @@ def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
 
     Args:
         folder: a bundle that `export bundle` wrote.
-        data: the data set it was trained on, whose validation photos the card tells by class; GTSDB's frames beside it choose the fusion (`export.fusion`).
-        fewshot: results of `train evaluate` (`export.fewshot`); empty keeps what the bundle tells.
+        data: the data set it was trained on, whose validation photos the card tells by class; GTSDB's frames beside it choose the fusion (`export.judging.fusion`).
+        fewshot: results of `train evaluate` (`export.judging.fewshot`); empty keeps what the bundle tells.
 
     Raises:
         BundleError: no bundle, a damaged one, or one without export's record.

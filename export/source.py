@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import MANIFEST, read_bundle
+from edge.datasets.gtsrb import CLASSES
 from edge.errors import InputError, one_line
-from edge.gtsrb import CLASSES
-from edge.manifest import MANIFEST, read_bundle
 from export.artefacts import ROLE, spec_of
-from export.fewshot import KEYS as FEWSHOT_KEYS
-from export.fewshot import RECIPE as FEWSHOT
-from export.lint import check_graph
-from export.verify import Infer
+from export.graphs.lint import check_graph
+from export.judging.fewshot import KEYS as FEWSHOT_KEYS
+from export.judging.fewshot import RECIPE as FEWSHOT
+from export.judging.verify import Infer
 
 MODEL = "model.keras"
 RUN = "run.json"
@@ -35,7 +35,7 @@ class Source:
         size: side of its square input, pixels.
         train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`; where it started from another run's model, `former` with that
             one's `recipe`, `weights` and `photos`; where a teacher helped, `taught_by` with its bundle's `name` and its model's `sha256`; `fewshot` as
-            `export.fewshot` reads it, where it was given.
+            `export.judging.fewshot` reads it, where it was given.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
     """
 
@@ -81,8 +81,8 @@ def _from_run(path: Path) -> Source:
     train = _training(run, path / RUN)
     import keras
 
-    from export.to_fp16 import to_fp16
-    from export.to_onnx import to_onnx
+    from export.graphs.to_fp16 import to_fp16
+    from export.graphs.to_onnx import to_onnx
 
     try:
         network = keras.models.load_model(path / MODEL, compile=False)

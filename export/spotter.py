@@ -16,24 +16,24 @@ import onnxslim
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.aerial import mixture
-from edge.engine import open_engine
+from edge.bundle.manifest import Bundle, ModelSpec
+from edge.bundle.onnx_fp32 import widen
+from edge.datasets.aerial import mixture
+from edge.datasets.gtsdb import RoadFrame, read_sides
+from edge.engines.open import open_engine
 from edge.errors import InputError, VerificationError, one_line
 from edge.files import sha256_of, written_beside
-from edge.finding import FALSE_RATES, Findings, judge
-from edge.gtsdb import RoadFrame, read_sides
-from edge.heatmap import decode
 from edge.images import read_image
-from edge.manifest import Bundle, ModelSpec
-from edge.onnx_fp32 import widen
-from edge.spotter_learned import pad, shrink
+from edge.recognition.finding import FALSE_RATES, Findings, judge
+from edge.recognition.heatmap import decode
+from edge.recognition.spotter_learned import pad, shrink
 from export.artefacts import SPOTTER, TARGETS, spotter_spec
-from export.calibrate import observe
+from export.graphs.calibrate import observe
+from export.graphs.to_int8 import layers_of, to_int8
+from export.graphs.to_int8_cpu import to_int8_cpu
+from export.judging.verify import KERAS, REFERENCE, Budget, Infer, as_record
 from export.quantize import Judge, quantize
 from export.source import MODEL, RUN
-from export.to_int8 import layers_of, to_int8
-from export.to_int8_cpu import to_int8_cpu
-from export.verify import KERAS, REFERENCE, Budget, Infer, as_record
 
 CALIBRATED_ON = 64
 """Frames of the training side."""
@@ -49,7 +49,7 @@ BUDGETS: dict[str, Budget] = {
 }
 """`drop` is of recall and of AP50, whichever falls more; with 150 signs, one is 0.007."""
 AIR_BUDGETS: dict[str, Budget] = {**BUDGETS, "int8": Budget(drop=0.005), "int8-cpu": Budget(drop=0.005)}
-"""The same for a drone's views of the frames (`edge.aerial.MIXTURE`), which show the signs three times as often."""
+"""The same for a drone's views of the frames (`edge.datasets.aerial.MIXTURE`), which show the signs three times as often."""
 
 AIR = "verification_from_the_air"
 _LEAST_SCORE, _MOST = 0.02, 100
@@ -139,8 +139,8 @@ def read_spotter(run: Path) -> SpotterSource:
         raise InputError(f"wanted a run of recipe {SPOTTER} in {run}, found {name}: {cure}")
     import keras
 
-    from export.to_fp16 import to_fp16
-    from export.to_onnx import to_onnx
+    from export.graphs.to_fp16 import to_fp16
+    from export.graphs.to_onnx import to_onnx
 
     try:
         network = keras.models.load_model(run / MODEL, compile=False)
@@ -268,7 +268,7 @@ def findings_of(maps: Maps, frames: Sequence[Seen]) -> Findings:
 
 
 def seen_from_the_air(frames: Sequence[Seen], most: int | None = None) -> list[Seen]:
-    """Show frames as a drone sees them: each in the views of `edge.aerial.MIXTURE`, or in so many of them."""
+    """Show frames as a drone sees them: each in the views of `edge.datasets.aerial.MIXTURE`, or in so many of them."""
     views = (islice(mixture(frame.image, frame.boxes_xyxy, place), most) for place, frame in enumerate(frames))
     return [Seen(*view) for views_of_one in views for view in views_of_one]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from edge.bundle.manifest import MANIFEST, read_bundle  # noqa: E402
 from edge.errors import OutputError, SignwingError  # noqa: E402
 from edge.files import sha256_of  # noqa: E402
-from edge.manifest import MANIFEST, read_bundle  # noqa: E402
 
-SOURCES = ("edge/*.py", "edge/web_page/*", "export/__init__.py", "export/__main__.py", "export/build_*.py", "LICENSE")
+SOURCES = ("edge/*.py", "edge/outputs/web/page/*", "export/__init__.py", "export/__main__.py", "export/build_*.py", "LICENSE")
 """What runs on the board. Of export only what builds engines: the rest, and all of train, needs TensorFlow."""
 
 

@@ -14,12 +14,12 @@ from statistics import median
 
 import keras
 
-from edge.gtsrb import Split, read_split
-from train.compiled import compiled, network_of
-from train.config import FULL
-from train.data import load_sign_free, steps_an_epoch, train_stream
-from train.norm import FusedBatchNorm
-from train.precision import choose_precision, in_policy
+from edge.datasets.gtsrb import Split, read_split
+from train.networks.compiled import compiled, network_of
+from train.networks.norm import FusedBatchNorm
+from train.networks.precision import choose_precision, in_policy
+from train.photos.data import load_sign_free, steps_an_epoch, train_stream
+from train.recipes import FULL
 
 PHOTOS = 13_070
 """What an epoch is counted in."""

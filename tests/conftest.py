@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.bundle.manifest import SCHEMA, SHIPPED, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, write_manifest
+from edge.datasets.gtsrb import CLASSES, LABELS
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign
 from edge.files import sha256_of
-from edge.gtsrb import CLASSES, LABELS
 from edge.images import fit_crop
-from edge.manifest import SCHEMA, SHIPPED, Golden, Manifest, ModelSpec, TensorSpec, Thresholds, write_manifest
-from edge.signs import DRAWN_CLASSES, draw_sign
 
 TINY_SIZE = 24
 CHANNELS = 8

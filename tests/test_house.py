@@ -42,17 +42,17 @@ def copy_of_the_house(tmp_path: Path) -> Path:
     ("file", "line", "contract"),
     [
         ("edge/images.py", "import tensorflow", "The board's runtime"),
-        ("edge/files.py", "import train.config", "The board's runtime"),
-        ("train/plots.py", "import export.to_onnx", "Train and export"),
-        ("export/verify.py", "import train.model", "Train and export"),
-        ("benchmarks/accuracy.py", "import train.config", "Benchmarks measure"),
+        ("edge/files.py", "import train.recipes", "The board's runtime"),
+        ("train/report/plots.py", "import export.graphs.to_onnx", "Train and export"),
+        ("export/judging/verify.py", "import train.networks.vgg", "Train and export"),
+        ("benchmarks/accuracy.py", "import train.recipes", "Benchmarks measure"),
         ("edge/pipeline.py", "import onnxruntime", "ONNX Runtime stays"),
-        ("edge/sinks.py", "import starlette", "The page's server"),
-        ("edge/web_state.py", "import prometheus_client", "Prometheus stays"),
-        ("edge/notices.py", "import pymavlink", "MAVLink and serial"),
-        ("edge/mavlink.py", "import serial", "MAVLink and serial"),
-        ("export/build_child.py", "import keras", "What builds an engine"),
-        ("export/build_engine.py", "import tensorrt", "TensorRT stays"),
+        ("edge/outputs/events.py", "import starlette", "The page's server"),
+        ("edge/outputs/web/state.py", "import prometheus_client", "Prometheus stays"),
+        ("edge/outputs/notices.py", "import pymavlink", "MAVLink and serial"),
+        ("edge/outputs/mavlink.py", "import serial", "MAVLink and serial"),
+        ("export/engines/child.py", "import keras", "What builds an engine"),
+        ("export/engines/build.py", "import tensorrt", "TensorRT stays"),
     ],
 )
 def test_a_contract_breaks_where_it_is_violated(copy_of_the_house: Path, file: str, line: str, contract: str) -> None:
@@ -95,7 +95,7 @@ def test_what_builds_on_the_board_needs_numpy_and_edge_alone(module: str) -> Non
 
 
 def test_libraries_of_devices_stay_in_their_files() -> None:
-    homes = {"VideoCapture": {"edge/capture.py"}}
+    homes = {"VideoCapture": {"edge/sources/capture.py"}}
     for name, allowed in homes.items():
         users = {
             str(path.relative_to(ROOT))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-FILES = [TESTS.parent / name for name in ("edge/engine_trt.py", "export/build_engine.py")]
+FILES = [TESTS.parent / name for name in ("edge/engines/trt.py", "export/engines/build.py")]
 RELEASES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((TESTS / "tensorrt_api").glob("*.json"))}
 HOLDERS = {
     "builder": "Builder",

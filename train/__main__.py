@@ -19,7 +19,7 @@ from pathlib import Path
 
 from edge import cli
 from edge.errors import MissingDependency
-from train.config import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
+from train.recipes import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
 
 
 @contextmanager

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from edge.datasets.gtsdb import TABLE
+from edge.datasets.gtsrb import CLASSES, LABELS
+from edge.drawn.scenes import scene
+from edge.drawn.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from edge.errors import InputError
 from edge.files import telling_refusal
-from edge.gtsdb import TABLE
-from edge.gtsrb import CLASSES, LABELS
-from edge.scenes import scene
-from edge.signs import DRAWN_CLASSES, draw_sign, vary_sign
-from train.drawn import draw_track
+from train.photos.drawn import draw_track
 
 N = {"signs": CLASSES, "photos": 100 * CLASSES, "scenes": 100}
 """What can be drawn, and how many of each unless told."""

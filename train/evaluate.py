@@ -10,12 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.lineage import lineage, now, result
+from edge.datasets.gtsrb import LABELS, held_out, read_test, score
 from edge.files import write_json
-from edge.gtsrb import LABELS, held_out, read_test, score
 from edge.images import fit_crop, read_image
-from edge.lineage import lineage, now, result
-from train import runs
-from train.data import load_crops
+from train.photos.data import load_crops
+from train.runs import folder as runs
 
 WORST_SHOWN = 5
 
@@ -26,7 +26,7 @@ def evaluate_runs(run_folders: Sequence[Path], data: Path, split: str, json_path
     Args:
         run_folders: one run, or several that differ by their seed: then `top1` is their mean, `top1_std` the standard deviation of the sample, and `runs`
             holds the figures of each.
-        data: folder in a layout that `edge.gtsrb` reads.
+        data: folder in a layout that `edge.datasets.gtsrb` reads.
         split: "valid" (the tracks that each run held out) or "test".
         json_path: where the result goes as JSON, or None.
 
@@ -80,7 +80,7 @@ def predict_probabilities(model: keras.Model, crops: NDArray[np.uint8], batch: i
 
 
 def evaluate_model(model: keras.Model, crops: NDArray[np.uint8], class_ids: NDArray[np.int64]) -> dict[str, Any]:
-    """Score a model on crops; keys `n`, `top1` and `per_class` as `edge.gtsrb.score` gives them."""
+    """Score a model on crops; keys `n`, `top1` and `per_class` as `edge.datasets.gtsrb.score` gives them."""
     return score(predict_probabilities(model, crops).argmax(axis=1), class_ids)
 
 

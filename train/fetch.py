@@ -1,4 +1,4 @@
-"""Download GTSRB as its authors publish it and unpack it into the official layout, which edge.gtsrb reads.
+"""Download GTSRB as its authors publish it and unpack it into the official layout, which edge.datasets.gtsrb reads.
 
 What has come of an archive stays in DEST as `<name>.part`, and a later call goes on from there. A part of the layout appears by one rename when all of it is
 unpacked, so whatever stands under its final name is whole.

@@ -16,26 +16,26 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from edge.bundle.lineage import lineage
+from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
-from edge.gtsrb import CLASSES, LABELS, Photo, Split, read_split, score
-from edge.lineage import lineage
-from train import model as vgg
-from train import runs
-from train.bundle_weights import is_bundle, load_bundle
-from train.calibrate import apply_temperature, fit_temperature, reliability
-from train.compiled import compiled, from_scratch
-from train.config import Recipe, drawn_recipe
-from train.data import drawn_crops, feature_stream, load_crops, load_sign_free, load_views, plan_epoch, steps_an_epoch, train_stream, view_examples
-from train.distribution import device_count, distribute, gather
-from train.environment import PeakMemory, describe
 from train.evaluate import predict_probabilities
-from train.keeper import Keeper, is_over, load_best
 from train.memory import Plan, limit_gpus, plan
-from train.page import Seen, write_report
-from train.precision import choose_precision, in_policy
-from train.teacher import Teacher, taught
-from train.views import REAL, Crop
+from train.networks import vgg
+from train.networks.bundle_weights import is_bundle, load_bundle
+from train.networks.calibrate import apply_temperature, fit_temperature, reliability
+from train.networks.compiled import compiled, from_scratch
+from train.networks.precision import choose_precision, in_policy
+from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, load_views, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.photos.teacher import Teacher, taught
+from train.photos.views import REAL, Crop
+from train.recipes import Recipe, drawn_recipe
+from train.report.page import Seen, write_report
+from train.runs import folder as runs
+from train.runs.distribution import device_count, distribute, gather
+from train.runs.environment import PeakMemory, describe
+from train.runs.keeper import Keeper, is_over, load_best
 
 DRAWN_A_CLASS = 10
 EXAMPLES, VIEWS = 12, 7
@@ -60,7 +60,7 @@ def fit(
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
     Args:
-        data: folder in a layout that `edge.gtsrb` reads.
+        data: folder in a layout that `edge.datasets.gtsrb` reads.
         out: run folder.
         recipe: how to train.
         weights: "imagenet", "drawn" (trained on drawn photos first, once, kept in the user's cache), "none" (from scratch: every layer is trained, whatever
@@ -68,8 +68,8 @@ def fit(
         resume: go on after the last whole epoch in `out`.
         features: of a frozen prefix, on photos that are not augmented: "computed" in each step, or "cached" once; "auto" caches where it can.
         budget_gib: memory to stay inside (`train.memory`), GiB.
-        distributed: split each batch over all devices and processes (`train.distribution`).
-        teacher: bundle whose classifier's answers are learnt beside the labels (`train.teacher`), in place of smoothed labels.
+        distributed: split each batch over all devices and processes (`train.runs.distribution`).
+        teacher: bundle whose classifier's answers are learnt beside the labels (`train.photos.teacher`), in place of smoothed labels.
 
     Raises:
         InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos; too

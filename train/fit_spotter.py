@@ -14,24 +14,25 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.aerial import mixture
+from edge.bundle.lineage import lineage
+from edge.datasets.aerial import mixture
+from edge.datasets.gtsdb import Sides, read_sides
 from edge.errors import InputError
 from edge.files import write_json
-from edge.finding import Findings, figures, judge
-from edge.gtsdb import Sides, read_sides
-from edge.heatmap import decode
-from edge.lineage import lineage
-from edge.spotter_learned import pad
-from train import runs, spotter
-from train.bundle_weights import is_bundle, load_bundle
-from train.config import SpotterRecipe
-from train.environment import PeakMemory, describe
-from train.keeper import Keeper, load_best
-from train.model import round_to_fp16
-from train.plots import draw_curves
-from train.precision import choose_precision, in_policy
-from train.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream
-from train.spotter_loss import spotter_loss
+from edge.recognition.finding import Findings, figures, judge
+from edge.recognition.heatmap import decode
+from edge.recognition.spotter_learned import pad
+from train.networks import spotter
+from train.networks.bundle_weights import is_bundle, load_bundle
+from train.networks.precision import choose_precision, in_policy
+from train.networks.spotter_loss import spotter_loss
+from train.networks.vgg import round_to_fp16
+from train.photos.spotter_frames import Still, Views, draw_stills, read_photos, read_stills, stream
+from train.recipes import SpotterRecipe
+from train.report.plots import draw_curves
+from train.runs import folder as runs
+from train.runs.environment import PeakMemory, describe
+from train.runs.keeper import Keeper, load_best
 
 JUDGED_BY = "tune_error"
 JUDGED_EVERY = 4
@@ -100,7 +101,7 @@ def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
 
 
 def seen_from_the_air(stills: Sequence[Still]) -> list[Still]:
-    """Return each still as it is, and in the views of `edge.aerial.MIXTURE`."""
+    """Return each still as it is, and in the views of `edge.datasets.aerial.MIXTURE`."""
     return [seen for place, still in enumerate(stills) for seen in (still, *starmap(Still, mixture(still.image, still.boxes_xyxy, place)))]
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import keras
 
+from edge.board.machine import rss_mib
+from edge.datasets.gtsrb import Photo
 from edge.errors import InputError
-from edge.gtsrb import Photo
-from edge.machine import rss_mib
-from train import model as vgg
-from train.ahead import workers
-from train.compiled import network_of
-from train.config import Recipe
-from train.precision import has_gpu
+from train.networks import vgg
+from train.networks.compiled import network_of
+from train.networks.precision import has_gpu
+from train.photos.ahead import workers
+from train.recipes import Recipe
 
 FEWEST_NORMED = 8
 """Photos that batch norm is given at least: of fewer, its statistics are noise."""

@@ -1,0 +1,136 @@
+"""What `edge run` offers to be watched with: the page, MAVLink, and the telemetry behind them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge import cli
+from edge.errors import InputError
+from edge.sources.uri import without_credentials
+
+if TYPE_CHECKING:
+    from edge.board.telemetry import Monitor
+    from edge.engines.contract import Engine
+    from edge.frame import Source
+    from edge.outputs.meter import Meter
+    from edge.outputs.web.server import WebSink
+    from edge.result import Sink
+
+LOOPBACK = "127.0.0.1"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of these outputs."""
+    parser.add_argument("--web", type=port, metavar="PORT", help="serve a page with the live picture, sightings and figures; 0 takes a free port")
+    parser.add_argument("--web-host", default=LOOPBACK, metavar="H", help="address to serve it on; other than loopback wants --web-token-file")
+    parser.add_argument("--web-token-file", type=Path, metavar="F", help="file with the token that the page asks for, as password of any user")
+    parser.add_argument(
+        "--memory-limit",
+        type=cli.count,
+        metavar="MIB",
+        help="warn from 85%% of so much resident memory on, then give up the page's pictures but one a second, then the video of a live source",
+    )
+    parser.add_argument("--mavlink", metavar="ADDRESS", help="tell an autopilot what is seen: udpout:127.0.0.1:14550, udpin:HOST:PORT, or /dev/ttyTHS1,57600")
+    parser.add_argument("--mavlink-system", type=system_id, metavar="N", help="the vehicle's system id (without it: learned from its heartbeat, 1 until then)")
+
+
+def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what of these outputs belongs to the conditions of a run's figures."""
+    return {"web": arguments.web is not None, "mavlink": arguments.mavlink is not None, "memory_limit": arguments.memory_limit}
+
+
+def port(text: str) -> int:
+    """Read an option that is a TCP port.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"wanted a port from 0 to 65535, found {text!r}")
+    return int(text)
+
+
+def system_id(text: str) -> int:
+    """Read an option that is a vehicle's system id of MAVLink.
+
+    Raises:
+        ArgumentTypeError: none.
+    """
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 255:
+        raise argparse.ArgumentTypeError(f"wanted a system id from 1 to 255, found {text!r}")
+    return int(text)
+
+
+def watching_sinks(
+    arguments: argparse.Namespace, source: Source, engine: Engine, labels: Sequence[str], written: Sequence[Sink], stack: ExitStack
+) -> list[Sink]:
+    """Return the sinks that the options ask for.
+
+    Args:
+        arguments: of the command line.
+        source: what the frames come from.
+        engine: the classifier's.
+        labels: names of the classes.
+        written: the run's other sinks; what of them can be given up is, where memory runs out.
+        stack: what the sinks need while the run goes on is opened on it.
+
+    Raises:
+        InputError: options that do not go together, or a token file that holds none.
+        MissingDependency: a package of an extra is absent.
+    """
+    if arguments.web is None and (arguments.web_token_file is not None or arguments.web_host != LOOPBACK):
+        raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
+    if arguments.mavlink is None and arguments.mavlink_system is not None:
+        raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
+    if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
+        return []
+    from edge.board.telemetry import Monitor
+    from edge.outputs.meter import Meter, MeterSink
+
+    meter, monitor = Meter(), Monitor()
+    facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}
+    sinks: list[Sink] = [MeterSink(meter)]
+    page = None if arguments.web is None else _page(arguments, source, facts, labels, meter, monitor)
+    sinks += [] if page is None else [page]
+    if arguments.mavlink is not None:
+        sinks.append(_mavlink(arguments, labels, meter, monitor))
+    if arguments.memory_limit is not None:
+        _guard_memory(arguments.memory_limit, page, written, monitor)
+    stack.enter_context(monitor)
+    return sinks
+
+
+def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:
+    from edge.outputs.web.access import Access, read_token
+    from edge.outputs.web.metrics import Metrics
+    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.state import PageState
+
+    token = None if arguments.web_token_file is None else read_token(arguments.web_token_file)
+    access = Access(arguments.web_host, token)
+    state = PageState(source, labels, meter, facts)
+    monitor.tell(state.note_telemetry)
+    return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
+
+
+def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
+    from edge.outputs.links import parse_address
+    from edge.outputs.mavlink import MavlinkSink
+
+    return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system)
+
+
+def _guard_memory(limit_mib: int, page: WebSink | None, written: Sequence[Sink], monitor: Monitor) -> None:
+    from edge.outputs.memory_guard import MemoryGuard, Relief
+    from edge.outputs.segments import SegmentedVideoSink
+
+    reliefs = [] if page is None else [Relief("all but one of the page's pictures a second", page.spare)]
+    reliefs += [Relief("the video", sink.pause) for sink in written if isinstance(sink, SegmentedVideoSink)]
+    guard = MemoryGuard(limit_mib, reliefs)
+    monitor.tell(guard.note)
+    if page is not None:
+        page.state.warnings.append(lambda: guard.warning)

@@ -1,0 +1,150 @@
+"""GTSDB: frames of a road with the boxes of their signs, the split by neighbouring frames, and places where no sign stands.
+
+Neighbouring frames can show the same road, so a split keeps them together.
+Source: S. Houben et al., "Detection of traffic signs in real-world images: the German Traffic Sign Detection Benchmark", IJCNN 2013.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.boxes import iou_matrix
+from edge.errors import DataError
+from edge.images import read_image
+from edge.recognition.classifier import cut_out
+from edge.recognition.spotter_colour import spot_by_colour
+
+TABLE = "gt.txt"
+GROUP = 10
+"""Frames whose numbers share all but the last digit stay on one side of the split."""
+HELD_OUT_EVERY = 4
+TUNING_EVERY = 8
+"""Of so many groups on the training side one is kept for choosing by: an epoch, a threshold, a calibration."""
+CROPS_PER_FRAME = 16
+"""Places without a sign that are cut out of a frame, at most."""
+_SIDE_PX = (16.0, 80.0)
+_TRIES = 8
+_AWAY_PX = 4.0
+
+
+@dataclass(frozen=True)
+class RoadFrame:
+    """One frame: its image file, and its signs' boxes, (n, 4) float64 pixels, end-exclusive, with their class ids, (n,) int64."""
+
+    path: Path
+    boxes_xyxy: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Frames to train on, to choose by, and held out for the report."""
+
+    train: list[RoadFrame]
+    tuning: list[RoadFrame]
+    held: list[RoadFrame]
+
+
+def read_sides(data: Path) -> Sides:
+    """Read the list of GTSDB's frames and split it by groups of neighbouring frames.
+
+    Raises:
+        DataError: no frames in or beside `data`, a damaged list, or too few frames for three sides.
+    """
+    folder = find_frames(data)
+    if folder is None:
+        raise DataError(
+            f"wanted GTSDB's {TABLE} in {data}, in its gtsdb/, or beside it, found none: put the frames there, or give --data the folder above them"
+        )
+    train, held = split_by_group(read_frames(folder))
+    tuning = [frame for frame in train if int(frame.path.stem) // GROUP % TUNING_EVERY == 0]
+    rest = [frame for frame in train if frame not in tuning]
+    if not (rest and tuning and held):
+        raise DataError(f"wanted frames of at least {TUNING_EVERY} groups of {GROUP} numbers in {folder}, found {len(train)} to train: add frames")
+    return Sides(rest, tuning, held)
+
+
+def find_frames(root: Path) -> Path | None:
+    """Return the folder with `gt.txt` and its frames in `root`, in its `gtsdb/`, or beside `root` in `gtsdb/`; None where there is none."""
+    for folder in (Path(root), Path(root) / "gtsdb", Path(root).parent / "gtsdb"):
+        if (folder / TABLE).is_file():
+            return folder
+    return None
+
+
+def read_frames(folder: Path, table: Path | None = None) -> list[RoadFrame]:
+    """Read `gt.txt` in `folder`, or `table`: `file;x1;y1;x2;y2;class`; and list the frames in `folder/images`, or in `folder`, by name.
+
+    A frame without a row has no sign.
+
+    Raises:
+        DataError: no `gt.txt`, a row that is not of its form, or one about a frame that is not there.
+    """
+    table = table or folder / TABLE
+    if not table.is_file():
+        raise DataError(f"wanted {table.name} in {table.parent}, found none: give the folder of GTSDB")
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    paths = {path.name: path for path in sorted(images.iterdir()) if path.suffix.lower() in (".jpg", ".png", ".ppm")}
+    rows: dict[str, list[list[float]]] = defaultdict(list)
+    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
+        name, *rest = line.split(";")
+        try:
+            x1, y1, x2, y2, class_id = (int(value) for value in rest)
+        except ValueError as error:
+            raise DataError(f"wanted file;x1;y1;x2;y2;class in line {number} of {table}, found {line[:60]!r}: get the file again") from error
+        if name not in paths:
+            raise DataError(f"wanted every frame of {table} in {images}, found no {name}: get the frames again")
+        rows[name].append([x1, y1, x2, y2, class_id])
+    listed = {name: np.array(rows.get(name, []), np.float64).reshape(-1, 5) for name in paths}
+    return [RoadFrame(path, listed[name][:, :4], listed[name][:, 4].astype(np.int64)) for name, path in paths.items()]
+
+
+def split_by_group(frames: Sequence[RoadFrame]) -> tuple[list[RoadFrame], list[RoadFrame]]:
+    """Split frames into (train, held out): of every four groups of ten numbers the last is held out.
+
+    Raises:
+        DataError: a frame whose name is no number.
+    """
+    sides: tuple[list[RoadFrame], list[RoadFrame]] = ([], [])
+    for frame in frames:
+        if not frame.path.stem.isdigit():
+            raise DataError(f"wanted frames named by numbers, found {frame.path.name}: name them as GTSDB does")
+        sides[int(frame.path.stem) // GROUP % HELD_OUT_EVERY == HELD_OUT_EVERY - 1].append(frame)
+    return sides
+
+
+def sign_free_crops(frame: RoadFrame, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """Cut up to `CROPS_PER_FRAME` places without a sign out of a frame, with the margin that a sign would get: (height, width, 3) uint8 BGR each.
+
+    Raises:
+        InputError: the frame cannot be read.
+    """
+    image = read_image(frame.path)
+    return [cut_out(image, box) for box in sign_free_boxes(image, frame.boxes_xyxy, CROPS_PER_FRAME, rng)]
+
+
+def sign_free_boxes(image: NDArray[np.uint8], signs_xyxy: NDArray[np.float64], wanted: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Choose boxes of a sign's size and form where no sign stands: half of them what looks like one by its colour, as far as there is such.
+
+    Args:
+        image: the frame, (height, width, 3) uint8 BGR.
+        signs_xyxy: (n, 4) pixels; no box comes nearer to one than 4 px.
+        wanted: how many, at most.
+        rng: the only source of chance.
+
+    Returns:
+        (m, 4) float64 pixels, end-exclusive, inside the frame.
+    """
+    height, width = image.shape[:2]
+    around = signs_xyxy + np.array([-_AWAY_PX, -_AWAY_PX, _AWAY_PX, _AWAY_PX])
+    seeming = spot_by_colour(image).boxes_xyxy.astype(np.float64)[: wanted // 2]
+    sides = np.exp(rng.uniform(np.log(_SIDE_PX[0]), np.log(_SIDE_PX[1]), wanted * _TRIES))[:, None] * rng.uniform(0.85, 1.15, (wanted * _TRIES, 2))
+    corners = rng.uniform(0, 1, sides.shape) * (np.array([width, height]) - sides)
+    boxes = np.vstack([seeming, np.hstack([corners, corners + sides])])
+    return boxes[~(iou_matrix(boxes, around) > 0).any(axis=1)][:wanted]

@@ -1,0 +1,106 @@
+"""Stands drawn signs in the world: a face on a pole, lined up along a flight's road or anywhere in a still."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge.drawn.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
+from edge.drawn.scenery import ROAD, pole
+from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
+
+Box = tuple[float, float, float, float]
+
+FIRST_M = 36.0
+"""Where along the road the first sign of a flight stands."""
+
+_SPACING_M = (25.5, 33.5)
+_MASTER_PX = 256
+_SHADES = ((1.0, 1.0), (0.8, 0.8), (1.0, 0.55), (0.62, 1.0))
+
+
+@dataclass(frozen=True)
+class Signpost:
+    """A sign that stands in the world.
+
+    Attributes:
+        number: its place in the row of signs.
+        class_id: one of `DRAWN_CLASSES`.
+        x: metres to the right.
+        y: metres from the ground to the face's middle.
+        z: metres along the road.
+        side: side of the face in metres.
+        yaw: how far the face is turned about its pole, radians.
+        shade: which part of it lies in the shade.
+    """
+
+    number: int
+    class_id: int
+    x: float
+    y: float
+    z: float
+    side: float
+    yaw: float
+    shade: int
+
+    def face(self) -> Board:
+        """Return the face in the world."""
+        return Board(_face(self.class_id, self.shade), self._points(np.array([[0.0, 0.0], [1, 0], [1, 1], [0, 1]])))
+
+    def pole(self) -> Board:
+        """Return the tube that carries the face."""
+        return upright(pole(), self.x, self.z, 0.09, self.y)
+
+    def box_xyxy(self, camera: Camera) -> Box:
+        """Return the box that encloses the face in a camera's picture; parts of it may lie outside of the picture."""
+        points = camera.project(self._points(_outline(self.class_id)))
+        (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return x1, y1, x2, y2
+
+    def _points(self, units: Floats) -> Floats:
+        """Bring points on the face, (n, 2) in units of its side, to the world, (n, 3)."""
+        across, up = (units[:, 0] - 0.5) * self.side, (0.5 - units[:, 1]) * self.side
+        return np.stack([self.x + across * np.cos(self.yaw), self.y + up, self.z + across * np.sin(self.yaw)], axis=1)
+
+
+def line_up(seed: int, end_m: float) -> tuple[Signpost, ...]:
+    """Stand signs along the road up to `end_m`, most of them on the right; every class comes once before one comes again."""
+    rng = np.random.default_rng((seed, 10))
+    signs: list[Signpost] = []
+    classes: list[int] = []
+    z = FIRST_M
+    while z <= end_m:
+        classes = classes or rng.permutation(FLIGHT_CLASSES).tolist()
+        right = rng.random() < 0.8
+        x = ROAD[1] + rng.uniform(0.75, 1.3) if right else ROAD[0] - rng.uniform(0.7, 1.1)
+        y, side, yaw = rng.uniform(2.1, 3.0), rng.uniform(0.72, 0.92), rng.uniform(-0.1, 0.3) * (1 if right else -1)
+        signs.append(Signpost(len(signs), classes.pop(), x, y, z, side, yaw, int(rng.integers(len(_SHADES)))))
+        z += rng.uniform(*_SPACING_M)
+    return tuple(signs)
+
+
+def stand_anywhere(rng: np.random.Generator, camera: Camera, number: int, classes: Sequence[int] = FLIGHT_CLASSES) -> Signpost:
+    """Stand one sign of `classes`, of any visible size, somewhere before a camera, high enough above the ground; it may reach beyond the picture."""
+    side, yaw = rng.uniform(0.55, 0.9), rng.uniform(-0.55, 0.55)
+    side_px = (12.5 * (camera.size_wh[0] / 960 * 12) ** rng.random() + 1) / np.cos(yaw)
+    scale = side / side_px
+    across, up = (rng.uniform(0.06, 0.94) - 0.5) * camera.size_wh[0], camera.horizon - rng.uniform(0.15, 0.6) * camera.size_wh[1]
+    x, y, z = camera.x + across * scale, float(np.clip(camera.y + up * scale, 1.2, 6.0)), camera.z + camera.focal * scale
+    return Signpost(number, int(rng.choice(classes)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
+
+
+_outline = functools.lru_cache(maxsize=len(DRAWN_CLASSES))(outline)
+
+
+@functools.lru_cache(maxsize=len(DRAWN_CLASSES) * len(_SHADES))
+def _face(class_id: int, shade: int) -> Pyramid:
+    """A face of which a part may lie in the shade: light changes softly from the upper left to the lower right."""
+    start, end = _SHADES[shade]
+    place = np.linspace(0, 1, _MASTER_PX, dtype=np.float32)
+    lit = start + (end - start) * np.clip(np.add.outer(place, place) * 4 - 3.2, 0, 1)
+    factors = cv2.cvtColor(np.rint(lit * 255).astype(np.uint8), cv2.COLOR_GRAY2BGRA)
+    return pyramid(np.asarray(cv2.multiply(draw_sign(class_id, _MASTER_PX), factors, scale=1 / 255), np.uint8))

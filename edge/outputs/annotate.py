@@ -1,0 +1,99 @@
+"""Draws onto a frame what the runtime found in it. Pure: a copy is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.boxes import iou_matrix
+
+if TYPE_CHECKING:
+    from edge.result import Result
+
+Box = Sequence[float]
+Colour = tuple[int, int, int]
+
+_ANNOUNCED: Colour = (80, 220, 60)
+_UNSURE: Colour = (0, 200, 255)
+_INK: Colour = (20, 20, 20)
+_PAPER: Colour = (245, 245, 245)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SAME_IOU = 0.3
+_STANDARD_HEIGHT = 540
+
+
+def annotate(result: Result, labels: Sequence[str]) -> NDArray[np.uint8]:
+    """Draw announced signs with label and confidence, other detections as thin boxes, and a status line.
+
+    Args:
+        result: a frame and what was found.
+        labels: names by class id.
+
+    Returns:
+        (height, width, 3) uint8 BGR, of the frame's size.
+    """
+    image = result.frame.image.copy()
+    # Everything grows with the picture, within bounds in which text can be read.
+    scale = float(np.clip(image.shape[0] / _STANDARD_HEIGHT, 0.6, 3.0))
+    announced = [(t.box_xyxy, t.class_id, t.confidence) for t in result.tracks]
+    announced += [(r.box_xyxy, r.class_id, r.confidence) for r in result.reports if r.track is None and r.event == "sighting"]
+    known = np.array([box for box, _, _ in announced], np.float64).reshape(-1, 4)
+    for detection in result.detections:
+        if not (iou_matrix([detection.box_xyxy], known) >= _SAME_IOU).any():
+            _box(image, detection.box_xyxy, _UNSURE, 1)
+    for box, _, _ in announced:
+        _box(image, box, _ANNOUNCED, max(round(2 * scale), 1))
+    taken: list[Box] = [box for box, _, _ in announced]
+    for box, class_id, confidence in announced:
+        taken.append(_plate(image, box, f"{labels[class_id]} {confidence:.0%}", scale, taken))
+    _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(announced)}", scale)
+    return image
+
+
+def _box(image: NDArray[np.uint8], box: Box, colour: Colour, width: int) -> None:
+    x1, y1, x2, y2 = (round(side) for side in box)
+    cv2.rectangle(image, (x1 - width, y1 - width), (x2 + width - 1, y2 + width - 1), colour, width)
+
+
+def _plate(image: NDArray[np.uint8], box: Box, text: str, scale: float, taken: Sequence[Box]) -> Box:
+    """Write on a plate beside a box where nothing of `taken` lies, if there is such a place; returns the plate's box."""
+    font, thickness, pad = 0.5 * scale, max(round(scale), 1), round(4 * scale)
+    (width, height), base = cv2.getTextSize(text, _FONT, font, thickness)
+    size_wh = width + 2 * pad, height + base + pad
+    plates = [_within(image, place, size_wh) for place in _places(box, size_wh, pad)]
+    free = [plate for plate in plates if not any(_meet(plate, other) for other in taken)]
+    left, top, right, bottom = (free or plates)[0]
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _ANNOUNCED, cv2.FILLED)
+    cv2.putText(image, text, (left + pad, top + height + pad // 2 + 1), _FONT, font, _INK, thickness, cv2.LINE_AA)
+    return left, top, right, bottom
+
+
+def _places(box: Box, size_wh: tuple[int, int], pad: int) -> list[tuple[int, int]]:
+    """Return the corners that a plate may have, best first: above the box, below, right, left, then further above and below."""
+    (x1, y1, x2, y2), (wide, tall) = (round(side) for side in box), size_wh
+    left = x1 - pad // 2
+    beside = [(left, y1 - pad - tall), (left, y2 + pad), (x2 + pad, y1), (x1 - pad - wide, y1)]
+    further = [place for n in (2, 3) for place in ((left, y1 - pad - n * (tall + 2)), (left, y2 + pad + (n - 1) * (tall + 2)))]
+    return beside + further
+
+
+def _within(image: NDArray[np.uint8], place: tuple[int, int], size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    left, top = (max(min(at, full - size), 0) for at, full, size in zip(place, image.shape[1::-1], size_wh, strict=True))
+    return left, top, left + size_wh[0], top + size_wh[1]
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _status(image: NDArray[np.uint8], text: str, scale: float) -> None:
+    """Write a line on a darkened strip at the lower edge."""
+    font, pad = 0.42 * scale, round(5 * scale)
+    (_, height), base = cv2.getTextSize(text, _FONT, font, 1)
+    strip = image[-(height + base + pad) :]
+    np.floor_divide(strip, 3, out=strip)
+    cv2.putText(image, text, (pad, image.shape[0] - base - pad // 2 + 1), _FONT, font, _PAPER, 1, cv2.LINE_AA)

@@ -1,0 +1,215 @@
+"""The URIs of live sources, as Jetson users write them, to feeds: csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, rtp://@:5600.
+
+GStreamer where OpenCV has it, FFmpeg otherwise; `backend=` chooses. Options: `codec=h264|h265` (rtp, and rtsp by GStreamer), `forward=HOST:PORT,...` and
+`record=FILE` (rtp), `width`, `height`, `fps` (csi, v4l2), `flip=180|horizontal|vertical` (all).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SourceError
+from edge.sources.capture import Reader, gstreamer_elements, has_gstreamer, open_ffmpeg, open_gstreamer, open_v4l2
+from edge.sources.live import pipelines
+from edge.sources.live.feed import LiveSource
+from edge.sources.live.rtp.gate import RtpGate
+from edge.sources.live.rtp.nal import CODECS
+from edge.sources.uri import Uri, without_credentials
+
+SCHEMES = ("csi", "v4l2", "rtsp", "rtp")
+GSTREAMER, FFMPEG = "gstreamer", "ffmpeg"
+_FLIPS = {"180": -1, "horizontal": 1, "vertical": 0}
+_NVIDIA = ("nvarguscamerasrc", "nvv4l2decoder", "nvvidconv")
+_CSI_SIZE_WH, _CSI_FPS = (1280, 720), 30
+_POLL_S = 0.01
+_USUAL_PAYLOAD = 96
+_FRESH_NS = 500_000_000
+"""A decoder is opened while packets come, not for those of long ago."""
+
+Image = NDArray[np.uint8]
+
+
+def open_live(uri: Uri) -> LiveSource:
+    """Prepare a live feed; nothing is opened before its context is entered.
+
+    Raises:
+        SourceError: an option that is unknown or out of range, or a back end that is not here.
+    """
+    maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtp": _rtp}
+    camera, fps = maker[uri.scheme](uri)
+    return LiveSource(without_credentials(uri.text), camera, fps, _flip(uri))
+
+
+class _Plain:
+    """A camera that one call opens."""
+
+    damaged, sending = 0, True
+
+    def __init__(self, doing: str, opens: str, open_it: Callable[[], Reader]) -> None:
+        self.doing, self.opens, self._open = doing, opens, open_it
+
+    def wait(self, stopping: threading.Event) -> bool:
+        return not stopping.is_set()
+
+    def open(self) -> Reader:
+        return self._open()
+
+    def __enter__(self) -> _Plain:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+class _RtpCamera:
+    """The RTP stream of a port, through the gate that owns it; a decoder is opened when the gate has seen what it needs."""
+
+    def __init__(self, uri: Uri, host: str, port: int, backend: str) -> None:
+        codec = uri.query.get("codec")
+        forward = [_address(uri, each) for each in uri.query.get("forward", "").split(",") if each]
+        record = Path(uri.query["record"]) if uri.query.get("record") else None
+        self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec)
+        self._backend, self._port, self._text, self._codec = backend, port, uri.text, codec or "h265"
+
+    @property
+    def opens(self) -> str:
+        counters = self._gate.counters
+        stream = (self._gate.port, counters.codec or self._codec, counters.payload_type or _USUAL_PAYLOAD)
+        if self._backend == GSTREAMER:
+            return pipelines.gstreamer_rtp(*stream, gstreamer_elements(*_NVIDIA))
+        return f"FFmpeg, {pipelines.FFMPEG_RTP}, of {' '.join(pipelines.sdp(*stream, self._gate.parameters).split())}"
+
+    @property
+    def doing(self) -> str:
+        counters = self._gate.counters
+        if not counters.packets:
+            return f"{self._backend}, no packets on UDP {self._port} yet"
+        by = pipelines.decoder(counters.codec or "h265", gstreamer_elements(*_NVIDIA)) if self._backend == GSTREAMER else self._backend
+        return f"{by}, {counters.codec or 'unknown codec'} on UDP {self._port}, {counters.packets} packets, {counters.lost} lost"
+
+    @property
+    def damaged(self) -> int:
+        return self._gate.counters.lost
+
+    @property
+    def sending(self) -> bool:
+        return time.monotonic_ns() - self._gate.counters.last_ns < _FRESH_NS
+
+    def wait(self, stopping: threading.Event) -> bool:
+        """Wait for packets, and for an intra frame among them: the gate gives it to the decoder again."""
+        while not stopping.wait(_POLL_S):
+            if self.sending and self._gate.parameters and self._gate.counters.intra_ns:
+                return True
+        return False
+
+    def open(self) -> Reader:
+        codec, payload_type = self._gate.counters.codec, self._gate.counters.payload_type
+        assert codec is not None  # without packets there are no parameters to wait for
+        assert payload_type is not None
+        if self._backend == GSTREAMER:
+            return open_gstreamer(pipelines.gstreamer_rtp(self._gate.port, codec, payload_type, gstreamer_elements(*_NVIDIA)), self._text)
+        handle, path = tempfile.mkstemp(prefix="signwing-", suffix=".sdp")
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(pipelines.sdp(self._gate.port, codec, payload_type, self._gate.parameters))
+            return open_ffmpeg(path, pipelines.FFMPEG_RTP, self._text)
+        finally:
+            Path(path).unlink()
+
+    def __enter__(self) -> _RtpCamera:
+        self._gate.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._gate.__exit__(None, None, None)
+
+
+def _rtp(uri: Uri) -> tuple[_RtpCamera, None]:
+    uri.check_keys("codec", "forward", "record", "flip", "backend")
+    host, port = _address(uri, uri.path.removeprefix("@"))
+    return _RtpCamera(uri, host, port, _backend(uri)), None
+
+
+def _rtsp(uri: Uri) -> tuple[_Plain, None]:
+    # What else stands in the query is the camera's own.
+    ours = {"codec", "flip", "backend"}
+    query = "&".join(f"{key}={value}" for key, value in uri.query.items() if key not in ours)
+    url = f"rtsp://{uri.path}{f'?{query}' if query else ''}"
+    shown = f"rtsp://{_host(uri)}"
+    if _backend(uri) == FFMPEG:
+        return _Plain(f"ffmpeg, {shown}", f"FFmpeg, {pipelines.FFMPEG_RTSP}, of {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
+    codec = uri.query.get("codec", "h264")
+    if codec not in CODECS:
+        raise SourceError(f"wanted codec {' or '.join(CODECS)}, found {codec!r}")
+    if '"' in url:
+        raise SourceError(f"wanted an address without quotation marks, found {shown}: write %22")
+    elements = gstreamer_elements(*_NVIDIA)
+    pipeline, told = (pipelines.gstreamer_rtsp(each, codec, elements) for each in (url, shown))
+    return _Plain(f"{pipelines.decoder(codec, elements)}, {shown}", told, lambda: open_gstreamer(pipeline, shown)), None
+
+
+def _v4l2(uri: Uri) -> tuple[_Plain, float | None]:
+    uri.check_keys("width", "height", "fps", "flip")
+    device, size_wh, fps = uri.path, _size_wh(uri, None), uri.rate("fps", 30.0) if "fps" in uri.query else None
+    if not device.startswith("/dev/"):
+        raise SourceError(f"wanted a camera's device such as v4l2:///dev/video0, found {uri.text}: list them with v4l2-ctl --list-devices")
+    asked = f"{', {}x{}'.format(*size_wh) if size_wh else ''}{f', {fps:g} frames a second' if fps else ''}"
+    return _Plain(f"V4L2, {device}", f"V4L2, {device}, MJPG{asked}", lambda: open_v4l2(device, size_wh, fps)), fps
+
+
+def _csi(uri: Uri) -> tuple[_Plain, float]:
+    uri.check_keys("width", "height", "fps", "flip")
+    if not uri.path.isdecimal():
+        raise SourceError(f"wanted the number of a CSI camera such as csi://0, found {uri.text}")
+    if not has_gstreamer() or "nvarguscamerasrc" not in gstreamer_elements(*_NVIDIA):
+        raise SourceError(f"wanted GStreamer with nvarguscamerasrc for {uri.text}, found none: it comes with JetPack and its own OpenCV, on a Jetson alone")
+    size_wh, fps = _size_wh(uri, _CSI_SIZE_WH) or _CSI_SIZE_WH, uri.whole("fps", _CSI_FPS, least=1, most=240)
+    pipeline = pipelines.gstreamer_csi(int(uri.path), size_wh, fps)
+    return _Plain(f"nvarguscamerasrc, camera {uri.path}", pipeline, lambda: open_gstreamer(pipeline, uri.text, size_wh)), float(fps)
+
+
+def _host(uri: Uri) -> str:
+    """Return what stands behind user and password, which nobody is told."""
+    return uri.path.rpartition("@")[2]
+
+
+def _backend(uri: Uri) -> str:
+    named = uri.query.get("backend", "auto")
+    if named not in ("auto", GSTREAMER, FFMPEG):
+        raise SourceError(f"wanted backend auto, {GSTREAMER} or {FFMPEG} in {uri.text}, found {named!r}")
+    if named == GSTREAMER and not has_gstreamer():
+        raise SourceError(f"wanted GStreamer for {uri.text}, this OpenCV has none: take the system's (python3-opencv) in a venv with system site packages")
+    return (GSTREAMER if has_gstreamer() else FFMPEG) if named == "auto" else named
+
+
+def _size_wh(uri: Uri, default: tuple[int, int] | None) -> tuple[int, int] | None:
+    if default is None and not {"width", "height"} & set(uri.query):
+        return None
+    width, height = default or (1280, 720)
+    return uri.whole("width", width, least=1, most=7680), uri.whole("height", height, least=1, most=4320)
+
+
+def _flip(uri: Uri) -> Callable[[Image], Image] | None:
+    named = uri.query.get("flip")
+    if named is None:
+        return None
+    if named not in _FLIPS:
+        raise SourceError(f"wanted flip {', '.join(_FLIPS)} in {uri.text}, found {named!r}")
+    return lambda image: np.asarray(cv2.flip(image, _FLIPS[named]), np.uint8)
+
+
+def _address(uri: Uri, text: str) -> tuple[str, int]:
+    host, found, port = text.rpartition(":")
+    if not found or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SourceError(f"wanted HOST:PORT, found {text!r} in {uri.text}: write it as in rtp://@:5600?codec=h265")
+    return host, int(port)

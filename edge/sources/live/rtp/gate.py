@@ -1,0 +1,274 @@
+"""The one owner of a UDP port that RTP video comes in on: packets go on to the decoder, to who else wants to watch, and to a recording."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import SourceError
+from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
+from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
+from edge.sources.live.rtp.recorder import Recorder, Recording
+from edge.sources.live.rtp.sockets import free_ports, open_udp, resolve
+
+_LOG = logging.getLogger(__name__)
+_LARGEST_DATAGRAM = 1 << 16
+_LOOK_UP_S = 0.1
+_LOOPBACK = "127.0.0.1"
+# What a decoder gets that joins between intra frames, a second of 8 Mbit/s; more would overflow its socket. Sent at 10 MB/s so that it can keep up.
+_REPLAY_BYTES, _REPLAY_PIECE, _REPLAY_PAUSE_S = 1 << 20, 16, 0.002
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What came in so far.
+
+    Attributes:
+        packets: RTP packets of the camera that were passed on.
+        lost: its packets that never came.
+        reordered: its packets that came late.
+        duplicates: its packets that came again; not passed on.
+        foreign: datagrams that are no RTP, no video, or of another sender; not passed on.
+        senders: how often another sender took the place of one.
+        unheard: packets that the decoder was not there for.
+        unsent: packets that a `forward` address did not take.
+        codec: "h264", "h265", or None while nothing tells.
+        payload_type: of the camera's packets; None before the first.
+        last_ns: `time.monotonic_ns` of the last packet passed on; 0 before the first.
+        intra_ns: the same of the last packet with which an intra frame begins.
+    """
+
+    packets: int
+    lost: int
+    reordered: int
+    duplicates: int
+    foreign: int
+    senders: int
+    unheard: int
+    unsent: int
+    codec: str | None
+    payload_type: int | None
+    last_ns: int
+    intra_ns: int
+
+
+class RtpGate:
+    """Takes the packets of one UDP port, in a thread of its own, and passes those of the camera on.
+
+    The `forward` addresses get them unchanged, the decoder renumbered, so that a sender that starts anew is one stream to it. It listens on `port` of
+    127.0.0.1; when it begins to, it gets what came since the last intra frame, so that it need not wait for the next.
+    """
+
+    def __init__(self, host: str, port: int, *, forward: Sequence[tuple[str, int]] = (), record: Path | None = None, codec: str | None = None) -> None:
+        """Listen on `port` of `host`: "" for all interfaces, an address of this machine, or a multicast group.
+
+        Args:
+            host: where.
+            port: where, 1 to 65535.
+            forward: hosts and ports that get every packet too.
+            record: the file that a recording's names are made of; None for none.
+            codec: "h264", "h265", or None to find out.
+
+        Raises:
+            SourceError: an unknown codec or host, or a forward that would come back in.
+        """
+        if codec is not None and codec not in CODECS:
+            raise SourceError(f"wanted codec {' or '.join(CODECS)}, found {codec!r}")
+        self._host, self._udp_port, self._given = host, port, codec
+        self._forward = [resolve(*address) for address in forward]
+        for address in self._forward:
+            if address[1] == port and (address[0].startswith("127.") or address[0] in ("0.0.0.0", host)):  # noqa: S104
+                raise SourceError(f"wanted forward addresses other than the port that is listened on, found {address[0]}:{port}: choose another port")
+        self._recorder = Recorder(record) if record is not None else None
+        self._lock, self._sequence, self._guess = SenderLock(codec), SequenceCount(), CodecGuess()
+        self._numbers = Renumbering()
+        self._stray: Packet | None = None
+        self._sets: ParameterSets | None = None
+        self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
+        self._listening = False
+        self.port = 0  # until it is open
+        self._replay: list[bytes] = []
+        self._replay_bytes, self._opening, self._replay_intra = 0, False, False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="rtp gate", daemon=True)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RtpGate:
+        """Take the port and start.
+
+        Raises:
+            SourceError: the port is busy (the message names by whom), not ours to take, or the host is not this machine's.
+            OutputError: the recording's folder cannot be written.
+        """
+        with ExitStack() as stack:
+            if self._recorder is not None:
+                stack.enter_context(self._recorder)
+            self._incoming = stack.enter_context(open_udp(self._host, self._udp_port))
+            self._incoming.settimeout(_LOOK_UP_S)
+            self.port = free_ports()
+            self._decoder = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self._decoder.connect((_LOOPBACK, self.port))
+            self._onward = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self._onward.setblocking(False)
+            self._stack = stack.pop_all()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._stack.close()
+
+    port: int
+    """Port of 127.0.0.1 on which the decoder listens; even, and its neighbour is free for RTCP. Known once the gate is open."""
+
+    @property
+    def codec(self) -> str | None:
+        """The codec that was given or found out; None while nothing tells."""
+        return self._given or self._guess.codec
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The newest parameter sets, as an SDP or GStreamer's caps take them (`sprop-...`); empty while they have not come."""
+        return format_parameters(self._sets) if self._sets is not None else {}
+
+    @property
+    def recording(self) -> Recording | None:
+        """What was recorded so far; None where nothing is to be."""
+        return self._recorder.recording if self._recorder is not None else None
+
+    @property
+    def counters(self) -> Counters:
+        """What came in so far."""
+        counts = self._sequence
+        return Counters(
+            self._packets,
+            counts.lost,
+            counts.reordered,
+            counts.duplicates,
+            self._foreign,
+            self._lock.changes,
+            self._unheard,
+            self._unsent,
+            self.codec,
+            self._lock.payload_type,
+            self._last_ns,
+            self._intra_ns,
+        )
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                datagram = self._incoming.recv(_LARGEST_DATAGRAM)
+            except TimeoutError:
+                continue
+            except OSError as error:  # an interface that goes away says so once, and may come back
+                _LOG.warning("UDP port %d: %s", self._udp_port, error.strerror or error)
+                self._stopping.wait(_LOOK_UP_S)
+                continue
+            self._take(datagram, time.monotonic_ns())
+
+    def _take(self, datagram: bytes, now_ns: int) -> None:
+        packet = parse_packet(datagram)
+        changes, before = self._lock.changes, self._lock.ssrc
+        admitted = self._lock.admit(packet, now_ns) if packet is not None else []
+        # What was held of a new sender was counted as foreign.
+        self._foreign += 1 - len(admitted)
+        if admitted and (before is None or changes != self._lock.changes):
+            self._sequence.restart()
+            self._begin(admitted[0], now_ns)
+        for each in admitted:
+            jumps, stray = self._sequence.jumps, self._stray
+            wanted = self._sequence.note(each.sequence)
+            if stray is not None and self._sequence.stray != stray.sequence:
+                self._stray = None
+                if jumps != self._sequence.jumps:
+                    self._begin(stray, now_ns)
+                    self._pass_on(stray, now_ns)
+                else:
+                    self._foreign += 1
+            if wanted:
+                self._pass_on(each, now_ns)
+            elif self._sequence.stray == each.sequence:
+                self._stray = each
+
+    def _begin(self, packet: Packet, now_ns: int) -> None:
+        self._forget()
+        self._numbers.begin(packet, now_ns)
+
+    def _pass_on(self, packet: Packet, now_ns: int) -> None:
+        self._packets, self._last_ns = self._packets + 1, now_ns
+        renumbered = self._numbers.number(packet, now_ns)
+        self._keep(packet, renumbered, now_ns)
+        for address in self._forward:
+            try:
+                self._onward.sendto(packet.datagram, address)
+            except OSError:  # nobody there, no route, or a full queue: theirs to miss
+                self._unsent += 1
+        if not self._listening and len(self._replay) > 1:
+            self._listening = self._catch_up()
+        else:
+            self._listening = self._send(renumbered)
+        self._unheard += not self._listening
+
+    def _keep(self, packet: Packet, renumbered: bytes, now_ns: int) -> None:
+        """Remember the parameter sets, and all since the last intra frame began."""
+        self._guess.note(packet.payload)
+        codec = self.codec
+        if codec is None:
+            return
+        if self._recorder is not None:
+            self._recorder.offer(packet, codec)
+        if self._sets is None or self._sets.codec != codec:
+            self._sets = ParameterSets(codec)
+        found = units(packet.payload, codec)
+        self._sets.note(found)
+        opens = any(unit.begins and is_parameters(unit.kind, codec) for unit in found)
+        intra = any(unit.begins and is_intra(unit.kind, codec) for unit in found)
+        if opens or intra:
+            # Parameter sets come before the intra frame they are for: the first of them begins anew, what follows belongs to it.
+            if not self._opening:
+                self._forget()
+            self._opening, self._replay_intra = True, self._replay_intra or intra
+        if intra:
+            self._intra_ns = now_ns
+        if self._replay or self._opening:
+            self._replay.append(renumbered)
+            self._replay_bytes += len(renumbered)
+        if packet.marker and self._replay_intra:
+            self._opening = False
+        if self._replay_bytes > _REPLAY_BYTES:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._replay, self._replay_bytes, self._opening, self._replay_intra = [], 0, False, False
+
+    def _catch_up(self) -> bool:
+        """Send what is remembered, the present packet last, if the decoder hears the first: one that got the last first would take the others for late."""
+        if not self._send(self._replay[0]):
+            return False
+        for at, datagram in enumerate(self._replay[1:], 1):
+            self._send(datagram)
+            if at % _REPLAY_PIECE == 0:
+                self._stopping.wait(_REPLAY_PAUSE_S)
+        return True
+
+    def _send(self, datagram: bytes) -> bool:
+        """Send to the decoder; False if nobody listens. On loopback the refusal is there as soon as the datagram is sent."""
+        for _ in range(2):  # the first may report that an earlier one was refused, and send nothing
+            try:
+                self._decoder.send(datagram)
+            except ConnectionRefusedError:
+                continue
+            except OSError as error:
+                _LOG.debug("to the decoder: %s", error)
+                return False
+            return self._decoder.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        return False

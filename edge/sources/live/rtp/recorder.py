@@ -1,0 +1,259 @@
+"""Records an RTP stream as it came, without decoding it: H.264 or H.265 in Annex B, access unit by access unit, in files that play after a power cut.
+
+Raw Annex B needs no muxer, no index and no end: a file is whole after every access unit, and ffplay, mpv and VLC play it. What it lacks is time; players take
+the stream's own rate, or 25 a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.files import check_place
+from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, is_intra, is_picture
+from edge.sources.live.rtp.packets import Packet, Reorder, ahead
+
+_LOG = logging.getLogger(__name__)
+SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0
+_QUEUED = 8192
+# What a power cut may take: the system itself keeps written data back for up to half a minute.
+_SYNC_S = 2.0
+_RETRY_S = 1.0
+
+
+class AccessUnit(NamedTuple):
+    """The NAL units of one picture.
+
+    Attributes:
+        units: (type, whole unit) in order.
+        intra: whether it can be decoded alone.
+    """
+
+    units: list[tuple[int, bytes]]
+    intra: bool
+
+
+class AccessUnits:
+    """Makes access units of packets; late packets get their places, units with a piece missing are left out."""
+
+    def __init__(self, codec: str) -> None:
+        """Read packets of `codec`."""
+        self._codec = codec
+        self._reorder, self._depacketizer = Reorder(), Depacketizer(codec)
+        self._last: Packet | None = None
+        self._units: list[tuple[int, bytes]] = []
+
+    def push(self, packet: Packet) -> list[AccessUnit]:
+        """Take a packet and return the pictures that are complete now."""
+        done = []
+        for each in self._reorder.push(packet):
+            if self._last is not None and each.timestamp != self._last.timestamp:
+                done += self._end()
+            gap = self._last is not None and ahead(each.sequence, self._last.sequence) != 1
+            self._units += self._depacketizer.push(each.payload, gap=gap)
+            if each.marker:
+                done += self._end()
+            self._last = each
+        return done
+
+    def flush(self) -> list[AccessUnit]:
+        """Return what is there of the last picture."""
+        return self._end()
+
+    def _end(self) -> list[AccessUnit]:
+        kinds, units = [kind for kind, _ in self._units], self._units
+        if not units:
+            return []
+        self._units = []
+        return [AccessUnit(units, any(is_intra(kind, self._codec) for kind in kinds))]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was recorded so far.
+
+    Attributes:
+        path: the file that is written; None before the first and while there is no space.
+        pictures: pictures written.
+        missed: pictures that were not, for want of space or time.
+        size: bytes written.
+    """
+
+    path: Path | None
+    pictures: int
+    missed: int
+    size: int
+
+
+class Recorder:
+    """Writes the packets that it is offered to segments beside `path`, in a thread of its own; a full disk is told once, waited out, and costs nothing else.
+
+    A segment is named by the UTC time of its beginning, begins with parameter sets and an intra frame, and ends by size, by time, or where the stream changes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_s: float = SEGMENT_S,
+        wall: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Name segments after `path`, whose suffix gives way to the codec's; `wall` is asked for names alone."""
+        self._path, self._segment_bytes, self._segment_s = path, segment_bytes, segment_s
+        self._wall, self._monotonic = wall, monotonic
+        self._queue: queue.Queue[tuple[Packet, str] | None] = queue.Queue(_QUEUED)
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._stream: tuple[int, str] | None = None
+        self._units: AccessUnits | None = None
+        self._sets: ParameterSets | None = None
+        self._segment_sets: dict[int, bytes] = {}
+        self._file: FileIO | None = None
+        self._place: Path | None = None
+        self._size = self._pictures = self._missed = self._unqueued = self._written = 0
+        self._begun_s = self._synced_s = 0.0
+        self._retry_s = -_RETRY_S
+        self._broken = self._waiting = False
+
+    def __enter__(self) -> Recorder:
+        """Check the place and start.
+
+        Raises:
+            OutputError: it cannot be written at all.
+        """
+        check_place(self._path)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._thread.ident is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded so far."""
+        return Recording(self._place, self._pictures, self._missed + self._unqueued, self._written)
+
+    def offer(self, packet: Packet, codec: str) -> None:
+        """Leave a packet to be recorded; never waits."""
+        try:
+            self._queue.put_nowait((packet, codec))
+        except queue.Full:
+            self._unqueued += packet.marker
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            packet, codec = item
+            if self._stream != (packet.ssrc, codec) or self._units is None:
+                self._end_stream()
+                self._stream, self._units, self._sets = (packet.ssrc, codec), AccessUnits(codec), ParameterSets(codec)
+            for unit in self._units.push(packet):
+                self._take(unit, codec)
+        self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self._units is not None and self._stream is not None:
+            for unit in self._units.flush():
+                self._take(unit, self._stream[1])
+        self._close()
+
+    def _take(self, unit: AccessUnit, codec: str) -> None:
+        assert self._sets is not None
+        self._sets.note([Unit(kind, True, True, data) for kind, data in unit.units])
+        if not any(is_picture(kind, codec) for kind, _ in unit.units):
+            return
+        if unit.intra and self._over(self._sets.units):
+            self._close()
+        if self._file is None and not (unit.intra and self._sets.complete and self._open(codec, self._sets.units)):
+            self._missed += 1
+            return
+        if self._broken and not unit.intra:
+            self._missed += 1
+            return
+        known = {kind for kind, _ in unit.units}
+        sets = [(kind, data) for kind, data in self._sets.units.items() if kind not in known] if unit.intra else []
+        self._write(b"".join(START_CODE + data for _, data in (*sets, *unit.units)))
+
+    def _over(self, sets: dict[int, bytes]) -> bool:
+        return self._size >= self._segment_bytes or self._monotonic() - self._begun_s >= self._segment_s or sets != self._segment_sets
+
+    def _open(self, codec: str, sets: dict[int, bytes]) -> bool:
+        now_s = self._monotonic()
+        if now_s - self._retry_s < _RETRY_S:
+            return False
+        name = f"{self._path.stem}-{self._wall():%Y%m%dT%H%M%SZ}"
+        for turn in range(1, 1000):  # a clock that was set back gives names again that are taken
+            place = self._path.with_name(f"{name}{f'-{turn}' if turn > 1 else ''}.{codec}")
+            try:
+                self._file = place.open("xb", buffering=0)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                self._tell(error)
+                self._retry_s = now_s
+                return False
+            self._place, self._size, self._broken = place, 0, False
+            self._begun_s = self._synced_s = now_s
+            self._segment_sets = sets
+            return True
+        return False
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        now_s = self._monotonic()
+        if self._broken and now_s - self._retry_s < _RETRY_S:
+            self._missed += 1
+            return
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if now_s - self._synced_s >= _SYNC_S:
+                self._synced_s = now_s
+                os.fdatasync(self._file.fileno())
+        except OSError as error:
+            self._tell(error)
+            self._missed, self._broken, self._retry_s = self._missed + 1, True, now_s
+            self._cut()
+            return
+        if self._waiting:
+            _LOG.warning("recording goes on in %s, after %d pictures that were missed", self._place, self._missed)
+        self._broken = self._waiting = False
+        self._size, self._written, self._pictures = self._size + len(data), self._written + len(data), self._pictures + 1
+
+    def _cut(self) -> None:
+        """Leave whole pictures alone in the file."""
+        assert self._file is not None
+        try:
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+        except OSError:  # the disk is gone: another file, when it is back
+            self._close()
+
+    def _tell(self, error: OSError) -> None:
+        if not self._waiting:
+            self._waiting = True
+            _LOG.warning("recording to %s waits for space: %s", self._place or self._path, error.strerror or error)
+
+    def _close(self) -> None:
+        if self._file is None:
+            return
+        try:
+            os.fdatasync(self._file.fileno())
+            self._file.close()
+            if self._size == 0 and self._place is not None:
+                self._place.unlink()
+        except OSError as error:
+            self._tell(error)
+        self._file = self._place = None

@@ -1,0 +1,252 @@
+"""Frames from wherever they come: a folder, an image, a video, or the drawn flight. Files and the flight lose no frame unless `realtime=1` asks for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InputError, SourceError
+from edge.frame import FeedState
+from edge.images import SUFFIXES, read_image
+from edge.sources.capture import announced, open_file
+from edge.sources.uri import Uri, exists, parse_uri, source_of
+
+_LOG = logging.getLogger(__name__)
+# A file that ends early still announces its frames: after so many failures in a row no more are expected.
+_PATIENCE = 1000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture on its way through the runtime.
+
+    Attributes:
+        index: place in the source, from 0; lost and unreadable frames keep theirs.
+        image: (height, width, 3) uint8 BGR.
+        received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
+        still: path relative to the folder if the source is a set of stills, else None.
+    """
+
+    index: int
+    image: NDArray[np.uint8]
+    received_ns: int
+    still: str | None
+
+
+class Source(Protocol):
+    """An open source of frames, closed as its context ends; iterated once."""
+
+    @property
+    def uri(self) -> str:
+        """What the user gave."""
+        ...
+
+    @property
+    def stills(self) -> bool:
+        """Whether the frames are independent images."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Whether the frames come from a camera, now."""
+        ...
+
+    @property
+    def feed(self) -> FeedState | None:
+        """What a live source is doing now; None of others."""
+        ...
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second that it is meant to be shown at; None where nothing tells."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Frames that gave way to newer ones so far."""
+        ...
+
+    @property
+    def unreadable(self) -> int:
+        """Frames that could not be decoded so far."""
+        ...
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame | FeedState]: ...
+
+
+def open_source(uri: str) -> Source:
+    """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.sources.live.open` has their URIs).
+
+    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
+    source in a file's first line.
+
+    Raises:
+        SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
+        InputError: a flight that cannot be drawn.
+    """
+    parsed = parse_uri(source_of(uri))
+    if parsed.scheme == "demo":
+        from edge.sources.demo import DemoSource
+
+        return _at_own_speed(parsed, DemoSource(parsed))
+    if parsed.scheme:
+        from edge.sources.live.open import SCHEMES, open_live
+
+        if parsed.scheme not in SCHEMES:
+            raise SourceError(f"wanted a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://, found {uri}: {parsed.scheme}:// is unknown")
+        return open_live(parsed)
+    return _open_path(parsed)
+
+
+def _open_path(uri: Uri) -> Source:
+    path = Path(uri.path)
+    if not exists(uri.path):
+        raise SourceError(f"wanted a folder, an image, a video or demo://, found nothing at {path}: check the path")
+    if path.is_dir():
+        uri.check_keys()
+        return _ahead(StillSource(uri.text, path, find_images(path)))
+    if path.suffix.lower() in SUFFIXES:
+        uri.check_keys()
+        return _ahead(StillSource(uri.text, path.parent, [path]))
+    uri.check_keys("realtime")
+    return _at_own_speed(uri, VideoSource(uri.text, path))
+
+
+def _at_own_speed(uri: Uri, source: Source) -> Source:
+    if uri.flag("realtime"):
+        from edge.sources.realtime import Realtime
+
+        return Realtime(source)
+    return _ahead(source)
+
+
+def _ahead(source: Source) -> Source:
+    from edge.sources.ahead import Ahead
+
+    return Ahead(source)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Find the image files in a folder and below it, in the order that people count in (2 before 10).
+
+    Raises:
+        SourceError: there is none.
+    """
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not found:
+        raise SourceError(f"wanted images ({', '.join(sorted(SUFFIXES))}) in the folder {folder}, found none: choose another folder")
+    return sorted(found, key=lambda path: _natural(str(path.relative_to(folder))))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"([0-9]+)", name) if part]
+
+
+class StillSource:
+    """Independent images; one that cannot be read is passed over with a warning."""
+
+    stills, live, feed = True, False, None
+    fps: float | None = None
+    dropped = 0
+
+    def __init__(self, uri: str, folder: Path, paths: list[Path]) -> None:
+        """Take `paths`, all of them below `folder`."""
+        self.uri, self.unreadable = uri, 0
+        self._folder, self._paths = folder, paths
+
+    def __enter__(self) -> StillSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read one image after the other."""
+        for index, path in enumerate(self._paths):
+            try:
+                image = read_image(path)
+            except InputError as error:
+                self.unreadable += 1
+                _LOG.warning("%s: passed over", error)
+                continue
+            yield Frame(index, image, time.monotonic_ns(), path.relative_to(self._folder).as_posix())
+
+
+class VideoSource:
+    """A video file; frames that cannot be decoded are counted and passed over with a warning, also those that a cut-off file announces and does not hold."""
+
+    stills = live = False
+    feed = None
+    dropped = 0
+
+    def __init__(self, uri: str, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            SourceError: it is no video, or a damaged one.
+        """
+        self.uri, self.unreadable = uri, 0
+        self._path = path
+        self._capture = open_file(path)
+        if not self._capture.isOpened():
+            size = path.stat().st_size
+            raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
+        self._announced = announced(self._capture)
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode one frame after the other."""
+        index = failed = 0
+        while failed < _PATIENCE and not (failed and 0 < self._announced <= index + failed):
+            good, image = self._capture.read()
+            received_ns = time.monotonic_ns()
+            if not good:
+                failed += 1
+                continue
+            self._pass_over(index, failed)
+            index, failed = index + failed, 0
+            yield Frame(index, np.asarray(image, np.uint8), received_ns, None)
+            index += 1
+        if index and self._ends_early():
+            self._pass_over(index, self._announced - index)
+
+    def _ends_early(self) -> bool:
+        """Tell by the clock of the last frame: some containers guess the number of frames, and a right guess may be off for a film of changing rate."""
+        if self.fps is None or self._announced <= 0:
+            return False
+        return (float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 * self.fps) + 1.5 < self._announced
+
+    def _pass_over(self, index: int, count: int) -> None:
+        if count > 0:
+            self.unreadable += count
+            _LOG.warning("%d of the frames of %s cannot be decoded, from frame %d on: passed over", count, self._path, index)
+
+
+def count_frames(path: Path) -> int:
+    """Return how many frames a video file announces; 0 if it is none."""
+    capture = open_file(path)
+    try:
+        return max(announced(capture), 0) if capture.isOpened() else 0
+    finally:
+        capture.release()

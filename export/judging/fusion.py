@@ -1,0 +1,236 @@
+"""How spotter and classifier decide together, chosen on frames of the training groups and told on those held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edge.boxes import iou_matrix
+from edge.recognition.proposals import Proposals
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from edge.bundle.fusion import Fusion, SecondLook, logit
+from edge.bundle.manifest import Bundle
+from edge.datasets.aerial import MIXTURE, mixture
+from edge.datasets.gtsdb import RoadFrame, find_frames, read_sides
+from edge.engines.open import open_engine
+from edge.images import read_image
+from edge.recognition.classifier import Classifier
+from edge.recognition.finding import MATCH_IOU, Findings, counted, judge
+from edge.recognition.spotter_learned import LearnedSpotter
+from export.artefacts import ROLE, SPOTTER
+from export.judging.robustness import CORRUPTIONS, SEED
+
+RECORD = "fusion"
+PRECISION = "int8-cpu"
+PROPOSED_FALSE = 2.0
+"""False boxes a frame that the spotter's threshold lets through on the tuning frames: each costs the classifier a crop."""
+VARIED_BY = ("noise", "dark", "bright", "jpeg")
+"""How the tuning frames are shown again, each mildly (`export.judging.robustness`): few frames are left that nothing was trained on."""
+LEAST_SCORE = 0.02
+_BESIDE_IOU = 0.2
+"""From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
+_STEPS, _RIDGE = 50, 1e-3
+NEAR_BEST = 0.002
+"""Mean F1 that the second look's strictness may be below the best on the tuning frames: of all such the middle one is taken."""
+_TRAINED_VIEWS = 1
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame's true boxes, (m, 4) float64, what the spotter proposes in it, the classifier's confidence in each, (n,) float64, and its score from nearer.
+
+    True boxes may reach beyond the frame, of `size_wh`.
+    """
+
+    size_wh: tuple[int, int]
+    truth_xyxy: NDArray[np.float64]
+    proposals: Proposals
+    confidences: NDArray[np.float64]
+    closer: NDArray[np.float64]
+
+
+def fused(bundle: Bundle, data: Path) -> Bundle:
+    """Choose a bundle's spotter threshold and fusion; one without a spotter, or without frames at hand, is given back as it is.
+
+    The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and as
+    a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose signs are
+    many but where little is left that deceives, each as it is and in one of the drone's views. How strict the second look is, is what gives the tuning frames
+    the best mean of two F1: that of the frames as they are and in other light, and that of the drone's views.
+
+    Args:
+        bundle: its files are in place; of its thresholds the classifier's alone is looked at.
+        data: where GTSDB's frames are found.
+
+    Returns:
+        The bundle with both, and in the spotter's lineage a record `fusion`: `frames` (views of them), `boxes` and `signs` that it was chosen on, and of the
+        frames `held` out `recall`, `precision`, `f1` and `false_a_frame`: at the `second` look, at the first (`together`), and with both thresholds for
+        themselves (`apart`).
+
+    Raises:
+        BundleError: a damaged or missing artefact.
+        DataError: no frames, or too few.
+        InputError: a frame that cannot be read.
+    """
+    if not bundle.holds(SPOTTER) or find_frames(data) is None:
+        return bundle
+    sides = read_sides(data)
+    trained_too = chain(map(_read, sides.train), _turned(sides.train, _TRAINED_VIEWS))
+    looked_at = chain(map(_read, sides.tuning), _varied(sides.tuning)), _turned(sides.tuning), trained_too, map(_read, sides.held)
+    level, turned, trained, held = (_look(bundle, frames) for frames in looked_at)
+    threshold = float(max(np.floor(_ranked([*level[: len(sides.tuning)], *turned]).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
+    examples = [_examples(one, threshold) for one in (*level, *turned, *trained)]
+    (scores, closer, confidences), labels = (np.concatenate(parts, axis=-1) for parts in zip(*examples, strict=True))
+    apart = Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence)))
+    score, confidence, bias = fit((scores, confidences), labels)
+    free = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
+    assert free.second
+    cut = best_cut([_findings(looks, threshold, free, least=-np.inf) for looks in (level, turned)])
+    fusion = replace(free, second=replace(free.second, bias=round(free.second.bias - cut, 4)))
+    thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
+    record: dict[str, Any] = {
+        "frames": len(examples),
+        "boxes": len(labels),
+        "signs": int(labels.sum()),
+        "held": {
+            "frames": len(held),
+            "second": _figures(_findings(held, threshold, fusion)),
+            "together": _figures(_findings(held, threshold, replace(fusion, second=None))),
+            "apart": _figures(_findings(held, threshold, apart)),
+        },
+    }
+    print(f"{fusion} from {threshold} on; frames held out: {record['held']}")
+    lineage = {**bundle.manifest.lineage, SPOTTER: {**bundle.manifest.lineage[SPOTTER], RECORD: record}}
+    return Bundle(bundle.folder, replace(bundle.manifest, thresholds=thresholds, lineage=lineage))
+
+
+def fit(probabilities: Sequence[NDArray[np.float64]], labels: NDArray[np.bool_]) -> list[float]:
+    """Fit a logistic regression on logits by Newton's method (C. Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3).
+
+    A slight ridge holds it where the data are separable.
+
+    Args:
+        probabilities: what each box is judged by, (n,) 0 to 1 each.
+        labels: (n,) whether a box is a sign.
+
+    Returns:
+        A weight for each of `probabilities`, and the bias.
+    """
+    inputs = np.stack([*map(logit, probabilities), np.ones(len(labels))], axis=1)
+    weights = np.zeros(inputs.shape[1])
+    for _ in range(_STEPS):
+        likely = 1 / (1 + np.exp(-(inputs @ weights)))
+        slope = inputs.T @ (likely - labels) + _RIDGE * weights
+        curve = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + _RIDGE * np.eye(len(weights))
+        weights -= np.linalg.solve(curve, slope)
+    return [round(float(weight), 4) for weight in weights]
+
+
+def best_cut(kinds: Sequence[Findings]) -> float:
+    """Return the margin from which on boxes are signs: the middle of those whose mean F1 over kinds of frames is within `NEAR_BEST` of the best.
+
+    Args:
+        kinds: of each kind of frames all boxes, ranked by their margin; 0 is returned where there is no sign in them.
+    """
+    cuts = np.unique(np.round(np.concatenate([kind.scores for kind in kinds]), 2))
+    if not len(cuts) or not any(kind.signs for kind in kinds):
+        return 0.0
+    f1 = np.mean([[_f1(kind, cut) for cut in cuts] for kind in kinds if kind.signs], axis=0)
+    near = cuts[f1 >= f1.max() - NEAR_BEST]
+    return round(float(near[len(near) // 2]), 4)
+
+
+def _f1(findings: Findings, cut: float) -> float:
+    kept = int((findings.scores >= cut).sum())
+    return 2 * int(findings.hits[:kept].sum()) / (findings.signs + kept)
+
+
+View = tuple[NDArray[np.uint8], NDArray[np.float64]]
+
+
+def _read(frame: RoadFrame) -> View:
+    return read_image(frame.path), frame.boxes_xyxy
+
+
+def _varied(frames: Sequence[RoadFrame]) -> Iterator[View]:
+    """Show frames again, as other light and a worse camera would."""
+    for place, frame in enumerate(frames):
+        image = read_image(frame.path)
+        for corruption in (CORRUPTIONS[name] for name in VARIED_BY):
+            yield corruption.apply(image, corruption.strengths[0], np.random.default_rng([SEED, place])), frame.boxes_xyxy
+
+
+def _turned(frames: Sequence[RoadFrame], most: int | None = None) -> Iterator[View]:
+    """Show frames again, as a drone sees them, each in so many of the views that are its own, or in all."""
+    for place, frame in enumerate(frames):
+        views = list(mixture(read_image(frame.path), frame.boxes_xyxy, place))
+        first = place // len(MIXTURE) % len(views) if most else 0
+        yield from views[first : first + most] if most else views
+
+
+def _look(bundle: Bundle, frames: Iterable[View]) -> list[_Seen]:
+    seen = []
+    with (
+        LearnedSpotter(open_engine(bundle, SPOTTER, engine="onnxruntime", precision=PRECISION), LEAST_SCORE) as spotter,
+        Classifier(open_engine(bundle, ROLE, engine="onnxruntime", precision=PRECISION), 0.0) as classifier,
+    ):
+        for image, boxes in tqdm(frames, "spotting and naming", unit="frame", disable=None):
+            proposals = spotter(image)
+            namings = classifier.name_in(image, proposals.boxes_xyxy)
+            confidences = np.array([naming.confidence for naming in namings], np.float64)
+            closer = spotter.look_closer(image, proposals.boxes_xyxy, proposals.scores).astype(np.float64)
+            seen.append(_Seen((image.shape[1], image.shape[0]), boxes, proposals, confidences, closer))
+    return seen
+
+
+def _examples(seen: _Seen, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return scores, scores from nearer and confidences, (3, n), and labels, (n,), of a frame's proposals from a threshold on.
+
+    Those about small signs, or that hold a part of one, are left out.
+    """
+    overlaps = np.concatenate([iou_matrix(seen.proposals.boxes_xyxy, seen.truth_xyxy), np.zeros((len(seen.proposals), 1))], axis=1)
+    nearest = overlaps.argmax(axis=1)
+    large = np.append(counted(seen.truth_xyxy, seen.size_wh), True)
+    overlap = overlaps.max(axis=1)
+    hits = overlap >= MATCH_IOU
+    kept = (seen.proposals.scores >= threshold) & np.where(hits, large[nearest], overlap < _BESIDE_IOU)
+    return np.stack([seen.proposals.scores, seen.closer, seen.confidences])[:, kept].astype(np.float64), hits[kept]
+
+
+def _ranked(looks: Sequence[_Seen]) -> Findings:
+    """Judge all that is proposed, ranked by its score."""
+    return judge(((one.proposals, one.truth_xyxy) for one in looks), _size_of(looks))
+
+
+def _findings(looks: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
+    """Judge what is accepted from a margin on, ranked by it."""
+    return judge(((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in looks), _size_of(looks))
+
+
+def _size_of(looks: Sequence[_Seen]) -> tuple[int, int] | None:
+    """Return the frames' size where they have one in common; boxes of frames as they are never reach beyond them."""
+    sizes = {one.size_wh for one in looks}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:
+    scores = seen.proposals.scores
+    margins = fusion.second.margin(scores, seen.closer, seen.confidences) if fusion.second else fusion.margin(scores, seen.confidences)
+    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= least and scores[place] >= threshold]
+    return Proposals(seen.proposals.boxes_xyxy[order], margins[order].astype(np.float32))
+
+
+def _figures(findings: Findings) -> dict[str, float]:
+    hits, told = int(findings.hits.sum()), len(findings.hits)
+    return {
+        "signs": findings.signs,
+        "recall": round(hits / findings.signs, 4) if findings.signs else 1.0,
+        "precision": round(hits / told, 4) if told else 1.0,
+        "f1": round(2 * hits / (findings.signs + told), 4) if told else 0.0,
+        "false_a_frame": round((told - hits) / findings.frames, 4),
+    }

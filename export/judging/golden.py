@@ -1,0 +1,101 @@
+"""The self-test that travels with a bundle: drawn crops with the outputs to expect, never photos. `edge.engines.self_test` runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from edge.bundle.golden import difference
+from numpy.typing import NDArray
+
+from edge.bundle.manifest import Bundle, Golden, tolerance_key
+from edge.drawn.scenes import scene
+from edge.drawn.signs import FLIGHT_CLASSES, draw_sign
+from edge.engines.open import open_engine
+from edge.errors import VerificationError
+from edge.files import sha256_of, written_beside
+from edge.recognition.spotter_learned import pad
+from export.artefacts import ROLE, SPOTTER
+
+FILE = "golden.npz"
+SEED = 7
+MARGIN = 0.1
+SCENE_SEED, SCENE_WH = 2, (288, 176)
+FLOORS = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2, "int8-cpu": 5e-2}
+"""Least tolerance by precision: a GPU rounds to float16 after each layer, and another processor may add int8 products otherwise than the one that measured."""
+HEAD_ROOM = 4.0
+MOST = 0.5
+
+_DECIMALS = 3
+
+
+def draw_crops(size: int) -> NDArray[np.uint8]:
+    """Draw every sign of a flight over plain, shaded and mottled grounds, (n, size, size, 3) uint8 BGR; the same each time."""
+    rng = np.random.default_rng(SEED)
+    return np.stack([_crop(class_id, size, place, rng) for place, class_id in enumerate(FLIGHT_CLASSES)])
+
+
+def _crop(class_id: int, size: int, place: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    ground = np.full((size, size, 3), rng.uniform(40, 200, 3))
+    if place % 3 == 1:
+        ground *= np.linspace(0.6, 1.2, size)[:, None, None]
+    elif place % 3 == 2:
+        ground += cv2.resize(rng.normal(0, 40, (6, 6, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
+    side = size - 2 * round(size * MARGIN)
+    face = draw_sign(class_id, side).astype(np.float64)
+    start = (size - side) // 2
+    window = ground[start : start + side, start : start + side]
+    alpha = face[:, :, 3:] / 255
+    window[:] = window * (1 - alpha) + face[:, :, :3] * alpha
+    light = rng.uniform(0.6, 1.1)
+    return np.clip(np.rint(ground * light), 0, 255).astype(np.uint8)
+
+
+def draw_frame(size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw a scene with a few signs in the corner of a spotter's frame, (height, width, 3) uint8 BGR; the rest is padding, which packs well."""
+    return pad(scene(SCENE_SEED, SCENE_WH).image, size_wh)
+
+
+def write_golden(bundle: Bundle, precisions: Sequence[str]) -> Golden:
+    """Write `golden.npz` into a bundle's folder: drawn inputs of each role, and what fp32 makes of them; tolerances are measured here, with head room.
+
+    Raises:
+        VerificationError: an artefact is so far from fp32 on drawn signs that a self-test could prove nothing.
+    """
+    images = draw_crops(bundle.model(ROLE, "fp16").input.shape[1])
+    probabilities = _infer(bundle, ROLE, "fp32", images)
+    arrays: dict[str, NDArray[np.generic]] = {"images": images, "probabilities": probabilities}
+    tolerance = _tolerances(bundle, ROLE, precisions, images, probabilities)
+    if bundle.holds(SPOTTER):
+        _, height, width, _ = bundle.model(SPOTTER, "fp16").input.shape
+        frames = draw_frame((width, height))[None]
+        # Three decimals are more than is compared, and pack.
+        maps = _infer(bundle, SPOTTER, "fp32", frames).round(_DECIMALS)
+        arrays |= {"frames": frames, "maps": maps.astype(np.float16)}
+        tolerance |= _tolerances(bundle, SPOTTER, precisions, frames, maps)
+    path = bundle.folder / FILE
+    with written_beside(path) as beside:
+        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+    return Golden(FILE, sha256_of(path), tolerance)
+
+
+def _tolerances(bundle: Bundle, role: str, precisions: Sequence[str], inputs: NDArray[np.uint8], expected: NDArray[np.float32]) -> dict[str, float]:
+    tolerance = {}
+    for precision in precisions:
+        error = difference(role, _infer(bundle, role, precision, inputs), expected)
+        allowed = _tolerance(error, FLOORS[precision])
+        if not error * 2 <= allowed:
+            raise VerificationError(f"wanted the {role}'s {precision} near fp32 on drawn signs, found an output {error:.2f} away: train longer")
+        tolerance[tolerance_key(role, precision)] = allowed
+    return tolerance
+
+
+def _tolerance(error: float, floor: float) -> float:
+    return min(max(floor, math.ceil(error * HEAD_ROOM * 1000) / 1000), MOST)
+
+
+def _infer(bundle: Bundle, role: str, precision: str, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with open_engine(bundle, role, engine="onnxruntime", precision=precision) as engine:
+        return engine.infer(inputs)

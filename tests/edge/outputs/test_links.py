@@ -1,0 +1,95 @@
+"""Links: what an address may be, and what is refused."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from edge.errors import InputError
+from edge.outputs.links import USUAL_BAUD, UdpLink, open_link, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("udpout:127.0.0.1:14550", ("udpout", "127.0.0.1", 14550)),
+        ("udpin:0.0.0.0:14551", ("udpin", "0.0.0.0", 14551)),
+        ("udpout:drone.local:1", ("udpout", "drone.local", 1)),
+        ("/dev/ttyTHS1", ("serial", "/dev/ttyTHS1", USUAL_BAUD)),
+        ("/dev/ttyTHS1,921600", ("serial", "/dev/ttyTHS1", 921600)),
+        ("/dev/ttyUSB0:115200", ("serial", "/dev/ttyUSB0", 115200)),
+        ("/dev/serial/by-id/usb-a:b-if00,57600", ("serial", "/dev/serial/by-id/usb-a:b-if00", 57600)),
+    ],
+)
+def test_addresses_are_taken_apart(text: str, parts: tuple[str, str, int]) -> None:
+    address = parse_address(text)
+    assert (address.kind, address.place, address.number) == parts
+
+
+@pytest.mark.parametrize(
+    "text", ["", "udpout", "udpout:127.0.0.1", "udpout:127.0.0.1:0", "udpout:127.0.0.1:65536", "tcp:1.2.3.4:5", "ttyTHS1", "/dev/x,fast", "/dev/x,0"]
+)
+def test_other_addresses_are_refused_with_one_that_works(text: str) -> None:
+    with pytest.raises(InputError, match=r"write --mavlink udpout:127\.0\.0\.1:14550"):
+        parse_address(text)
+
+
+def test_nobody_there_is_no_error_and_later_somebody_is() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+    link = UdpLink(parse_address(f"udpout:127.0.0.1:{port}"))
+    for _ in range(3):
+        link.send(b"x")
+        assert link.receive(0.05) == b""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", port))
+        link.send(b"hello")
+        data, sender = other.recvfrom(100)
+        other.sendto(b"answer", sender)
+        assert (data, link.receive(5)) == (b"hello", b"answer")
+    link.close()
+
+
+def test_who_speaks_first_is_answered() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    link = open_link(parse_address(f"udpin:127.0.0.1:{port}"))
+    link.send(b"into the dark")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.settimeout(5)
+        other.sendto(b"here", ("127.0.0.1", port))
+        assert link.receive(5) == b"here"
+        link.send(b"to you")
+        assert other.recv(100) == b"to you"
+    link.close()
+
+
+@pytest.mark.parametrize("text", ["udpout:no.such.host.invalid:14550", "udpin:203.0.113.7:14550", "/dev/no-such-port"])
+def test_what_cannot_be_opened_now_is_an_error_of_the_system(text: str) -> None:
+    if text.startswith("/"):
+        pytest.importorskip("serial", reason="the extra mavlink is not installed")
+    with pytest.raises(OSError, match=r".+"):
+        open_link(parse_address(text))
+
+
+def test_waiting_ends_when_bytes_come() -> None:
+    link = UdpLink(parse_address(f"udpin:127.0.0.1:{_free()}"))
+    port = link._socket.getsockname()[1]
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    threading.Timer(0.2, sender.sendto, [b"now", ("127.0.0.1", port)]).start()
+    began = time.monotonic()
+    assert link.receive(20) == b"now"
+    assert time.monotonic() - began < 10
+    sender.close()
+    link.close()
+
+
+def _free() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

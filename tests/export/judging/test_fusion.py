@@ -1,0 +1,83 @@
+"""How spotter and classifier decide together: fitted to what decides, chosen by frames that nobody is judged on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm", reason="needs the export extra")
+
+from edge.recognition.proposals import Proposals
+
+from edge.bundle.fusion import Fusion, logit
+from edge.bundle.manifest import SHIPPED, read_bundle
+from edge.recognition.finding import Findings
+from export.judging.fusion import _examples, _Seen, best_cut, fit
+
+TRUTH = np.array([[100, 100, 130, 130], [300, 50, 312, 62]], np.float64)
+
+
+def test_the_fit_finds_what_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    scores, confidences = rng.uniform(0.01, 0.99, (2, 20_000))
+    odds = 1.5 * logit(scores) + 0.5 * logit(confidences) - 1
+    found = fit((scores, confidences), rng.random(20_000) < 1 / (1 + np.exp(-odds)))
+    assert found == pytest.approx([1.5, 0.5, -1], abs=0.08)
+
+
+def test_labels_that_part_cleanly_have_finite_weights() -> None:
+    scores = np.array([0.1, 0.2, 0.8, 0.9])
+    fusion = Fusion(*fit((scores, np.full(4, 0.9)), scores > 0.5))
+    assert fusion.score > 1
+    assert [fusion.accepts(score, 0.9) for score in scores] == [False, False, True, True]
+
+
+def ranked(margins: list[float], hits: list[bool], signs: int) -> Findings:
+    return Findings(np.array(margins), np.array(hits), signs, 10)
+
+
+def test_the_cut_is_where_both_kinds_of_frames_are_judged_best() -> None:
+    level = ranked([9.0, 8.0, 7.0, 1.0, 0.5], [True, True, True, False, False], 3)
+    turned = ranked([6.0, 5.0, 2.0, -1.0], [True, True, True, False], 4)
+    assert 1.0 < best_cut([level, turned]) <= 2.0
+    # With the level frames alone anything between the last sign and the first false box will do.
+    assert 1.0 < best_cut([level]) <= 7.0
+
+
+def test_where_no_sign_is_there_is_no_cut_to_choose() -> None:
+    assert best_cut([ranked([1.0], [False], 0)]) == 0
+    assert best_cut([ranked([], [], 5)]) == 0
+
+
+def test_examples_are_signs_and_what_is_none() -> None:
+    boxes = [[100, 100, 130, 130], [100, 100, 118, 118], [300, 50, 312, 62], [200, 10, 230, 40], [10, 10, 40, 40]]
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32)
+    seen = _Seen((640, 480), TRUTH, Proposals(np.array(boxes, np.float32), scores), np.linspace(0.1, 0.5, 5), np.linspace(0.5, 0.9, 5))
+    (kept_scores, kept_closer, kept_confidences), labels = _examples(seen, 0.5)
+    # A part of a sign and a sign too small to count are left out; so is what is below the threshold.
+    np.testing.assert_allclose(kept_scores, [0.9, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(kept_closer, [0.5, 0.8])
+    np.testing.assert_allclose(kept_confidences, [0.1, 0.4])
+    assert labels.tolist() == [True, False]
+
+
+def test_a_frame_without_signs_has_false_examples_alone() -> None:
+    proposals = Proposals(np.array([[10, 10, 40, 40]], np.float32), np.array([0.9], np.float32))
+    seen = _Seen((640, 480), np.zeros((0, 4)), proposals, np.array([0.5]), np.array([0.5]))
+    assert _examples(seen, 0.5)[1].tolist() == [False]
+
+
+def test_the_shipped_bundle_decides_by_both_and_is_better_for_it() -> None:
+    bundle = read_bundle(SHIPPED)
+    fusion, record = bundle.manifest.thresholds.fusion, bundle.manifest.lineage["spotter"]["fusion"]
+    assert fusion is not None
+    assert fusion.score > 0 < fusion.confidence
+    assert fusion.second is not None
+    assert fusion.second.closer > 0 < fusion.second.confidence
+    assert record["held"]["second"]["f1"] > record["held"]["together"]["f1"] > record["held"]["apart"]["f1"]
+    assert record["held"]["second"]["precision"] > record["held"]["together"]["precision"]
+
+
+def test_a_sign_that_reaches_beyond_the_frame_is_no_example() -> None:
+    seen = _Seen((120, 480), TRUTH[:1], Proposals(np.array([[100, 100, 130, 130]], np.float32), np.array([0.9], np.float32)), np.array([0.5]), np.array([0.5]))
+    assert _examples(seen, 0.5)[1].tolist() == []
