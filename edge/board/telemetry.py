@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from edge.board.identity import SYSTEM, Memory, is_jetson, read_memory, read_power_mode, read_text
 from edge.board.machine import pss_mib, rss_mib
 from edge.board.tegrastats import ABSENT_C, Line, Tegrastats
+from edge.threads import Worker
 
 PERIOD_S = 1.0
 KEPT = 600
@@ -76,8 +76,7 @@ class Monitor:
         self._turn = 0
         self._tegrastats: Tegrastats | None = None
         self._stack = ExitStack()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
+        self._thread = Worker(self._work, "telemetry")
 
     def __enter__(self) -> Monitor:
         if is_jetson(self._root) and (read_gpu_load(self._root) is None or not read_rails(self._root)):
@@ -87,9 +86,7 @@ class Monitor:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.stop()
         self._stack.close()
 
     @property
@@ -107,7 +104,7 @@ class Monitor:
         self._listeners.append(listener)
 
     def _work(self) -> None:
-        while not self._stopping.wait(self._period_s):
+        while not self._thread.stopping.wait(self._period_s):
             self._sample()
             for listener in self._listeners:
                 listener(self._samples[-1])

@@ -118,8 +118,8 @@ def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], 
 
 
 def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
-    from edge.outputs.links import parse_address
-    from edge.outputs.mavlink import MavlinkSink
+    from edge.outputs.mavlink.links import parse_address
+    from edge.outputs.mavlink.sink import MavlinkSink
 
     return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 from edge.frame import Frame, Source
 from edge.sources.mailbox import NewestFrame
+from edge.threads import Worker
 
 _USUAL_FPS = 30.0
 
@@ -24,8 +24,7 @@ class Realtime(NewestFrame):
         self.uri, self.stills = source.uri, source.stills
         self.fps: float | None = source.fps
         self._source, self._speed = source, source.fps or _USUAL_FPS
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
+        self._thread = Worker(self._capture, "capture")
 
     @property
     def unreadable(self) -> int:
@@ -36,9 +35,7 @@ class Realtime(NewestFrame):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.stop()
         self._mailbox.discard()
         self._source.__exit__(None, None, None)
 
@@ -56,7 +53,7 @@ class Realtime(NewestFrame):
                 assert isinstance(frame, Frame)  # a recorded source has no feed that could change
                 due_s = frame.index / self._speed
                 start_s = time.monotonic() - due_s if start_s is None else start_s
-                if self._stopping.wait(max(0.0, start_s + due_s - time.monotonic())):
+                if self._thread.stopping.wait(max(0.0, start_s + due_s - time.monotonic())):
                     break
                 self._mailbox.put(replace(frame, received_ns=time.monotonic_ns()))
         except Exception as found:  # whatever it is, the loop raises it in its own thread

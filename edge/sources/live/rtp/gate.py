@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, 
 from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
 from edge.sources.live.rtp.recorder import Recorder, Recording
 from edge.sources.live.rtp.sockets import free_ports, open_udp, resolve
+from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 1 << 16
@@ -95,8 +95,7 @@ class RtpGate:
         self.port = 0  # until it is open
         self._replay: list[bytes] = []
         self._replay_bytes, self._opening, self._replay_intra = 0, False, False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="rtp gate", daemon=True)
+        self._thread = Worker(self._work, "rtp gate")
         self._stack = ExitStack()
 
     def __enter__(self) -> RtpGate:
@@ -121,9 +120,7 @@ class RtpGate:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.stop()
         self._stack.close()
 
     port: int
@@ -164,14 +161,14 @@ class RtpGate:
         )
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
+        while not self._thread.stopping.is_set():
             try:
                 datagram = self._incoming.recv(_LARGEST_DATAGRAM)
             except TimeoutError:
                 continue
             except OSError as error:  # an interface that goes away says so once, and may come back
                 _LOG.warning("UDP port %d: %s", self._udp_port, error.strerror or error)
-                self._stopping.wait(_LOOK_UP_S)
+                self._thread.stopping.wait(_LOOK_UP_S)
                 continue
             self._take(datagram, time.monotonic_ns())
 
@@ -257,7 +254,7 @@ class RtpGate:
         for at, datagram in enumerate(self._replay[1:], 1):
             self._send(datagram)
             if at % _REPLAY_PIECE == 0:
-                self._stopping.wait(_REPLAY_PAUSE_S)
+                self._thread.stopping.wait(_REPLAY_PAUSE_S)
         return True
 
     def _send(self, datagram: bytes) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -16,10 +15,11 @@ from typing import Any, get_args
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency, one_line
 from edge.frame import FeedState, State
-from edge.outputs.links import Address, Link, check_serial, open_link
+from edge.outputs.mavlink.links import Address, Link, check_serial, open_link
+from edge.outputs.mavlink.notices import Notice, Notices
 from edge.outputs.meter import Meter
-from edge.outputs.notices import Notice, Notices
 from edge.result import Result
+from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,17 +61,14 @@ class MavlinkSink:
         self._link: Link | None = None
         self._lost = False
         self._started_s = self._tick_s = time.monotonic()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mavlink", daemon=True)
+        self._thread = Worker(self._work, "mavlink")
 
     def __enter__(self) -> MavlinkSink:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(_END_S)
+        self._thread.stop(_END_S)
 
     @property
     def system(self) -> int:
@@ -93,7 +90,7 @@ class MavlinkSink:
         self._feed = state
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
+        while not self._thread.stopping.is_set():
             while not self._queue.empty():
                 self._notices.add(self._queue.get_nowait())
             try:
@@ -103,7 +100,7 @@ class MavlinkSink:
             except OSError as error:
                 self._tell_lost(error)
                 self._close()
-                self._stopping.wait(_RETRY_S)
+                self._thread.stopping.wait(_RETRY_S)
         self._close()
 
     def _exchange(self, link: Link) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from edge.datasets.gtsrb import LABELS
-from edge.outputs.notices import FRESH_S, KEPT, MOST_CHARACTERS, Notice, Notices, plain, text_of
+from edge.outputs.mavlink.notices import FRESH_S, KEPT, MOST_CHARACTERS, Notice, Notices, plain, text_of
 
 
 def notice(class_id: int = 14, at_s: float = 0.0, confidence: float = 0.98) -> Notice:

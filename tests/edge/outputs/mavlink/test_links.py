@@ -9,7 +9,7 @@ import time
 import pytest
 
 from edge.errors import InputError
-from edge.outputs.links import USUAL_BAUD, UdpLink, open_link, parse_address
+from edge.outputs.mavlink.links import USUAL_BAUD, UdpLink, open_link, parse_address
 
 
 @pytest.mark.parametrize(

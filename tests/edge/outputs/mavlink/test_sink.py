@@ -31,8 +31,8 @@ from edge.board.telemetry import Telemetry
 from edge.datasets.gtsrb import LABELS
 from edge.errors import MissingDependency
 from edge.frame import FeedState, Frame
-from edge.outputs.links import parse_address
-from edge.outputs.mavlink import USUAL_SYSTEM, MavlinkSink
+from edge.outputs.mavlink.links import parse_address
+from edge.outputs.mavlink.sink import USUAL_SYSTEM, MavlinkSink
 from edge.outputs.meter import Meter
 from edge.result import Report, Result
 

@@ -1,0 +1,1 @@
+"""MAVLink: what an autopilot is told, over which link, and in how many words."""
