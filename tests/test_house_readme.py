@@ -101,3 +101,15 @@ def test_links_and_pictures_of_the_pages_exist(page: str, link: str) -> None:
     target = (ROOT / page).parent / place if place else ROOT / page
     assert target.is_file()
     assert not anchor or anchor in anchors_of(target)
+
+
+def test_the_demo_brings_what_the_first_page_goes_on_with() -> None:
+    """Scripts that share an environment want the same in it: else each of them would make it anew."""
+    wanted: dict[str, set[str]] = {}
+    for script in (ROOT / "scripts").iterdir():
+        found = re.search(r"scripts/venv (\w+) (\S+?)[ )]", script.read_text(encoding="utf-8")) if script.is_file() and not script.suffix else None
+        if found and script.name != "venv":
+            wanted.setdefault(found[1], set()).add(found[2])
+    assert any("--web" in line for line in typed_in("README.md"))
+    assert wanted["edge"] == {"edge,web"}
+    assert all(len(extras) == 1 for extras in wanted.values())
