@@ -95,6 +95,12 @@ def test_a_stages_page_opens_with_the_line_to_type(page: str) -> None:
     assert re.match(r"# .+\n\n```bash\n(python|signwing|scripts/)", PAGES[page])
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_page_names_each_of_its_rooms(stage: str) -> None:
+    named = set(re.findall(r"^\| `(\w+)/` \|", PAGES[f"{stage}/README.md"], re.MULTILINE))
+    assert named == {path.name for path in (ROOT / stage).iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
 @pytest.mark.parametrize(("page", "link"), sorted({(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)]+)\)", text)}))
 def test_links_and_pictures_of_the_pages_exist(page: str, link: str) -> None:
     place, _, anchor = link.partition("#")
