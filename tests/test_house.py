@@ -163,7 +163,8 @@ def test_libraries_of_devices_stay_in_their_files() -> None:
 
 def test_the_top_level_is_what_it_is_meant_to_be() -> None:
     top = {name.split("/")[0] for name in listed() if not name.startswith(".")}
-    assert top <= {*STAGES, "tests", "scripts", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", "constraints-system.txt"}
+    pages = {"README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE"}
+    assert top <= {*STAGES, *pages, "tests", "scripts", "pyproject.toml", "constraints.txt", "constraints-system.txt"}
 
 
 def test_constraints_are_plain_pins() -> None:

@@ -121,11 +121,11 @@ def test_a_reference_holds_one_machine_and_no_paths(gathered: Path, tmp_path: Pa
 
 
 def test_the_readme_shows_the_references() -> None:
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     references = sorted(FOLDER.glob("*.json"))
     assert references
     assert as_markdown(read_results(references)).strip() in readme, (
-        "python -m benchmarks report benchmarks/reference/*.json --markdown table.md, into README.md"
+        "python -m benchmarks report benchmarks/reference/*.json --markdown table.md, into benchmarks/README.md"
     )
     for path in references:
         assert "/" not in json.loads(path.read_text(encoding="utf-8"))["results"][0]["conditions"]["folder"]
