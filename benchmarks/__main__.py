@@ -116,8 +116,8 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     return Setting(arguments.bundle, arguments.engine, arguments.precision, arguments.provider)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="python -m benchmarks", description="Measure a bundle on this machine; every figure comes with its conditions.")
+def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
+    parser = cli.Parser(prog=prog, description="Measure a bundle on this machine; every figure comes with its conditions.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     accuracy = _add(commands, "accuracy", _accuracy, "top-1 on GTSRB's photos")
     accuracy.add_argument("--data", type=Path, required=True, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/")
@@ -190,9 +190,9 @@ def _add(commands: argparse._SubParsersAction[cli.Parser], name: str, command: C
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") -> int:
     """Run a command and return its exit code."""
-    return cli.main(_parser(), argv)
+    return cli.main(_parser(prog), argv)
 
 
 if __name__ == "__main__":

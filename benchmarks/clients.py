@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from benchmarks.measuring.children import child_environment
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge import cli
 from edge.board.machine import status_mib
 from edge.bundle.lineage import now
 from edge.errors import SourceError
@@ -85,10 +85,10 @@ def clients(setting: Setting, source: str, slow: int, dead: int, rounds: int, se
 def running(setting: Setting, source: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the runtime with its page on a free port, which is given with the process."""
     options = ["--bundle", setting.bundle, "--engine", setting.engine, "--precision", setting.precision, "--provider", setting.provider]
-    command = [sys.executable, "-u", "-m", "edge", "run", source, *map(str, options), "--web", "0"]
+    command = cli.child("edge", "run", source, *map(str, options), "--web", "0")
     with tempfile.TemporaryFile() as said:
         # This Python, running this project's runtime.
-        child = subprocess.Popen(command, env=child_environment(), stdout=said, stderr=subprocess.STDOUT)  # noqa: S603
+        child = subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=said, stderr=subprocess.STDOUT)  # noqa: S603
         try:
             yield child, _port(child, said)
         finally:
@@ -128,7 +128,7 @@ def looking(port: int, slow: int, dead: int) -> Iterator[None]:
             client.sendall(_REQUEST)
         if slow:
             # This Python, running this file.
-            reader = subprocess.Popen([sys.executable, "-m", "benchmarks.clients", str(port), str(slow)], env=child_environment())  # noqa: S603
+            reader = subprocess.Popen(cli.child("benchmarks.clients", str(port), str(slow)))  # noqa: S603
             stack.callback(reader.wait)
             stack.callback(reader.kill)
         yield

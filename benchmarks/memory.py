@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from benchmarks.measuring.budget import budget
-from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.children import last_line
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge import cli
 from edge.board.identity import is_jetson, read_memory
 from edge.board.machine import peak_rss_mib, pss_mib, rss_mib
 from edge.bundle.lineage import now
@@ -90,8 +91,8 @@ def _known(here: bool) -> str:
 
 
 def _in_child(setting: Setting, batch: int, runs: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", __name__, str(setting.bundle), setting.engine, setting.precision, setting.provider, str(batch), str(runs)]
-    child = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)  # noqa: S603 - this Python, running this file
+    command = cli.child(__name__, str(setting.bundle), setting.engine, setting.precision, setting.provider, str(batch), str(runs))
+    child = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python, running this file
     if child.returncode != 0:
         raise EngineError(f"wanted to measure an engine in a process of its own, which ended early: {last_line(child.stderr, child.returncode)}")
     figures: dict[str, Any] = json.loads(child.stdout)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.children import last_line
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge import cli
 from edge.bundle.lineage import now
 from edge.errors import SourceError
 
@@ -67,7 +67,7 @@ def measure(setting: Setting, source: str, spotter: str, seconds: int, *, output
     with tempfile.TemporaryDirectory(prefix="signwing-") as folder:
         told = Path(folder) / "run.json"
         options = ["--bundle", setting.bundle, "--engine", setting.engine, "--precision", setting.precision, "--provider", setting.provider]
-        command = [sys.executable, "-m", "edge", "run", source, *map(str, options), "--spotter", spotter, "--json", str(told)]
+        command = cli.child("edge", "run", source, *map(str, options), "--spotter", spotter, "--json", str(told))
         if outputs:
             command += ["--events", str(Path(folder) / "events.jsonl"), "--web", "0", "--mavlink", NOBODY]
         _run_for(command, seconds)
@@ -100,7 +100,7 @@ def as_text(row: dict[str, Any]) -> str:
 def _run_for(command: Sequence[str], seconds: int) -> None:
     """Run a command; one that has not ended by itself is told to after `seconds`."""
     # This Python, running this project's runtime.
-    with subprocess.Popen(command, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
         try:
             _, said = child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

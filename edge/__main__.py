@@ -1,15 +1,19 @@
 """Name traffic signs in images, videos and the drawn flight.
 
-python -m edge run demo:// --video out/annotated.mp4 --events out/events.jsonl --json out/summary.json
-python -m edge run FOLDER --events out/events.jsonl
-python -m edge classify CROPS... --csv out/names.csv
-python -m edge check
-python -m edge doctor
+signwing run demo:// --video out/annotated.mp4 --events out/events.jsonl --json out/summary.json
+signwing run FOLDER --events out/events.jsonl
+signwing classify CROPS... --csv out/names.csv
+signwing check
+signwing doctor
+signwing train | export | bench ...
+
+`python -m edge` is the same without the last line, whose stages have commands of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import shlex
@@ -17,12 +21,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge import cli
+from edge import __version__, cli
 from edge.bundle.manifest import SHIPPED
 from edge.commands import watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 
+SIGNWING = "signwing"
+STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
+"""What `signwing` calls the other stages: word to package."""
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
@@ -72,8 +79,9 @@ def _doctor(arguments: argparse.Namespace) -> None:
     doctor(arguments.source, None if arguments.board else arguments.bundle, arguments.json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="python -m edge", description="Frames in, named traffic signs out.")
+def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
+    parser = cli.Parser(prog=prog, description="Frames in, named traffic signs out.")
+    parser.add_argument("--version", action="version", version=f"signwing {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
     run.add_argument(
@@ -125,17 +133,37 @@ def _parser() -> argparse.ArgumentParser:
     service.add_argument("--apply", action="store_true", help="write the unit and start it; without this nothing is changed")
     service.add_argument("--options", default="", metavar="TEXT", help="other options of edge run, such as --options='--web 8080'")
     service.set_defaults(command=_service)
+    if prog == SIGNWING:
+        for word, stage in STAGES.items():
+            commands.add_parser(word, help=f"what python -m {stage} does: signwing {word} --help", add_help=False)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def signwing(argv: Sequence[str] | None = None) -> int:
+    """Run a command of any stage, as the console command `signwing` does, and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    stage = STAGES.get(words[0]) if words else None
+    if stage is None:
+        return main(words, SIGNWING)
+    try:
+        module = importlib.import_module(f"{stage}.__main__")  # by its name, for a board has no training and no benchmarks
+    except ModuleNotFoundError as error:
+        if error.name not in (stage, f"{stage}.__main__"):
+            raise
+        print(f"{SIGNWING}: wanted the folder {stage}/ in {cli.ROOT}, found none: run this in a checkout", file=sys.stderr)
+        return cli.EXIT_REFUSED
+    code: int = module.main(words[1:], f"{SIGNWING} {words[0]}")
+    return code
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int:
     """Run a command and return its exit code."""
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         with cli.heeding_sigterm() as terminated:
-            code = cli.main(_parser(), argv)
+            code = cli.main(_parser(prog), argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # Who reads us has gone (as `head` does): nothing is left to say, also not by Python as it ends.

@@ -9,9 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from edge.errors import SignwingError
 
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that holds the stages."""
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
 
@@ -24,6 +28,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, but refuse what is unknown here, in the subcommand that was meant: argparse would print the usage of the whole."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
 
 def count(text: str) -> int:
@@ -79,6 +90,15 @@ def heeding_sigterm() -> Iterator[threading.Event]:
         yield came
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def child(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs one of our modules in a process of its own, by this Python.
+
+    `python -m` would look in the current folder first, where the user may have a folder of the same name.
+    """
+    code = "import runpy, sys; sys.path[0] = sys.argv.pop(1); runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", code, str(ROOT), module, *arguments]
 
 
 def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:

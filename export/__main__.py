@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge import cli
@@ -51,8 +52,8 @@ def _engine(arguments: argparse.Namespace) -> None:
     build_engines(arguments.bundle, arguments.role, arguments.precision, options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="python -m export", description="A training run in, a verified bundle out.")
+def _parser(prog: str = "python -m export") -> argparse.ArgumentParser:
+    parser = cli.Parser(prog=prog, description="A training run in, a verified bundle out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     bundle = commands.add_parser("bundle", help="make a bundle", description="Convert, quantize and verify a classifier; writes nothing if it fails.")
     bundle.add_argument("source", type=Path, metavar="SOURCE", help="run folder of train, or a bundle (its fp16 model is the source)")
@@ -86,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None, prog: str = "python -m export") -> int:
+    """Run a command and return its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(cli.main(_parser()))
+    return cli.main(_parser(prog), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,12 +13,13 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from edge import cli
 from edge.errors import MissingDependency
+from edge.extras import install
 from train.recipes import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
 
 
@@ -27,7 +28,7 @@ def _train_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingDependency(f"wanted the packages of the train extra, found no module {error.name}: pip install '.[train]'") from error
+        raise MissingDependency(f"wanted the packages of the train extra, found no module {error.name}: {install('train')}") from error
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
@@ -101,8 +102,8 @@ def _draw(arguments: argparse.Namespace) -> None:
     print(f"{drawn} {arguments.kind} in {arguments.out}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.Parser(prog="python -m train", description="GTSRB photos in, a fine-tuned VGG-16 out.")
+def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
+    parser = cli.Parser(prog=prog, description="GTSRB photos in, a fine-tuned VGG-16 out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fetch = commands.add_parser("fetch", help="download a data set", description="Download the official archives and unpack them; call again to go on.")
     fetch.add_argument("name", choices=("gtsrb",), help="data set")
@@ -156,8 +157,13 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.set_defaults(command=_fit)
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None, prog: str = "python -m train") -> int:
+    """Run a command and return its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    code = cli.main(_parser())
+    code = cli.main(_parser(prog), argv)
     gc.collect()  # an interrupted stream, as long as its threads may still take Python's lock: they would be waited for in vain
-    sys.exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,6 +25,7 @@ from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.drawn.scenes import Flight
 from edge.errors import MissingDependency
+from edge.extras import install
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
 
@@ -105,7 +106,7 @@ def _peers(frames: Sequence[NDArray[np.uint8]], folder: Path) -> tuple[dict[str,
 
         from benchmarks.peers import yolox
     except ImportError as error:
-        raise MissingDependency(f"wanted onnx and onnxruntime to make the detector, found no {error.name}: pip install 'signwing[export]'") from error
+        raise MissingDependency(f"wanted onnx and onnxruntime to make the detector, found no {error.name}: {install('export')}") from error
     paths: dict[str, Path] = {}
     inputs = [letterbox(frame, yolox.SIZE) for frame in frames[::6]]
     for name in yolox.STEMS:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.latency import drawn_crops
-from benchmarks.measuring.children import child_environment, last_line
+from benchmarks.measuring.children import last_line
 from benchmarks.measuring.setting import ROLE, Setting, print_conditions, write_result
 from benchmarks.peers import child as peer_child
 from benchmarks.peers import models as peer_models
+from edge import cli
 from edge.bundle.lineage import lineage, now
 from edge.bundle.manifest import read_bundle
 from edge.bundle.onnx_fp32 import widen
@@ -41,7 +42,7 @@ class _Peer:
 
     def __init__(self, name: str, request: dict[str, Any]) -> None:
         self.name = name
-        command = [sys.executable, "-m", peer_child.__name__, json.dumps(request)]
+        command = cli.child(peer_child.__name__, json.dumps(request))
         start = time.perf_counter()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         # Libraries that chat do so on stderr, which is kept for the one line that tells why a process ended.
@@ -146,7 +147,7 @@ def _requests(setting: Setting, folder: Path) -> Iterator[tuple[str, dict[str, A
 
 def _make(folder: Path) -> dict[str, str]:
     """Have the peers' files made, and return why some cannot run."""
-    made = subprocess.run([sys.executable, "-m", peer_models.__name__, str(folder)], env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    made = subprocess.run(cli.child(peer_models.__name__, str(folder)), env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if made.returncode != 0:
         raise EngineError(f"wanted the models of the peers, making them failed: {last_line(made.stderr, made.returncode)[:_TOLD]}")
     failed: dict[str, str] = json.loads(made.stdout.splitlines()[-1])
@@ -161,7 +162,7 @@ def _make(folder: Path) -> dict[str, str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**child_environment(), "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def _measure(running: Sequence[_Peer], rounds: int, runs: int, class_ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:

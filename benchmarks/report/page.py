@@ -12,6 +12,7 @@ from benchmarks.report.results import figures_of, model_of, of_command, read_res
 from benchmarks.report.tables import as_markdown, warnings_of
 from edge import page
 from edge.bundle.lineage import now
+from edge.extras import install
 from edge.files import write_text
 
 Document = dict[str, Any]
@@ -52,7 +53,7 @@ def _charts() -> Any | None:
     try:
         from benchmarks.report import charts
     except ImportError:
-        print("no pictures: wanted matplotlib, found none: pip install matplotlib", file=sys.stderr)
+        print(f"no pictures: wanted matplotlib, found none: {install('draw')}", file=sys.stderr)
         return None
     return charts
 

@@ -15,6 +15,7 @@ from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
 from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
+from edge.extras import install
 
 _SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 _TYPES = {"uint8": "u8", "float32": "f32"}
@@ -36,7 +37,7 @@ class OpenVinoEngine:
         try:
             import openvino
         except ImportError as error:
-            raise MissingDependency("wanted openvino to run the model, found none: pip install 'signwing[openvino]'") from error
+            raise MissingDependency(f"wanted openvino to run the model, found none: {install('openvino')}") from error
         self.spec, self.precision = spec, precision
         try:
             core = openvino.Core()

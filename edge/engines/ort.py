@@ -15,6 +15,7 @@ from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
 from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
+from edge.extras import install
 from edge.files import cache_folder, telling_refusal
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -42,7 +43,7 @@ class OrtEngine:
         try:
             import onnxruntime as ort
         except ImportError as error:
-            raise MissingDependency("wanted onnxruntime to run the model, found none: pip install 'signwing[edge]'") from error
+            raise MissingDependency(f"wanted onnxruntime to run the model, found none: {install('edge')}") from error
         wanted = PROVIDER_NAMES[provider]
         if wanted not in ort.get_available_providers():
             raise EngineError(f"wanted provider {provider}, this onnxruntime has {', '.join(ort.get_available_providers())}: install the extra edge-gpu")

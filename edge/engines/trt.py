@@ -27,6 +27,7 @@ from edge.bundle.sidecar import guard, this_board
 from edge.engines.contract import check_images
 from edge.engines.cuda import Cuda, open_cuda
 from edge.errors import EngineError, MissingDependency, one_line
+from edge.extras import install
 
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 
@@ -52,7 +53,7 @@ def load_tensorrt() -> Any:
     try:
         import tensorrt
     except (ImportError, OSError) as error:
-        cure = "on a Jetson `sudo apt install nvidia-jetpack` and a venv with --system-site-packages, on a PC pip install 'signwing[tensorrt]'"
+        cure = f"on a Jetson `sudo apt install nvidia-jetpack` and a venv with --system-site-packages, on a PC {install('tensorrt')}"
         raise MissingDependency(f"wanted TensorRT's Python bindings, cannot import them ({one_line(error)}): {cure}") from error
     return tensorrt
 

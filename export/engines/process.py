@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edge import cli
 from edge.board.identity import read_memory
 from edge.board.machine import status_mib
 from export.engines.child import Job
 from export.engines.progress import Bar
 
-_HOUSE = Path(__file__).resolve().parents[2]
 _SAMPLE_EVERY_S = 0.05
 _PATIENCE_S = 30.0
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
@@ -53,15 +51,13 @@ def run_job(job: Job, log: Path) -> Ending:
     Raises:
         OSError: the log cannot be written.
     """
-    roots = [str(_HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
     started = time.monotonic()
     with log.open("ab") as errors:
         child = subprocess.Popen(  # noqa: S603 - this Python, with a document of our own
-            [sys.executable, "-m", "export.engines.child", json.dumps(asdict(job))],
+            cli.child("export.engines.child", json.dumps(asdict(job))),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
             start_new_session=True,  # so that a terminal's Ctrl-C comes to the parent alone
         )
     with child, Samples(child.pid) as samples, Bar(f"{job.role} {job.precision}") as bar:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.bundle.manifest import ModelSpec
 from edge.errors import EngineError, MissingDependency
+from edge.extras import install
 from export.engines.build import Settings, build_plan
 
 
@@ -23,7 +24,7 @@ def build_with_rtx(onnx: Path, spec: ModelSpec) -> int:
     try:
         import tensorrt_rtx as rtx
     except ImportError as error:
-        raise MissingDependency("wanted NVIDIA's tensorrt-rtx to judge the graphs, found none: pip install 'signwing[rtx]'") from error
+        raise MissingDependency(f"wanted NVIDIA's tensorrt-rtx to judge the graphs, found none: {install('rtx')}") from error
 
     def without_gpu(config: Any) -> None:
         config.num_compute_capabilities = 1

@@ -11,6 +11,7 @@ from edge.board.jetpack import jetpack_of, parse_version, refusal
 from edge.board.telemetry import HOT_C
 from edge.commands.doctor import outputs
 from edge.commands.doctor.facts import Facts, Library
+from edge.extras import install
 
 Severity = Literal["broken", "warning", "note"]
 
@@ -67,7 +68,7 @@ def _of_libraries(facts: Facts) -> list[Finding]:
         cure = "/usr/bin/python3 -m venv --system-site-packages .venv"
         found.append(Finding("broken", f"Python {python}: JetPack {known.name}'s TensorRT and OpenCV are for its own Python {own} alone", cure))
     opencv, numpy = libraries["cv2"], libraries["numpy"]
-    again = "sudo apt install python3-opencv, in a venv with --system-site-packages" if jetson else "pip install -c constraints.txt 'signwing[edge]'"
+    again = "sudo apt install python3-opencv, in a venv with --system-site-packages" if jetson else install("edge")
     if numpy.version is None:
         found.append(Finding("broken", f"no NumPy{_why(numpy)}", again.replace("python3-opencv", "python3-numpy")))
     if opencv.version is None:
@@ -90,9 +91,7 @@ def _of_libraries(facts: Facts) -> list[Finding]:
         text = f"TensorRT {tensorrt.version} in {tensorrt.place} is pip's, which does not know this GPU on JetPack 6"
         found.append(Finding("broken", text, "pip uninstall tensorrt tensorrt-cu12 tensorrt-cu13: JetPack's own is there"))
     if not jetson and libraries["onnxruntime"].version is None and tensorrt.version is None:
-        found.append(
-            Finding("broken", f"nothing to run a model with: no onnxruntime{_why(libraries['onnxruntime'])}", "pip install -c constraints.txt 'signwing[edge]'")
-        )
+        found.append(Finding("broken", f"nothing to run a model with: no onnxruntime{_why(libraries['onnxruntime'])}", install("edge")))
     if not jetson and opencv.version is not None and parse_version(opencv.version) < (4, 8):
         found.append(Finding("note", f"OpenCV {opencv.version} is older than 4.8, which is what is tested", again))
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from edge.extras import install
+
 PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial")}
 """What each extra brings, by the names they are imported by."""
 NAMES = {"web": "page", "mavlink": "MAVLink"}
@@ -28,7 +30,7 @@ def shown(absent: dict[str, tuple[str, ...]]) -> str:
 def halves(absent: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """Return what is wrong with extras that are there in part, each with its cure."""
     return [
-        (f"the extra {extra} is there in part, without {', '.join(names)}", f"pip install -c constraints.txt 'signwing[{extra}]'")
+        (f"the extra {extra} is there in part, without {', '.join(names)}", install(extra))
         for extra, names in absent.items()
         if 0 < len(names) < len(PACKAGES[extra])
     ]

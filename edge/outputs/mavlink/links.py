@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from edge.errors import InputError, MissingDependency
+from edge.extras import install
 
 MOST_BYTES = 4096
 USUAL_BAUD = 57600
@@ -174,5 +175,5 @@ def _pyserial() -> Any:
     try:
         import serial
     except ImportError as error:
-        raise MissingDependency("wanted pyserial for a serial --mavlink, found none: pip install 'signwing[mavlink]'") from error
+        raise MissingDependency(f"wanted pyserial for a serial --mavlink, found none: {install('mavlink')}") from error
     return serial

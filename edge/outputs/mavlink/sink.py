@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency, one_line
+from edge.extras import install
 from edge.frame import FeedState, State
 from edge.outputs.mavlink.links import Address, Link, check_serial, open_link
 from edge.outputs.mavlink.notices import Notice, Notices
@@ -211,5 +212,5 @@ def _dialect() -> Any:
     try:
         from pymavlink.dialects.v20 import common
     except ImportError as error:
-        raise MissingDependency("wanted pymavlink for --mavlink, found none: pip install 'signwing[mavlink]'") from error
+        raise MissingDependency(f"wanted pymavlink for --mavlink, found none: {install('mavlink')}") from error
     return common

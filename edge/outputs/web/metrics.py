@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency
+from edge.extras import install
 from edge.frame import Source, State
 from edge.outputs.meter import AGE_BOUNDS_MS, Meter
 
@@ -28,7 +29,7 @@ class Metrics:
         try:
             from prometheus_client import CollectorRegistry
         except ImportError as error:
-            raise MissingDependency("wanted prometheus_client for --web, found none: pip install 'signwing[web]'") from error
+            raise MissingDependency(f"wanted prometheus_client for --web, found none: {install('web')}") from error
         self._source, self._meter, self._labels, self._telemetry = source, meter, labels, telemetry
         self._registry = CollectorRegistry()
         self._registry.register(self)

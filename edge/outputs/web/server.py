@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import MissingDependency, OutputError, one_line
+from edge.extras import install
 from edge.frame import FeedState
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.outputs.web.film import FEW_A_SECOND, PICTURES_A_SECOND, Film
@@ -58,7 +59,7 @@ class WebSink:
             import starlette  # noqa: F401
             import uvicorn  # noqa: F401
         except ImportError as error:
-            raise MissingDependency("wanted starlette and uvicorn for --web, found none: pip install 'signwing[web]'") from error
+            raise MissingDependency(f"wanted starlette and uvicorn for --web, found none: {install('web')}") from error
         self._host, self._port, self._access = host, port, access
         self.state, self._metrics = state, metrics
         self._film = Film(state)
