@@ -13,9 +13,10 @@ from edge.cli import ROOT
 CONSTRAINTS = ROOT / "constraints.txt"
 PACKAGES: dict[str, tuple[str, ...]] = {
     "edge": ("numpy", "opencv-python-headless", "onnxruntime"),
-    "openvino": ("openvino",),
+    "openvino": ("numpy", "opencv-python-headless", "openvino"),
     "tensorrt": ("tensorrt",),
     "web": ("starlette", "uvicorn", "prometheus-client"),
+    "video": ("av",),
     "mavlink": ("pymavlink", "pyserial"),
     "rtx": ("tensorrt-rtx",),
     "draw": ("matplotlib",),

@@ -117,5 +117,5 @@ def test_the_demo_brings_what_the_first_page_goes_on_with() -> None:
         if found and script.name != "venv":
             wanted.setdefault(found[1], set()).add(found[2])
     assert any("--web" in line for line in typed_in("README.md"))
-    assert wanted["edge"] == {"edge,web"}
+    assert wanted["edge"] == {"edge,web,video"}
     assert all(len(extras) == 1 for extras in wanted.values())

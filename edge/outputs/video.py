@@ -1,8 +1,9 @@
-"""Writes an annotated video with what OpenCV's own wheels can encode."""
+"""Writes an annotated video: H.264 where PyAV is there, else what OpenCV's own wheels can encode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -12,10 +13,10 @@ from edge.errors import OutputError
 from edge.files import check_place, refused
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
+from edge.outputs.h264 import H264Writer, is_here
 from edge.result import Result
 from edge.sources.recorded import count_frames
 
-# A player may like H.264 better, but the wheels bring no encoder for it.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}
 
 _STILLS_FPS = 1.0
@@ -34,7 +35,7 @@ class VideoSink:
             raise OutputError(f"wanted a video named {', '.join('*' + suffix for suffix in CODECS)}, found {path}: choose one of these")
         self._path, self._fps, self._labels = path, fps or _STILLS_FPS, labels
         self._beside = path.with_name(f".{path.stem}.partial{path.suffix}")
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: cv2.VideoWriter | H264Writer | None = None
         self._size_wh = (0, 0)
         self._frames = 0
 
@@ -45,7 +46,8 @@ class VideoSink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if self._writer is not None:
-                self._writer.release()
+                with suppress(*([OutputError] if error else [])):  # the first error is the one to tell
+                    self._writer.release()
             if error is None and self._frames:
                 self._finish()
         finally:
@@ -75,9 +77,13 @@ class VideoSink:
         self._frames += 1
 
     def _open(self, size_wh: tuple[int, int]) -> None:
+        self._size_wh = size_wh
+        if self._path.suffix.lower() == ".mp4" and is_here():
+            self._writer = H264Writer(self._beside, self._fps, size_wh)
+            return
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        self._size_wh, self._writer = size_wh, cv2.VideoWriter(str(self._beside), fourcc, self._fps, size_wh)
-        if not self._writer.isOpened():
+        self._writer = writer = cv2.VideoWriter(str(self._beside), fourcc, self._fps, size_wh)
+        if not writer.isOpened():
             size = f"{size_wh[0]}x{size_wh[1]}"
             raise OutputError(f"wanted to write {self._path}, OpenCV has no encoder for {size} at {self._fps:g} fps in it: choose another suffix")
 

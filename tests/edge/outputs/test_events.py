@@ -110,7 +110,9 @@ def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(CODECS))
 def test_a_full_disk_is_no_video(tmp_path: Path, suffix: str) -> None:
-    results = [result(index, size_wh=(320, 240)) for index in range(120)]
+    rng = np.random.default_rng(0)  # noise: what an encoder cannot make small
+    frames = [Frame(index, rng.integers(0, 256, (240, 320, 3), np.uint8), 1_000_000, None) for index in range(60)]
+    results = [Result(frame, (), (), (), 22_400_000, False) for frame in frames]
     with pytest.raises(OutputError, match="the disk may be full"), small_disk(50_000):
         write_all(VideoSink(tmp_path / f"x{suffix}", 25.0, LABELS), results)
     assert not list(tmp_path.iterdir())

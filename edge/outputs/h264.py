@@ -1,0 +1,79 @@
+"""Writes H.264, which every browser and phone plays, through PyAV; without it a video is MPEG-4 Part 2, which players play and browsers do not.
+
+PyAV's wheels carry FFmpeg's libraries, libx264 among them, which is under the GPL.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import OutputError, one_line
+
+_PRESET, _CRF = "veryfast", "23"
+"""As libx264 names them: beside a loop that runs on the same cores, speed counts more than size."""
+
+
+def is_here() -> bool:
+    """Tell whether PyAV is installed."""
+    return find_spec("av") is not None
+
+
+class H264Writer:
+    """Encodes frames, (height, width, 3) uint8 BGR, as `cv2.VideoWriter` does; an odd side is made even by doubling its last pixels."""
+
+    def __init__(self, path: Path, fps: float, size_wh: tuple[int, int]) -> None:
+        """Write to `path`, an .mp4.
+
+        Raises:
+            OutputError: the encoder refuses the size or the rate, or the file cannot be written.
+        """
+        import av
+
+        self._av: Any = av
+        self._path, self._odd = path, (size_wh[1] % 2, size_wh[0] % 2)
+        try:
+            self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+            self._stream: Any = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"preset": _PRESET, "crf": _CRF})
+            self._stream.width, self._stream.height = size_wh[0] + self._odd[1], size_wh[1] + self._odd[0]
+            self._stream.pix_fmt = "yuv420p"
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise self._refused(error) from error
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Encode a frame.
+
+        Raises:
+            OutputError: the encoder refuses it, or the disk is full.
+        """
+        if any(self._odd):
+            image = np.asarray(cv2.copyMakeBorder(image, 0, self._odd[0], 0, self._odd[1], cv2.BORDER_REPLICATE), np.uint8)
+        try:
+            for packet in self._stream.encode(self._av.VideoFrame.from_ndarray(image, format="bgr24")):
+                self._container.mux(packet)
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._refused(error) from error
+
+    def release(self) -> None:
+        """Write what the encoder still holds, and close the file, whatever comes of it.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            try:
+                for packet in self._stream.encode(None):
+                    self._container.mux(packet)
+            finally:
+                self._container.close()
+        except (self._av.FFmpegError, OSError) as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> OutputError:
+        return OutputError(f"wanted to write {self._path}, the encoder of H.264 refused: {one_line(error)}: the disk may be full, free it, or choose .avi")
