@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.intervals import shown, wilson
 from benchmarks.setting import Setting, print_conditions, write_result
 from edge.engine import Engine
 from edge.gtsrb import Photo, held_out, read_photo, read_test, score
@@ -22,13 +23,16 @@ WORST_SHOWN = 5
 
 
 def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -> dict[str, Any]:
-    """Score a bundle on photos, print top-1 and the worst classes, and return the figures: `n`, `top1`, `per_class`, `precision`, `engine`.
+    """Score a bundle on photos, print top-1 and the worst classes, and return the figures.
 
     Args:
         setting: what runs.
         data: a GTSRB folder, or one that holds `gtsrb/`.
         split: "test", or "valid" (the tracks that the bundle's training run held out).
         json_path: where the result goes, or None.
+
+    Returns:
+        `n`, `top1` and its `interval`, `per_class` (the same of each class), `precision`, `engine`.
 
     Raises:
         DataError: no known data set at `data`, or for "valid" another one than the bundle was trained on.
@@ -43,7 +47,8 @@ def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -
         print_conditions(engine.name, engine.precision, setting)
         predicted = predict(engine, photos)
         size = engine.spec.input.shape[1]
-    figures = {**score(predicted, np.array([photo.class_id for photo in photos])), "precision": engine.precision, "engine": engine.name}
+    scored = with_intervals(score(predicted, np.array([photo.class_id for photo in photos])))
+    figures = {**scored, "precision": engine.precision, "engine": engine.name}
     _print(figures, split)
     write_result(json_path, "accuracy", started_at, conditions | {"size": size}, figures)
     return figures
@@ -66,13 +71,23 @@ def predict(engine: Engine, photos: Sequence[Photo]) -> NDArray[np.int64]:
     return predicted
 
 
+def with_intervals(scored: dict[str, Any]) -> dict[str, Any]:
+    """Return what `edge.gtsrb.score` told, with the `interval` of each top-1."""
+    per_class = {class_id: {**entry, "interval": _interval(entry)} for class_id, entry in scored["per_class"].items()}
+    return {**scored, "interval": _interval(scored), "per_class": per_class}
+
+
+def _interval(entry: dict[str, Any]) -> list[float]:
+    return wilson(round(entry["top1"] * entry["n"]), entry["n"])
+
+
 def _show_progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{done} of {total} photos", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def _print(figures: dict[str, Any], split: str) -> None:
-    print(f"{split} top1 {figures['top1']:.4f} on {figures['n']} photos")
+    print(f"{split} top1 {shown(figures['top1'], figures['interval'])} on {figures['n']} photos")
     imperfect = sorted((entry["top1"], int(class_id), entry) for class_id, entry in figures["per_class"].items() if entry["top1"] < 1)
     for top1, class_id, entry in imperfect[:WORST_SHOWN]:
-        print(f"  {top1:.4f} on {entry['n']:4} photos of class {class_id:2} ({entry['label']})")
+        print(f"  {shown(top1, entry['interval'])} on {entry['n']:4} photos of class {class_id:2} ({entry['label']})")

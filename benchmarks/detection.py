@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.intervals import f1_interval, shown, wilson
 from benchmarks.setting import Setting, print_conditions, write_result
+from benchmarks.sheet import ACROSS, save, tile_of_box
 from edge.classifier import Classifier
+from edge.engine import Engine
 from edge.errors import DataError
-from edge.files import written_beside
-from edge.finding import FALSE_RATES, LEAST_SIDE_PX, figures, judge, match
+from edge.finding import FALSE_RATES, LEAST_SIDE_PX, counted, figures, judge, match
 from edge.gtsdb import RoadFrame, read_frames, split_by_group
 from edge.gtsrb import LABELS
 from edge.images import read_image
@@ -32,19 +33,36 @@ from edge.tracking import Detection, distinct
 
 SPLITS = ("all", "train", "held-out")
 SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)
-_TILE_PX, _ACROSS, _SHOWN, _AROUND = 160, 8, 64, 2.2
+_SHOWN = 64
+_INTERVAL = "_interval"
+_RATES = (("recall", "recall", "recall_interval"), ("precision", "precision", "precision_interval"), ("F1", "f1", "interval"))
 _RIM, _INPAINT_PX = 0.2, 5.0
 """Share of its sides by which a sign is painted out beyond its box, whose edges the annotation may miss; how far around it the filling looks."""
 _MISSED, _FALSE, _MISNAMED = (0, 200, 255), (0, 0, 255), (255, 0, 255)
 
 
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True)
 class Told:
-    """What the runtime said of a frame: accepted detections, the surest first, and for each the place of its sign among the frame's, or -1."""
+    """What the runtime said of a frame.
+
+    Attributes:
+        frame: with its signs.
+        detections: what was accepted, the surest first.
+        matched: of each the place of its sign among the frame's, or -1.
+        size_wh: of a view that signs may reach beyond; None: they do not.
+    """
 
     frame: RoadFrame
     detections: Sequence[Detection]
     matched: Sequence[int]
+    size_wh: tuple[int, int] | None = None
+
+    def counting(self) -> NDArray[np.bool_]:
+        """Tell which of the frame's signs count: (m,) bool."""
+        return counted(self.frame.boxes_xyxy, self.size_wh)
 
 
 def detection(setting: Setting, frames: Path, table: Path | None, split: str, spotter: str, sheet: Path, json_path: Path | None) -> dict[str, Any]:
@@ -60,8 +78,9 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
         json_path: where the result goes, or None.
 
     Returns:
-        `frames`, `signs`, `find` (recall, precision, f1, ap50, and recall at each of `edge.finding.FALSE_RATES`), `name` (recall, precision, f1), `by_size`,
-        `painted_out` (of the same frames without their signs: `false` detections, and how many of them are `where_signs_were`), `engine`, `precision`.
+        `frames`, `signs`, `said` (detections that are not about ignored signs), `find` (as of `rates`, ap50, and recall at each of
+        `edge.finding.FALSE_RATES` with its interval), `name` (as of `rates`), `by_size`, `painted_out` (of the same frames without their signs: `false`
+        detections, and how many of them are `where_signs_were`), `engine`, `precision`.
 
     Raises:
         DataError: no `gt.txt`, a damaged one, or no frames on this side of the split.
@@ -72,31 +91,32 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
     """
     started_at, conditions = now(), setting.conditions(frames=str(frames), split=split, spotter=spotter)
     chosen = _chosen(read_frames(frames, table), split)
-    with ExitStack() as stack:
-        bundle = read_bundle(setting.bundle)
-        engine = stack.enter_context(setting.open())
-        options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
-        found_by = stack.enter_context(open_spotter(spotter, bundle, **options))
+    with opened(setting, spotter) as runtime:
+        engine = runtime.engine
         print_conditions(engine.name, engine.precision, setting)
-        classifier = Classifier(engine, bundle.manifest.thresholds.confidence)
         told, bare = [], []
-        for frame in _shown(chosen):
+        for frame in progress(chosen, "frames"):
             image = read_image(frame.path)
-            told.append(tell(frame, image, found_by, classifier))
-            bare.append(tell(frame, paint_out(image, frame.boxes_xyxy), found_by, classifier))
+            told.append(tell(frame, image, runtime))
+            bare.append(tell(frame, paint_out(image, frame.boxes_xyxy), runtime))
     painted_out = {"false": sum(len(one.detections) for one in bare), "where_signs_were": sum(place >= 0 for one in bare for place in one.matched)}
     found = {**score(told), "painted_out": painted_out, "engine": engine.name, "precision": engine.precision}
     find, name = found["find"], found["name"]
     print(f"{found['frames']} frames, {found['signs']} signs of {LEAST_SIDE_PX:g} px and more")
-    print(f"found: recall {find['recall']:.4f}, precision {find['precision']:.4f}, F1 {find['f1']:.4f}, AP50 {find['ap50']:.4f}")
-    print(f"       at {', '.join(f'{rate:g} false boxes a frame {find[key(rate)]:.4f}' for rate in FALSE_RATES)}")
-    print(f"named: recall {name['recall']:.4f}, precision {name['precision']:.4f}, F1 {name['f1']:.4f}")
+    print(f"found: {shown_rates(find)}, AP50 {find['ap50']:.4f}")
+    print(f"       at {', '.join(f'{rate:g} false boxes a frame {shown(find[key(rate)], find[key(rate) + _INTERVAL])}' for rate in FALSE_RATES)}")
+    print(f"named: {shown_rates(name)}")
     print("       " + "; ".join(f"{size} px {row['named']} of {row['signs']}" for size, row in found["by_size"].items()))
     print(f"signs painted out: {painted_out['false']} false, {painted_out['where_signs_were']} of them where a sign was")
     draw(told, sheet)
     print(f"what went wrong: {sheet}")
     write_result(json_path, "detection", started_at, conditions, found)
     return found
+
+
+def shown_rates(of: dict[str, Any]) -> str:
+    """Return recall, precision and F1, as of `rates`, in words."""
+    return ", ".join(f"{name} {shown(of[key], of[of_key])}" for name, key, of_key in _RATES)
 
 
 def key(rate: float) -> str:
@@ -117,44 +137,105 @@ def paint_out(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float64]) -> NDAr
     return np.asarray(cv2.inpaint(image, mask, _INPAINT_PX, cv2.INPAINT_TELEA), np.uint8)
 
 
-def tell(frame: RoadFrame, image: NDArray[np.uint8], spotter: Spotter, classifier: Classifier) -> Told:
-    """Run the runtime over one still, (height, width, 3) uint8 BGR, and match what it says."""
-    detections = sorted(distinct(name_boxes(image, spotter(image), classifier)), key=lambda one: -one.confidence)
-    return Told(frame, detections, match(np.array([one.box_xyxy for one in detections]).reshape(-1, 4), frame.boxes_xyxy))
+@dataclass(frozen=True)
+class Runtime:
+    """What finds and names: the classifier's engine, which tells what runs, the classifier on it, and the spotter."""
+
+    engine: Engine
+    classifier: Classifier
+    spotter: Spotter
+
+
+@contextmanager
+def opened(setting: Setting, spotter: str) -> Iterator[Runtime]:
+    """Open a bundle's classifier and a spotter, by its name as `edge run --spotter`, as the runtime does.
+
+    Raises:
+        BundleError: no bundle, a damaged one, or one without this spotter.
+        EngineError: the engine refuses a model or an option.
+        MissingDependency: the engine's library is not installed.
+    """
+    bundle = read_bundle(setting.bundle)
+    options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
+    with setting.open() as engine, open_spotter(spotter, bundle, **options) as found_by:
+        yield Runtime(engine, Classifier(engine, bundle.manifest.thresholds.confidence), found_by)
+
+
+def tell(frame: RoadFrame, image: NDArray[np.uint8], runtime: Runtime, size_wh: tuple[int, int] | None = None) -> Told:
+    """Run the runtime over one still, (height, width, 3) uint8 BGR, and match what it says; `size_wh` as of `Told`."""
+    detections = sorted(distinct(name_boxes(image, runtime.spotter(image), runtime.classifier)), key=lambda one: -one.confidence)
+    boxes = np.array([one.box_xyxy for one in detections]).reshape(-1, 4)
+    return Told(frame, detections, match(boxes, frame.boxes_xyxy, size_wh), size_wh)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was right in some frames.
+
+    Attributes:
+        signs: those that count.
+        found: of them.
+        named: of these, those whose name was right.
+        said: detections, but for those that are about ignored signs.
+        by_size: signs, found and named of each range of the shorter side.
+    """
+
+    signs: int
+    found: int
+    named: int
+    said: int
+    by_size: dict[str, list[int]]
+
+
+def tally(told: Sequence[Told]) -> Tally:
+    """Count what was right."""
+    said = 0
+    sizes = {f"{low}-{high - 1}" if high < SIZES_PX[-1] else f"{low}+": [0, 0, 0] for low, high in pairwise(SIZES_PX)}
+    for one in told:
+        counting = one.counting()
+        said += sum(place < 0 or bool(counting[place]) for place in one.matched)
+        hit = {place: detection.class_id for detection, place in zip(one.detections, one.matched, strict=True) if place >= 0}
+        for place in np.flatnonzero(counting).tolist():
+            box = one.frame.boxes_xyxy[place]
+            counts = sizes[next(name for name, high in zip(sizes, SIZES_PX[1:], strict=True) if float((box[2:] - box[:2]).min()) < high)]
+            for column, holds in enumerate((True, place in hit, hit.get(place) == int(one.frame.class_ids[place]))):
+                counts[column] += holds
+    signs, found, named = (sum(column) for column in zip(*sizes.values(), strict=True))
+    return Tally(signs, found, named, said, sizes)
 
 
 def score(told: Sequence[Told]) -> dict[str, Any]:
     """Score what was said of frames: a detection counts by its confidence; INTERFACES' rules of matching."""
     findings = judge((_proposals(one.detections), one.frame.boxes_xyxy) for one in told)
-    right = wrong = 0
-    sizes = {f"{low}-{high - 1}" if high < SIZES_PX[-1] else f"{low}+": [0, 0, 0] for low, high in pairwise(SIZES_PX)}
-    for one in told:
-        hit = {place: detection for detection, place in zip(one.detections, one.matched, strict=True) if place >= 0}
-        for place, (box, class_id) in enumerate(zip(one.frame.boxes_xyxy, one.frame.class_ids, strict=True)):
-            side = float((box[2:] - box[:2]).min())
-            if side < LEAST_SIDE_PX:
-                continue
-            counts = sizes[next(name for name, high in zip(sizes, SIZES_PX[1:], strict=True) if side < high)]
-            named = place in hit and hit[place].class_id == int(class_id)
-            counts[0], counts[1], counts[2] = counts[0] + 1, counts[1] + (place in hit), counts[2] + named
-            right, wrong = right + named, wrong + (place in hit and not named)
-    hits, false = int(findings.hits.sum()), int((~findings.hits).sum())
-    told_figures = figures(findings)
-    find = _f1(hits, findings.signs, hits + false) | {name: told_figures[name] for name in ("ap50", *map(key, FALSE_RATES))}
+    counts, figured = tally(told), figures(findings)
+    find = rates(counts.found, counts) | {"ap50": figured["ap50"]}
+    for rate in FALSE_RATES:
+        recall = figured[key(rate)]
+        find |= {key(rate): recall, key(rate) + _INTERVAL: wilson(round(recall * counts.signs), counts.signs)}
     return {
-        "frames": findings.frames,
-        "signs": findings.signs,
+        "frames": len(told),
+        "signs": counts.signs,
+        "said": counts.said,
         "find": find,
-        "name": _f1(right, findings.signs, hits + false),
-        "misnamed": wrong,
-        "false_a_frame": round(false / max(findings.frames, 1), 4),
-        "by_size": {name: dict(zip(("signs", "found", "named"), counts, strict=True)) for name, counts in sizes.items()},
+        "name": rates(counts.named, counts),
+        "misnamed": counts.found - counts.named,
+        "false_a_frame": round((counts.said - counts.found) / max(len(told), 1), 4),
+        "by_size": {name: dict(zip(("signs", "found", "named"), row, strict=True)) for name, row in counts.by_size.items()},
     }
 
 
-def _f1(right: int, signs: int, said: int) -> dict[str, float]:
+def rates(right: int, counts: Tally) -> dict[str, Any]:
+    """Return `recall`, `precision` and `f1`, with `recall_interval`, `precision_interval` and `interval`, that of F1, of what was right of a tally."""
+    signs, said = counts.signs, counts.said
     recall, precision = right / signs if signs else 1.0, right / said if said else 1.0
-    return {"recall": round(recall, 4), "precision": round(precision, 4), "f1": round(2 * right / (signs + said), 4) if signs + said else 1.0}
+    return {
+        "recall": round(recall, 4),
+        "recall_interval": wilson(right, signs),
+        "precision": round(precision, 4),
+        "precision_interval": wilson(right, said),
+        "f1": round(2 * right / (signs + said), 4) if signs + said else 1.0,
+        "interval": f1_interval(right, signs, said),
+    }
 
 
 def _proposals(detections: Sequence[Detection]) -> Proposals:
@@ -169,13 +250,14 @@ def _chosen(frames: list[RoadFrame], split: str) -> list[RoadFrame]:
     return chosen
 
 
-def _shown(frames: Sequence[RoadFrame]) -> Iterator[RoadFrame]:
+def progress(items: Sequence[Item], unit: str) -> Iterator[Item]:
+    """Yield items, and tell who looks on how many are done and how long the rest will take."""
     started = time.monotonic()
-    for place, frame in enumerate(frames):
-        yield frame
+    for place, item in enumerate(items):
+        yield item
         if sys.stderr.isatty():
-            left = (time.monotonic() - started) / (place + 1) * (len(frames) - place - 1)
-            print(f"\r{place + 1} of {len(frames)} frames, {left:.0f} s left ", end="\n" if place + 1 == len(frames) else "", file=sys.stderr, flush=True)
+            left = (time.monotonic() - started) / (place + 1) * (len(items) - place - 1)
+            print(f"\r{place + 1} of {len(items)} {unit}, {left:.0f} s left ", end="\n" if place + 1 == len(items) else "", file=sys.stderr, flush=True)
 
 
 def draw(told: Sequence[Told], path: Path) -> None:
@@ -184,40 +266,31 @@ def draw(told: Sequence[Told], path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    tiles = [tile for one in told for tile in _faults(one)]
-    tiles.sort(key=lambda tile: tile[0])
-    pictures = [make() for _, make in tiles[:_SHOWN]] or [np.full((_TILE_PX, _TILE_PX, 3), 255, np.uint8)]
-    across = min(_ACROSS, len(pictures))
-    pictures += [np.full_like(pictures[0], 255)] * (-len(pictures) % across)
-    sheet = np.vstack([np.hstack(pictures[row : row + across]) for row in range(0, len(pictures), across)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path) as beside:
-        beside.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+    found = sorted(((one.frame.path, fault) for one in told for fault in faults(one)), key=lambda pair: pair[1].rank)[:_SHOWN]
+    tiles = [tile_of_box(read_image(path), fault.box_xyxy, (path.name, fault.said), fault.colour) for path, fault in found]
+    save([tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)], path)
 
 
-def _faults(one: Told) -> Iterator[tuple[int, Callable[[], NDArray[np.uint8]]]]:
-    """Yield what went wrong in a frame: a rank by kind, and how its tile is drawn."""
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong at a box, (4,) pixels: a rank by kind, missed signs in front, and how it is drawn."""
+
+    rank: int
+    box_xyxy: NDArray[np.float64]
+    said: str
+    colour: tuple[int, int, int]
+
+
+def faults(one: Told) -> Iterator[Fault]:
+    """Yield what went wrong in a frame, but not with signs that are ignored."""
+    counting = one.counting()
     found = set(one.matched)
     for place, (box, class_id) in enumerate(zip(one.frame.boxes_xyxy, one.frame.class_ids, strict=True)):
-        if place not in found and float((box[2:] - box[:2]).min()) >= LEAST_SIDE_PX:
-            yield 0, partial(_tile, one.frame, box, f"missed {LABELS[class_id]}", _MISSED)
+        if place not in found and counting[place]:
+            yield Fault(0, box, f"missed {LABELS[class_id]}", _MISSED)
     for detection, place in zip(one.detections, one.matched, strict=True):
-        said = f"{LABELS[detection.class_id]} {detection.confidence:.2f}"
+        box, said = np.array(detection.box_xyxy), f"{LABELS[detection.class_id]} {detection.confidence:.2f}"
         if place < 0:
-            yield 2, partial(_tile, one.frame, np.array(detection.box_xyxy), f"false {said}", _FALSE)
-        elif one.frame.class_ids[place] != detection.class_id:
-            yield 1, partial(_tile, one.frame, np.array(detection.box_xyxy), f"not {said}", _MISNAMED)
-
-
-def _tile(frame: RoadFrame, box: NDArray[np.float64], said: str, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    image = read_image(frame.path)
-    centre, reach = (box[:2] + box[2:]) / 2, max(_AROUND * float((box[2:] - box[:2]).max()) / 2, 24.0)
-    scale = _TILE_PX / (2 * reach)
-    shift = np.array([[scale, 0, _TILE_PX / 2 - scale * centre[0]], [0, scale, _TILE_PX / 2 - scale * centre[1]]])
-    tile = np.asarray(cv2.warpAffine(image, shift, (_TILE_PX, _TILE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    corners = np.rint((box.reshape(2, 2) - centre) * scale + _TILE_PX / 2).astype(int)
-    cv2.rectangle(tile, corners[0].tolist(), corners[1].tolist(), colour, 1)
-    for line, text in enumerate((frame.path.name, said)):
-        cv2.putText(tile, text[:24], (3, 12 + 12 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(tile, text[:24], (3, 12 + 12 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)
-    return tile
+            yield Fault(2, box, f"false {said}", _FALSE)
+        elif counting[place] and one.frame.class_ids[place] != detection.class_id:
+            yield Fault(1, box, f"not {said}", _MISNAMED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import Told, draw, paint_out, score
+from benchmarks.detection import Told, draw, faults, paint_out, score, tally
+from benchmarks.intervals import f1_interval, wilson
 from edge.finding import match
 from edge.gtsdb import RoadFrame
+from edge.gtsrb import LABELS
 from edge.tracking import Detection
 
 
@@ -33,7 +36,10 @@ def test_found_and_named_are_told_apart() -> None:
     json.dumps(figures)  # plain numbers, not NumPy's
     assert (figures["frames"], figures["signs"], figures["misnamed"], figures["false_a_frame"]) == (2, 3, 1, 0.5)
     assert figures["find"] | {"recall": 0.6667, "precision": 0.6667, "f1": 0.6667} == figures["find"]
-    assert figures["name"] == {"recall": 0.3333, "precision": 0.3333, "f1": 0.3333}
+    assert figures["name"] | {"recall": 0.3333, "precision": 0.3333, "f1": 0.3333} == figures["name"]
+    assert figures["name"]["recall_interval"] == figures["name"]["precision_interval"] == wilson(1, 3)
+    assert figures["name"]["interval"] == f1_interval(1, 3, 3)
+    assert (figures["said"], figures["find"]["recall_at_1_interval"]) == (3, wilson(2, 3))
     assert figures["find"]["recall_at_1"] == 0.6667
     assert figures["by_size"]["16-23"] == {"signs": 1, "found": 1, "named": 1}
     assert figures["by_size"]["24-31"] == {"signs": 1, "found": 0, "named": 0}
@@ -43,6 +49,16 @@ def test_found_and_named_are_told_apart() -> None:
 def test_small_signs_are_neither_hit_nor_miss() -> None:
     figures = score([told([(0, 0, 15, 40, 14)], [(0, 0, 15, 40, 14, 0.9)])])
     assert (figures["signs"], figures["find"]["precision"], figures["find"]["f1"], figures["name"]["f1"]) == (0, 1.0, 1.0, 1.0)
+
+
+def test_a_sign_that_reaches_beyond_the_view_is_neither_hit_nor_miss() -> None:
+    truth = [(10, 10, 40, 40, 14), (80, 10, 130, 60, 1), (60, -20, 80, 4, 2)]
+    said = [(10, 10, 40, 40, 14, 0.99), (80, 10, 100, 60, 5, 0.98), (0, 50, 20, 70, 3, 0.97)]
+    one = replace(told(truth, said), size_wh=(100, 80))
+    one = replace(one, matched=match([row[:4] for row in said], one.frame.boxes_xyxy, one.size_wh))
+    counts = tally([one])
+    assert (counts.signs, counts.found, counts.named, counts.said) == (1, 1, 1, 2)
+    assert [fault.said for fault in faults(one)] == [f"false {LABELS[3]} 0.97"]
 
 
 def test_the_sheet_shows_misses_wrong_names_and_false_boxes(tmp_path: Path) -> None:
@@ -81,7 +97,7 @@ def test_the_command_runs_the_runtime_over_a_side_of_the_split(tiny_bundle: Path
     document = json.loads((frames / "out.json").read_text())
     assert (document["command"], document["frames"], document["signs"]) == ("benchmarks detection", count, count)
     assert {"recall", "precision", "f1", "ap50"} <= set(document["find"])
-    assert set(document["name"]) == {"recall", "precision", "f1"}
+    assert set(document["name"]) == {"recall", "recall_interval", "precision", "precision_interval", "f1", "interval"}
     assert set(document["painted_out"]) == {"false", "where_signs_were"}
     assert (frames / "sheet.png").is_file()
 
