@@ -144,6 +144,8 @@ def has_ffmpeg() -> bool:
 def through_h265(image: Image, quantiser: int) -> Image:
     """Send a picture, (h, w, 3) uint8 BGR, through one intra frame of H.265 at a constant quantiser, 0 to 51.
 
+    The quantiser is what libx265 takes as its `qp`: that of a stream's inter frames. Its intra frames get 3 less, for what follows is made from them.
+
     Raises:
         MissingDependency: no ffmpeg.
         InputError: ffmpeg cannot encode H.265.
