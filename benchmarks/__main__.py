@@ -2,6 +2,7 @@
 
 python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks detection --frames DIR --split held-out
+python -m benchmarks views --frames DIR --crops ROOT
 python -m benchmarks tracks
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
@@ -39,6 +40,14 @@ def _detection(arguments: argparse.Namespace) -> None:
     from benchmarks.detection import detection
 
     detection(_setting(arguments), arguments.frames, arguments.gt, arguments.split, arguments.spotter, arguments.sheet, arguments.json)
+
+
+def _views(arguments: argparse.Namespace) -> None:
+    from benchmarks.views import views
+
+    names = [name.strip() for name in arguments.views.split(",")] if arguments.views else None
+    asked = (arguments.frames, arguments.crops, arguments.split, names, arguments.limit, arguments.spotter, arguments.sheet, arguments.json)
+    views(_setting(arguments), *asked)
 
 
 def _tracks(arguments: argparse.Namespace) -> None:
@@ -128,6 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     detection.add_argument("--split", choices=("all", "train", "held-out"), default="all", help="held-out: the groups that the shipped spotter never saw")
     detection.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     detection.add_argument("--sheet", type=Path, default=Path("out/detection.png"), metavar="F", help="where to draw what went wrong; it shows photos")
+    views = _add(commands, "views", _views, "signs found and named as a drone sees them: turned, shaken, dark, compressed")
+    views.add_argument("--frames", type=Path, required=True, metavar="DIR", help="folder of GTSDB's frames, or that above their images/")
+    views.add_argument("--crops", type=Path, metavar="ROOT", help="a GTSRB folder, or one that holds gtsrb/: its test photos, too")
+    views.add_argument("--split", choices=("train", "tuning", "held-out"), default="held-out", help="held-out: the groups that the shipped models never saw")
+    views.add_argument("--views", metavar="NAME,...", help="some of the views alone, such as 'roll 30,pitch 45' (without it: all)")
+    views.add_argument("--limit", type=cli.count, metavar="N", help="photos, at most, evenly spread (without it: all)")
+    views.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
+    views.add_argument("--sheet", type=Path, default=Path("out/views.png"), metavar="F", help="where to draw what went wrong; it shows photos")
     tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights, and of real signs")
     tracks.add_argument("--seeds", type=int, nargs="*", default=list(range(20)), metavar="N", help="of the flights; none is none")
     tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")

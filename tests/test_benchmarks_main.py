@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import main
 
 
-@pytest.mark.parametrize("command", ["accuracy", "latency", "memory", "pipeline", "detector", "peers", "clients"])
+@pytest.mark.parametrize("command", ["accuracy", "latency", "memory", "pipeline", "detector", "peers", "clients", "views"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
@@ -32,6 +32,8 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         ["latency", "--batch", "-1"],
         ["latency", "--runs", "many"],
         ["memory", "--engine", "tflite"],
+        ["views"],
+        ["views", "--frames", "x", "--split", "all"],
     ],
     ids=" ".join,
 )
