@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -17,6 +18,9 @@ _DPI = 100
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")  # Okabe and Ito's, which colour-blind people can tell apart
 
 _MARKERS = "os^D"
+_PANELS_A_ROW = 3
+_BESIDE = 0.015
+"""Of the longest way across: by so much a line is drawn beside the one before."""
 _WIDE = 20
 """From this ratio of the largest to the smallest on, an axis is logarithmic."""
 
@@ -61,6 +65,26 @@ def stacked(rows: Mapping[str, Mapping[str, float]], unit: str, limit: tuple[str
     return _png(axes)
 
 
+def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]], up: str) -> bytes:
+    """Draw small pictures, three a row: what is across -> name of the line -> its points (x, y from 0 to 1, low and high end of y's interval)."""
+    plt.close("all")
+    high = -(-len(panels) // _PANELS_A_ROW)
+    figure, grid = plt.subplots(high, _PANELS_A_ROW, figsize=(WIDTH_PX / _DPI, 2.9 * high), sharey=True, squeeze=False, layout="constrained")
+    for axes, (across, lines) in zip(grid.flat, panels.items(), strict=False):
+        reach = max((point[0] for points in lines.values() for point in points), default=1.0)
+        for place, (name, points) in enumerate(lines.items()):
+            x, y, low, top = (np.array(column) for column in zip(*points, strict=True)) if points else np.empty((4, 0))
+            # Lines that lie on each other are drawn beside each other.
+            beside = x + place * _BESIDE * reach
+            axes.errorbar(beside, y, (y - low, top - y), color=_COLOURS[place], marker=_MARKERS[place], linestyle=("-", "--")[place % 2], capsize=3, label=name)
+        axes.set(xlabel=across, ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(up)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    return _content(figure)
+
+
 def scatter(points: Sequence[tuple[str, float, float]], across: str, up: str) -> bytes:
     """Draw named points (name, x, y)."""
     axes = _axes(4.5)
@@ -85,7 +109,11 @@ def _png(axes: Any) -> bytes:
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+    return _content(axes.figure)
+
+
+def _content(figure: Any) -> bytes:
     content = io.BytesIO()
-    axes.figure.savefig(content, format="png", dpi=_DPI)
-    plt.close(axes.figure)
+    figure.savefig(content, format="png", dpi=_DPI)
+    plt.close(figure)
     return content.getvalue()

@@ -11,10 +11,13 @@ from typing import Any
 from benchmarks.results import figures_of, model_of, of_command, read_results
 from benchmarks.tables import as_markdown, warnings_of
 from edge import page
+from edge.aerial import FRAME_VIEWS, JUDGED
 from edge.files import write_text
 from edge.lineage import now
 
 Document = dict[str, Any]
+_CAUSES = {"roll": "degrees", "pitch": "degrees", "yaw": "degrees", "blur": "pixels", "light": "share lost", "quantiser": "of H.265"}
+"""What F1 is drawn over, and the unit of its strength."""
 Section = tuple[str, str, Callable[[Any], bytes]]
 """A title, what to look for, and the picture, drawn by the module that is given: `benchmarks.charts`."""
 
@@ -60,6 +63,9 @@ def _charts() -> Any | None:
 def _headline(documents: Sequence[Document]) -> Iterator[tuple[str, str, str]]:
     for document in of_command(documents, "accuracy"):
         yield f"top-1, {document['conditions']['split']}", f"{document['top1']:.4f}", f"{model_of(document)}, {document['n']} photos"
+    for document in of_command(documents, "views"):
+        if document["mean_f1"] is not None:
+            yield "from the air, mean F1", f"{document['mean_f1']:.4f}", f"{model_of(document)}, {document['frames']} frames, {len(JUDGED)} views"
     for document in of_command(documents, "latency"):
         yield "one crop, p50", f"{document['p50_ms']:.2f} ms", f"{model_of(document)}, batch {document['batch']}"
     for document in of_command(documents, "pipeline"):
@@ -82,6 +88,9 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     if points:
         hint = "Up and to the left is better: as right in less time."
         yield "Accuracy against latency", hint, lambda charts: charts.scatter(points, "one crop, p50, ms", "top-1")
+    for document in of_command(documents, "views"):
+        if document["views"]:
+            yield _from_the_air(document)
     latency = {
         f"{model_of(document)}, batch {row['batch']}": {key: row[f"{key}_ms"] for key in ("p50", "p90", "p99")}
         for document in of_command(documents, "latency")
@@ -118,6 +127,22 @@ def _sections(documents: Sequence[Document]) -> Iterator[Section]:
     if calls:
         hint = "The same weights, each in a process of its own, asked in turn; host to host."
         yield "Beside other runtimes", hint, lambda charts: charts.bars(calls, "ms a call, p50")
+
+
+def _from_the_air(document: Document) -> Section:
+    """Draw F1 over each cause's strength, from the frames as they are, at 0, on; views of a later or earlier version are left out."""
+    sides = {document["precision"]: document["views"], **({"fp32": document["fp32"]["views"]} if "fp32" in document else {})}
+    panels: dict[str, dict[str, list[tuple[float, float, float, float]]]] = {}
+    for cause, unit in _CAUSES.items():
+        named = [(view.strength, name) for name, view in FRAME_VIEWS.items() if view.cause in ("none", cause)]
+        lines = {
+            side: [(at, rows[name]["name"]["f1"], *rows[name]["name"]["interval"]) for at, name in sorted(named) if name in rows]
+            for side, rows in sides.items()
+        }
+        panels[f"{cause}, {unit}"] = lines
+    what = f"{model_of(document)}, {document['conditions']['split']} frames"
+    hint = f"{what}: F1 of finding and naming, with 95% intervals, over how strong a cause is; 0 is the frames as they are."
+    return "As a drone sees them", hint, lambda charts: charts.curves(panels, "F1, named")
 
 
 def _budget(document: Document) -> Section:

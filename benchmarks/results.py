@@ -96,6 +96,10 @@ def figures_of(document: dict[str, Any]) -> Iterator[Figure]:
     elif command == "detection":
         for part, name in (("find", "recall"), ("find", "precision"), ("name", "f1")):
             yield Figure(f"detection {model} {document['conditions']['split']}, {part}", name, document[part][name], more_is_better=True)
+    elif command == "views":
+        yield from _figures_of_views(f"views {model} {document['conditions']['split']}", document)
+        if "fp32" in document:
+            yield from _figures_of_views(f"views fp32 {document['conditions']['split']}", document["fp32"])
     elif command == "tracks":
         yield Figure(f"tracks {model}", "right_share", document["right_share"], more_is_better=True)
         yield Figure(f"tracks {model} without signs", "sightings", document["silent"]["sightings"], more_is_better=False)
@@ -110,3 +114,14 @@ def figures_of(document: dict[str, Any]) -> Iterator[Figure]:
                 yield Figure(f"peers {row['name']}", name, row[name], more_is_better=False)
             if row["top1"] is not None:
                 yield Figure(f"peers {row['name']}", "top1", row["top1"], more_is_better=True)
+
+
+def _figures_of_views(of: str, found: dict[str, Any]) -> Iterator[Figure]:
+    """Return the numbers of one precision; a mean over views of which some were left out is none."""
+    for name, row in found["views"].items():
+        yield Figure(f"{of}, {name}", "f1", row["name"]["f1"], more_is_better=True)
+    for name, row in found.get("crops", {}).items():
+        yield Figure(f"{of}, photos {name}", "top1", row["top1"], more_is_better=True)
+    for name in ("mean_f1", "mean_top1"):
+        if found.get(name) is not None:
+            yield Figure(of, name, found[name], more_is_better=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.reference import name_of
 from benchmarks.results import model_of, of_command
+from edge.aerial import CROP_VIEWS, JUDGED
 
 Document = dict[str, Any]
 WARNINGS = "warnings"
@@ -43,6 +44,7 @@ def _tables(documents: Sequence[Document]) -> Iterator[str]:
         (("the classifier alone", "top-1", "one crop, p50 / p99 ms", "eight, p50 ms", "of the peak, one / eight", "peak RSS, MiB"), _models(documents)),
         (("the whole runtime", "frames a second", "age p50 / p99 ms", "finding / naming ms", "peak RSS, MiB"), _runtime(documents)),
         (("real frames", "recall", "precision", "F1, named", "false, signs painted out"), _frames(documents)),
+        (("as a drone sees them", "n", "rate", "95% interval", "in fp32"), _views(documents)),
         (("along the way", "right", "wrong", "missed", "twice", "false", "announced after, p50 / p90 frames"), _passes(documents)),
         (("beside detectors that only find", "frames a second", "ours is times as fast"), _detectors(documents)),
         (("the same weights elsewhere", "top-1", "one crop, p50 ms", "eight, p50 ms", "first answer, s", "RSS, MiB"), _peers(documents)),
@@ -78,6 +80,24 @@ def _frames(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
         bare = f"{document['painted_out']['false']} in {document['frames']} frames" if "painted_out" in document else ""
         what = f"{document['conditions']['split']}, {document['signs']} signs"
         yield what, f"{find['recall']:.4f}", f"{find['precision']:.4f}", f"{name['f1']:.4f}", bare
+
+
+def _views(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
+    for document in of_command(documents, "views"):
+        split, beside = document["conditions"]["split"], document.get("fp32", {})
+        for name, row in document["views"].items():
+            fp32 = beside["views"][name]["name"]["f1"] if beside else None
+            yield _view(f"{split} frames, {name}: F1, named", row["n"], row["name"]["f1"], row["name"]["interval"], fp32)
+        for name, row in document.get("crops", {}).items():
+            yield _view(f"photos, {name}: top-1", row["n"], row["top1"], row["interval"], beside["crops"][name]["top1"] if beside else None)
+        for key, what in (("mean_f1", f"mean F1 of {len(JUDGED)} views"), ("mean_top1", f"mean top-1 of {len(CROP_VIEWS)} views")):
+            if document.get(key) is not None:
+                yield _view(what, "", document[key], None, beside.get(key))
+
+
+def _view(what: str, n: int | str, rate: float, interval: list[float] | None, fp32: float | None) -> tuple[str, ...]:
+    between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+    return what, str(n), f"{rate:.4f}", between, f"{fp32:.4f}" if fp32 is not None else ""
 
 
 def _passes(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.compare import BETTER, SAME, WORSE, judge
 from benchmarks.reference import FOLDER, name_of
+from benchmarks.report import _sections
 from benchmarks.results import Figure, figures_of, read_results
 from benchmarks.tables import as_markdown
 
@@ -48,6 +49,15 @@ def detector() -> dict[str, Any]:
     return document("detector", {"fps": 60.0, "rows": rows})
 
 
+def views() -> dict[str, Any]:
+    def side(f1: float) -> dict[str, Any]:
+        rate = {"recall": f1, "precision": f1, "f1": f1, "interval": [f1 - 0.1, f1 + 0.05]}
+        rows = {name: {"n": 113, "said": 110, "find": rate, "name": rate} for name in ("as they are", "roll 45", "dim", "night", "of another version")}
+        return {"views": rows, "mean_f1": f1, "crops": {"roll 45": {"n": 9, "top1": f1, "interval": [0.1, 0.9]}}, "mean_top1": None}
+
+    return document("views", {**side(0.7), "fp32": side(0.8), "frames": 86, "left_out": []}, split="held-out")
+
+
 def written(path: Path, value: Any) -> Path:
     path.write_text(json.dumps(value), encoding="utf-8")
     return path
@@ -55,7 +65,7 @@ def written(path: Path, value: Any) -> Path:
 
 @pytest.fixture
 def gathered(tmp_path: Path) -> Path:
-    results = [latency(3.0), memory(), accuracy(0.996), pipeline(28.0), detector()]
+    results = [latency(3.0), memory(), accuracy(0.996), pipeline(28.0), detector(), views()]
     return written(tmp_path / "all.json", {"schema": 1, "command": "benchmarks all", "results": results, "failed": []})
 
 
@@ -63,7 +73,7 @@ def test_the_page_holds_every_figure_and_needs_nothing_else(gathered: Path, tmp_
     pytest.importorskip("matplotlib", reason="needs the draw extra")
     assert main(["report", str(gathered), "--out", str(tmp_path / "page.html"), "--markdown", str(tmp_path / "table.md")]) == 0
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert html.count('<img src="data:image/png;base64,') == 6
+    assert html.count('<img src="data:image/png;base64,') == 7
     assert not re.search(r"(src|href)=\"(?!data:)", html)
     assert "A &lt;processor&gt;" in html
     for figure in (figure for document in read_results([gathered]) for figure in figures_of(document)):
@@ -74,6 +84,10 @@ def test_the_page_holds_every_figure_and_needs_nothing_else(gathered: Path, tmp_
     assert "| onnxruntime int8-cpu 64 px | 0.9960 | 3.00 / 4.50 | 3.0 | 33% / 33% | 131 |" in table
     assert "| onnxruntime, `demo://` | 28.0 | 9 / 11 | 5.0 / 4.0 | 200 |" in table
     assert "| YOLOX-nano int8, onnxruntime | 20.0 | 3.00 |" in table
+    assert "| held-out frames, roll 45: F1, named | 113 | 0.7000 | 0.600 to 0.750 | 0.8000 |" in table
+    assert "| mean F1 of 12 views |  | 0.7000 |  | 0.8000 |" in table
+    assert "| photos, roll 45: top-1 | 9 | 0.7000 | 0.100 to 0.900 | 0.8000 |" in table
+    assert "mean top-1" not in table  # some were left out
     assert "real frames" not in table
 
 
@@ -102,6 +116,22 @@ def test_what_was_found_along_the_way_is_told_where_there_is_something() -> None
     assert "| 900 drawn frames without a sign |  |  |  |  | 0 |  |" in table
     assert "| real signs that come nearer | 8 of 9 |" in table
     assert "drawn" not in as_markdown([document("tracks", {**told, "flights": [], "silent": silent, "approaches": told})])
+
+
+def test_panels_go_from_the_frames_as_they_are_to_the_worst() -> None:
+    drawn = {}
+
+    class Charts:
+        @staticmethod
+        def curves(panels: Any, up: str) -> bytes:
+            drawn.update(panels)
+            return up.encode()
+
+    section = next(section for section in _sections([views()]) if "drone" in section[0])
+    assert section[2](Charts) == b"F1, named"
+    assert list(drawn) == ["roll, degrees", "pitch, degrees", "yaw, degrees", "blur, pixels", "light, share lost", "quantiser, of H.265"]
+    assert drawn["light, share lost"]["int8-cpu"] == [(strength, 0.7, 0.6, 0.75) for strength in (0, 0.4, 0.75)]
+    assert [at for at, *_ in drawn["roll, degrees"]["fp32"]] == [0, 45]
 
 
 def test_a_reference_holds_one_machine_and_no_paths(gathered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
