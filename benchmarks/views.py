@@ -75,8 +75,8 @@ def views(
     Returns:
         `views`: of each view by its name `n` (signs), `said` (detections that are not about ignored signs), `find` and `name` (as of
         `benchmarks.detection.rates`); `mean_f1`: of naming, over `edge.datasets.aerial.JUDGED`, None where one of these is left out; with `crops` also
-        `crops`: of each view `n`, `top1` and its `interval`; `mean_top1`: over all views but the photos as they are, None where one is left out; the same again of fp32 as
-        `fp32`; `frames`, `left_out` (names), `engine`, `precision`.
+        `crops`: of each view `n`, `top1` and its `interval`; `mean_top1`: over all views but the photos as they are, None where one is left out; all again as
+        `fp32`, of the same weights; `frames`, `left_out` (names), `engine`, `precision`.
 
     Raises:
         DataError: no frames or photos, or too few.
