@@ -7,6 +7,8 @@ from pathlib import Path
 from edge.errors import SourceError
 from edge.frame import Source
 from edge.images import SUFFIXES
+from edge.sources.ahead import Ahead
+from edge.sources.realtime import Realtime
 from edge.sources.recorded import StillSource, VideoSource, find_images
 from edge.sources.uri import Uri, exists, parse_uri, source_of
 
@@ -41,23 +43,13 @@ def _open_path(uri: Uri) -> Source:
         raise SourceError(f"wanted a folder, an image, a video or demo://, found nothing at {path}: check the path")
     if path.is_dir():
         uri.check_keys()
-        return _ahead(StillSource(uri.text, path, find_images(path)))
+        return Ahead(StillSource(uri.text, path, find_images(path)))
     if path.suffix.lower() in SUFFIXES:
         uri.check_keys()
-        return _ahead(StillSource(uri.text, path.parent, [path]))
+        return Ahead(StillSource(uri.text, path.parent, [path]))
     uri.check_keys("realtime")
     return _at_own_speed(uri, VideoSource(uri.text, path))
 
 
 def _at_own_speed(uri: Uri, source: Source) -> Source:
-    if uri.flag("realtime"):
-        from edge.sources.realtime import Realtime
-
-        return Realtime(source)
-    return _ahead(source)
-
-
-def _ahead(source: Source) -> Source:
-    from edge.sources.ahead import Ahead
-
-    return Ahead(source)
+    return Realtime(source) if uri.flag("realtime") else Ahead(source)
