@@ -28,6 +28,7 @@ from edge import cli
 from edge.__main__ import SPOTTERS
 from edge.bundle.manifest import SHIPPED
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
+from edge.sources.demo import VIEWS
 
 
 def _accuracy(arguments: argparse.Namespace) -> None:
@@ -53,7 +54,8 @@ def _views(arguments: argparse.Namespace) -> None:
 def _tracks(arguments: argparse.Namespace) -> None:
     from benchmarks.tracks import tracks
 
-    tracks(_setting(arguments), arguments.spotter, arguments.seeds, arguments.frames, arguments.silent_minutes, arguments.data, arguments.json)
+    flown = arguments.view, arguments.seeds, arguments.frames, arguments.silent_minutes
+    tracks(_setting(arguments), arguments.spotter, *flown, arguments.data, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -146,6 +148,7 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     views.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     views.add_argument("--sheet", type=Path, default=Path("out/views.png"), metavar="F", help="where to draw what went wrong; it shows photos")
     tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights, and of real signs")
+    tracks.add_argument("--view", choices=VIEWS, default=VIEWS[0], help=f"whose camera flies; {VIEWS[0]} where it is left out")
     tracks.add_argument("--seeds", type=int, nargs="*", default=list(range(20)), metavar="N", help="of the flights; none is none")
     tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
     tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")

@@ -22,6 +22,7 @@ from edge.bundle.manifest import read_bundle
 from edge.outputs.passes import PassSink
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
+from edge.sources.demo import SCHEME
 from edge.sources.open import open_source
 
 PASSES = ("all", "right", "wrong", "missed", "twice", "false")
@@ -29,13 +30,14 @@ FPS = 30
 
 
 def tracks(
-    setting: Setting, spotter: str, seeds: Sequence[int], frames: int, silent_minutes: float, data: Path | None, json_path: Path | None
+    setting: Setting, spotter: str, view: str, seeds: Sequence[int], frames: int, silent_minutes: float, data: Path | None, json_path: Path | None
 ) -> dict[str, Any]:
     """Fly along roads with signs, and along one without, near real signs where there are photos, and print what was announced.
 
     Args:
         setting: what runs.
         spotter: as `edge run --spotter`.
+        view: one of `edge.sources.demo.VIEWS`.
         seeds: of the flights with signs.
         frames: of each of them.
         silent_minutes: of flight without a sign, at 30 frames a second.
@@ -55,7 +57,7 @@ def tracks(
     """
     started_at, conditions = (
         now(),
-        setting.conditions(spotter=spotter, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes, data=str(data) if data else None),
+        setting.conditions(spotter=spotter, view=view, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes, data=str(data) if data else None),
     )
     flights: list[dict[str, Any]] = []
     delays: list[int] = []
@@ -70,12 +72,14 @@ def tracks(
         classifier = Classifier(engine, bundle.manifest.thresholds.confidence)
         print_conditions(engine.name, engine.precision, setting)
         for seed in _shown(seeds, "flight"):
-            watched = PassSink(f"demo://?seed={seed}&frames={frames}")
-            run(open_source(f"demo://?seed={seed}&frames={frames}"), found_by, classifier, [watched])
+            flown = f"{SCHEME}?view={view}&seed={seed}&frames={frames}"
+            watched = PassSink(flown)
+            run(open_source(flown), found_by, classifier, [watched])
             flights.append({"seed": seed, **watched.score()})
             delays += watched.delays()
         silent_frames = round(silent_minutes * 60 * FPS)
-        sightings = run(open_source(f"demo://?signs=0&frames={silent_frames}"), found_by, classifier, []).sightings if silent_frames else 0
+        silent = f"{SCHEME}?view={view}&signs=0&frames={silent_frames}"
+        sightings = run(open_source(silent), found_by, classifier, []).sightings if silent_frames else 0
         for approach in _shown(coming, "approach"):
             images, boxes = zip(*approach.frames(), strict=True)
             judged = ApproachSink(boxes, approach.class_id)
@@ -91,7 +95,7 @@ def tracks(
         "precision": engine.precision,
     }
     if seeds:
-        print(f"{len(seeds)} flights of {frames} frames: {_said(figures)}")
+        print(f"{len(seeds)} flights of {frames} frames, a {view}'s view: {_said(figures)}")
     if silent_frames:
         print(f"{silent_frames} frames without a sign: {sightings} sightings")
     if data:

@@ -101,8 +101,9 @@ def figures_of(document: dict[str, Any]) -> Iterator[Figure]:
         if "fp32" in document:
             yield from _figures_of_views(f"views fp32 {document['conditions']['split']}", document["fp32"])
     elif command == "tracks":
-        yield Figure(f"tracks {model}", "right_share", document["right_share"], more_is_better=True)
-        yield Figure(f"tracks {model} without signs", "sightings", document["silent"]["sightings"], more_is_better=False)
+        flown = f"tracks {model}" + (" of a drone" if document["conditions"].get("view") == "drone" else "")
+        yield Figure(flown, "right_share", document["right_share"], more_is_better=True)
+        yield Figure(f"{flown} without signs", "sightings", document["silent"]["sightings"], more_is_better=False)
     elif command == "detector":
         for row in document["rows"][1:]:
             yield Figure(f"detector ours to {row['name']}", "ratio", row["ratio"], more_is_better=True)

@@ -103,10 +103,11 @@ def _view(what: str, n: int | str, rate: float, interval: list[float] | None, fp
 def _passes(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
     for document in of_command(documents, "tracks"):
         silent = document["silent"]
+        by_drone = " of a drone" if document["conditions"].get("view") == "drone" else ""
         if document["flights"]:
-            yield _pass(f"{len(document['flights'])} drawn flights", document)
+            yield _pass(f"{len(document['flights'])} drawn flights{by_drone}", document)
         if silent["frames"]:
-            yield f"{silent['frames']} drawn frames without a sign", *[""] * 4, str(silent["sightings"]), ""
+            yield f"{silent['frames']} drawn frames{by_drone} without a sign", *[""] * 4, str(silent["sightings"]), ""
         if "approaches" in document:
             yield _pass("real signs that come nearer", document["approaches"])
 

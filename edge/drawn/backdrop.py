@@ -93,7 +93,7 @@ def render(camera: Camera, stands: Sequence[Board], faces: Sequence[Board], look
     for board in sorted(faces, key=lambda board: -board.z):
         corners = camera.project(board.corners)
         draw(image, board.pyramid, corners, finer=4 if np.ptp(corners, axis=0).max() < 64 else 2)
-    return _develop(image, look, key)
+    return develop(image, look, key)
 
 
 def _seen(camera: Camera, boards: Sequence[Board]) -> list[tuple[Board, Floats]]:
@@ -201,8 +201,8 @@ def _house_at(x: float, side: int, z: float, kind: int) -> tuple[Board, ...]:
     return Board(roof, slope), Board(wall, along), upright(gable, middle, z, 8, 8)
 
 
-def _develop(image: Image, look: Light, key: tuple[int, int]) -> Image:
-    """Blur, expose and grain a picture of four channels, of which the last is dropped."""
+def develop(image: Image, look: Light, key: tuple[int, int]) -> Image:
+    """Blur, expose and grain a picture, (height, width, 4) uint8, and drop its fourth channel; the noise follows from `key`, (seed, frame)."""
     image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), np.uint8)
     if look.defocus_px > 0.4:
         side = 3 if look.defocus_px < 0.8 else 5

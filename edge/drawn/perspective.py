@@ -1,12 +1,14 @@
-"""Projects a plain world to pictures: a pinhole camera, and flat boards that are drawn where it sees them.
+"""Projects a plain world to pictures: a car's camera and a drone's, and flat boards that are drawn where they see them.
 
 The world is in metres: x to the right, y up, z along the road.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +22,24 @@ _FOCAL = 0.93
 _HORIZON = 0.47
 _ENLARGED = 1.06
 _SMALLEST_PX = 8
+_DRONE_FOCAL = 0.68
+_NEAR_M = 0.1
+
+LENS = 0.35
+"""Barrel distortion of an FPV camera: what lies r from the middle of the picture would lie r (1 + 0.35 r^2) from it without the lens, in half widths."""
+
+
+class View(Protocol):
+    """A camera, wherever it is."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of its picture in pixels."""
+        ...
+
+    def project(self, points: Floats) -> Floats:
+        """Project world points, (n, 3), to the picture, (n, 2)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,87 @@ class Camera:
         shake = self.shake()
         moved: Floats = self.level(points) @ shake[:, :2].T + shake[:, 2]
         return moved
+
+
+@dataclass(frozen=True)
+class DroneCamera:
+    """A camera that is turned in any way, with a lens that bends straight lines.
+
+    Attributes:
+        x: metres to the right.
+        y: metres above the ground.
+        z: metres along the road.
+        roll_deg: positive with the right side down.
+        pitch_deg: positive with the optical axis above the horizon.
+        yaw_deg: of the optical axis, from the z axis to the right.
+        size_wh: width and height of the picture in pixels.
+        lens: strength of the barrel distortion, as `LENS` has it; 0 for a pinhole.
+    """
+
+    x: float
+    y: float
+    z: float
+    roll_deg: float
+    pitch_deg: float
+    yaw_deg: float
+    size_wh: tuple[int, int]
+    lens: float = LENS
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, in the middle of the picture."""
+        return _DRONE_FOCAL * self.size_wh[0]
+
+    @functools.cached_property
+    def place(self) -> Floats:
+        """Where it is, (3,)."""
+        return np.array([self.x, self.y, self.z])
+
+    @functools.cached_property
+    def axes(self) -> Floats:
+        """Directions of its right, its lower side and its optical axis in the world, the rows of (3, 3)."""
+        return axes_of(self.roll_deg, self.pitch_deg, self.yaw_deg)
+
+    def depths(self, points: Floats) -> Floats:
+        """Return how far world points, (..., 3), lie before it along the optical axis, metres."""
+        ahead: Floats = (points - self.place) @ self.axes[2]
+        return ahead
+
+    def project(self, points: Floats) -> Floats:
+        """Project world points, (..., 3), to the picture, (..., 2); what lies behind the camera comes to lie far outside."""
+        return project_by(self.axes, points - self.place, self.size_wh, self.lens)
+
+
+def axes_of(roll_deg: float | Floats, pitch_deg: float | Floats, yaw_deg: float | Floats) -> Floats:
+    """Return the axes of cameras that are turned so, (..., 3, 3): right, down and ahead in the world."""
+    (sr, cr), (sp, cp), (sy, cy) = ((np.sin(angle), np.cos(angle)) for angle in (np.radians(each) for each in (roll_deg, pitch_deg, yaw_deg)))
+    level, none = np.stack([cy, 0 * cy, -sy], axis=-1), np.zeros_like(sp)
+    down = np.stack([sy * sp, none - cp, cy * sp], axis=-1)
+    right = level * cr[..., None] + down * sr[..., None]
+    return np.stack([right, down * cr[..., None] - level * sr[..., None], np.stack([sy * cp, none + sp, cy * cp], axis=-1)], axis=-2)
+
+
+def project_by(axes: Floats, points: Floats, size_wh: tuple[int, int], lens: float) -> Floats:
+    """Project points relative to cameras, (..., 3), by the cameras' axes, (3, 3) or what broadcasts, to pictures, (..., 2)."""
+    seen = points @ axes.T if axes.ndim == 2 else np.einsum("...ij,...j->...i", axes, points)
+    half = size_wh[0] / 2
+    flat = seen[..., :2] * (2 * _DRONE_FOCAL / np.maximum(seen[..., 2:], _NEAR_M))
+    if lens > 0:
+        # Where r (1 + lens r^2) is given, r is the one real root of the cubic.
+        radius, unit = np.maximum(np.hypot(flat[..., 0], flat[..., 1]), 1e-9), math.sqrt(3 * lens)
+        flat *= (2 / unit * np.sinh(np.arcsinh(1.5 * unit * radius) / 3) / radius)[..., None]
+    moved: Floats = flat * half + (half, size_wh[1] / 2)
+    return moved
+
+
+@functools.lru_cache(maxsize=4)
+def unbent(size_wh: tuple[int, int], lens: float) -> NDArray[np.float32]:
+    """Return where each pixel's centre would lie without the lens: x and y in pixels from the middle, (2, height, width)."""
+    half = size_wh[0] / 2
+    places = np.stack(np.meshgrid(np.arange(size_wh[0]) + 0.5 - half, np.arange(size_wh[1]) + 0.5 - size_wh[1] / 2))
+    straight: NDArray[np.float32] = (places * (1 + lens * np.square(places / half).sum(axis=0))).astype(np.float32)
+    straight.setflags(write=False)
+    return straight
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +234,7 @@ def draw(image: Image, picture: Pyramid, corners: Floats, *, finer: int = 1, haz
     patch = cv2.warpPerspective(level, cv2.getPerspectiveTransform(source, target), (width * finer, height * finer), flags=cv2.INTER_LINEAR)
     if finer > 1:
         patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
-    _lay(image[y1 : y1 + height, x1 : x1 + width], np.asarray(patch, np.uint8), haze)
+    lay(image[y1 : y1 + height, x1 : x1 + width], *veiled(np.asarray(patch, np.uint8), haze))
 
 
 def _level(picture: Pyramid, corners: Floats, finer: int) -> Image:
@@ -145,13 +246,17 @@ def _level(picture: Pyramid, corners: Floats, finer: int) -> Image:
     return picture[min(round(math.log2(max(shrink, 1.0))), len(picture) - 1)]
 
 
-def _lay(below: Image, patch: Image, haze: tuple[float, tuple[int, int, int]]) -> None:
-    """Lay a BGRA patch with multiplied colours over a part of an image, in place."""
+def veiled(patch: Image, haze: tuple[float, tuple[int, int, int]]) -> tuple[Image, Image]:
+    """Return a BGRA patch with multiplied colours behind haze, and how much of what is below it stays clear, times 255, in four channels."""
     share, colour = haze
     if share > 0:
         veil = np.diag([1 - share, 1 - share, 1 - share, 1.0])
         veil[:3, 3] = share * np.array(colour) / 255
         patch = np.asarray(cv2.transform(patch, veil), np.uint8)
     alpha = cv2.extractChannel(patch, 3)
-    clear = cv2.bitwise_not(cv2.merge([alpha, alpha, alpha, alpha]))
+    return patch, np.asarray(cv2.bitwise_not(cv2.merge([alpha, alpha, alpha, alpha])), np.uint8)
+
+
+def lay(below: Image, patch: Image, clear: Image) -> None:
+    """Lay what `veiled` returns over a part of an image, in place."""
     below[:] = cv2.add(cv2.multiply(below, clear, scale=1 / 255), patch)

@@ -25,18 +25,18 @@ HOUSES = 4
 CARS = 8
 
 _SKIES = (((222, 172, 112), (236, 222, 204)), ((196, 188, 180), (222, 220, 216)), ((204, 158, 122), (206, 220, 240)))
-_FIELDS = ((52, 118, 92), (60, 132, 112), (64, 176, 200), (48, 108, 78), (96, 150, 160), (58, 124, 100))
+FIELD_COLOURS = ((52, 118, 92), (60, 132, 112), (64, 176, 200), (48, 108, 78), (96, 150, 160), (58, 124, 100))
 _WIDEST_M = 64
-_VERGE = (58, 112, 88)
-_ASPHALT = (108, 106, 104)
-_WORN, _MENDED = (100, 98, 96), (92, 90, 90)
-_GRAVEL = (134, 146, 150)
-_PAINT = (214, 218, 218)
+VERGE = (58, 112, 88)
+ASPHALT = (108, 106, 104)
+WORN, MENDED = (100, 98, 96), (92, 90, 90)
+GRAVEL = (134, 146, 150)
+PAINT = (214, 218, 218)
 _WALLS = ((206, 220, 226), (168, 204, 222), (84, 102, 158), (188, 196, 198))
 _ROOFS = ((52, 58, 132), (70, 66, 70), (48, 66, 118), (60, 60, 150))
 _DOORS = ((126, 72, 34), (60, 74, 46), (40, 52, 92), (150, 84, 30))
-_PAINTS = ((38, 32, 168), (146, 78, 28), (224, 224, 222), (52, 50, 50), (150, 148, 146), (92, 86, 80), (28, 24, 120), (112, 60, 24))
-_FLAT, _DARK_GLASS = 16, (58, 50, 44)
+CAR_PAINTS = ((38, 32, 168), (146, 78, 28), (224, 224, 222), (52, 50, 50), (150, 148, 146), (92, 86, 80), (28, 24, 120), (112, 60, 24))
+_FLAT, DARK_GLASS = 16, (58, 50, 44)
 
 
 @functools.lru_cache(maxsize=4)
@@ -54,7 +54,7 @@ def sky(kind: int, size_wh: tuple[int, int]) -> Image:
     rng = np.random.default_rng((kind, 1))
     top, bottom = (np.array(colour, np.float32) for colour in _SKIES[kind])
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    clouds = sum(_noise(rng, (2 + 3 * 2**i, 3 + 2 * 2**i), (height, width)) / 2**i for i in range(4))
+    clouds = sum(noise(rng, (2 + 3 * 2**i, 3 + 2 * 2**i), (height, width)) / 2**i for i in range(4))
     cover = np.clip(np.asarray(clouds, np.float32) * 0.5 - 0.05, 0, 0.85)[:, :, None] * (1 - 0.6 * down)
     picture = (top + (bottom - top) * down) * (1 - cover) + np.float32(242) * cover
     across = np.linspace(0, 1, width)
@@ -63,7 +63,7 @@ def sky(kind: int, size_wh: tuple[int, int]) -> Image:
         ridge = height * (1 - rise * (1 + 0.35 * wave) * (1 + 0.1 * rng.standard_normal(width) * (rise < 0.05)))
         hill = np.arange(height)[:, None] >= ridge
         picture[hill] = share * np.array(HAZE) + (1 - share) * np.array(colour)
-    return _frozen(np.dstack([picture, np.full((height, width), 255)]))
+    return frozen(np.dstack([picture, np.full((height, width), 255)]))
 
 
 @functools.lru_cache(maxsize=16)
@@ -84,7 +84,7 @@ def ground(kind: int, half_m: int, across: int, along: float) -> Image:
         pixels = (box + np.array([half_m, 0])) * np.array([across, drawn]) - 0.5
         cv2.fillPoly(picture, [np.rint(pixels * 16).astype(np.int32)], (*colour, 255), cv2.LINE_AA, 4)
     rng = np.random.default_rng((kind, 2))
-    grain = 8 * _noise(rng, shape, shape)
+    grain = 8 * noise(rng, shape, shape)
     for cell_m, amount in ((1, 9), (4, 8)):
         # The same for every texture of this kind, so that no seam shows where one ends.
         patches = np.random.default_rng((kind, 7, cell_m)).standard_normal((int(PERIOD_M) // cell_m, 2 * _WIDEST_M // cell_m), np.float32)
@@ -94,7 +94,7 @@ def ground(kind: int, half_m: int, across: int, along: float) -> Image:
     grain *= np.where((columns > ROAD[0]) & (columns < ROAD[1]), 0.45, 1.0).astype(np.float32)
     period = cv2.add(picture, cv2.cvtColor(grain, cv2.COLOR_GRAY2BGRA), dtype=cv2.CV_8U)
     thinned = cv2.resize(period, (shape[1], int(PERIOD_M * along)), interpolation=cv2.INTER_AREA)
-    return _frozen(np.vstack([thinned] * (2 if along > 0.5 else 4)))
+    return frozen(np.vstack([thinned] * (2 if along > 0.5 else 4)))
 
 
 def _patches(kind: int) -> Iterator[tuple[float, float, float, float, Colour]]:
@@ -102,21 +102,21 @@ def _patches(kind: int) -> Iterator[tuple[float, float, float, float, Colour]]:
     rng = np.random.default_rng((kind, 6))
     for start in np.arange(0.0, PERIOD_M, 32):
         for left, right in ((-200.0, 0.0), (0.0, 200.0)):
-            yield left, right, start, start + 32, _FIELDS[(kind + int(rng.integers(0, FIELDS))) % FIELDS]
-    yield -11, 8, 0, PERIOD_M, _VERGE
-    yield ROAD[0] - 0.5, ROAD[1] + 0.5, 0, PERIOD_M, _GRAVEL
-    yield *ROAD, 0, PERIOD_M, _ASPHALT
+            yield left, right, start, start + 32, FIELD_COLOURS[(kind + int(rng.integers(0, FIELDS))) % FIELDS]
+    yield -11, 8, 0, PERIOD_M, VERGE
+    yield ROAD[0] - 0.5, ROAD[1] + 0.5, 0, PERIOD_M, GRAVEL
+    yield *ROAD, 0, PERIOD_M, ASPHALT
     for lane in (ROAD[0] * 0.75 + ROAD[1] * 0.25, ROAD[0] * 0.25 + ROAD[1] * 0.75):
         for track in (lane - 0.75, lane + 0.75):
-            yield track - 0.22, track + 0.22, 0, PERIOD_M, _WORN
+            yield track - 0.22, track + 0.22, 0, PERIOD_M, WORN
     for patch in range(4):
         left, start = float(rng.uniform(ROAD[0], ROAD[1] - 1.2)), float(rng.uniform(2, 20)) + 24 * patch
-        yield left, left + 1.2, start, start + rng.uniform(1, 3), _MENDED
+        yield left, left + 1.2, start, start + rng.uniform(1, 3), MENDED
     for edge in (ROAD[0] + 0.2, ROAD[1] - 0.2):
-        yield edge - 0.07, edge + 0.07, 0, PERIOD_M, _PAINT
+        yield edge - 0.07, edge + 0.07, 0, PERIOD_M, PAINT
     middle = (ROAD[0] + ROAD[1]) / 2
     for start in np.arange(0.0, PERIOD_M, 12):
-        yield middle - 0.07, middle + 0.07, start + 4, start + 8, _PAINT
+        yield middle - 0.07, middle + 0.07, start + 4, start + 8, PAINT
 
 
 @functools.lru_cache(maxsize=TREES)
@@ -173,7 +173,7 @@ def _window(picture: Image, x: int, y: int) -> None:
 @functools.lru_cache(maxsize=2 * CARS)
 def car(kind: int, *, oncoming: bool) -> Pyramid:
     """Draw a car from behind or from the front, 8 wide and 7 high; `kind` is 0 to CARS - 1 and gives its colour."""
-    paint = np.array(_PAINTS[kind], np.float64)
+    paint = np.array(CAR_PAINTS[kind], np.float64)
     picture = _canvas(256, 224)
     body, dark, bright = ((*np.clip(paint * share, 0, 255), 255) for share in (1.0, 0.62, 1.18))
     for x in (30, 190):
@@ -181,7 +181,7 @@ def car(kind: int, *, oncoming: bool) -> Pyramid:
     _polygon(picture, [(14, 100), (242, 100), (250, 140), (246, 196), (10, 196), (6, 140)], body)
     _polygon(picture, [(44, 34), (212, 34), (238, 104), (18, 104)], dark)
     _polygon(picture, [(58, 14), (198, 14), (214, 38), (42, 38)], bright)
-    _polygon(picture, [(54, 42), (202, 42), (224, 96), (32, 96)], (*_DARK_GLASS, 255))
+    _polygon(picture, [(54, 42), (202, 42), (224, 96), (32, 96)], (*DARK_GLASS, 255))
     _polygon(picture, [(70, 46), (120, 46), (80, 92), (46, 92)], (104, 96, 88, 255))
     cv2.rectangle(picture, (8, 176), (248, 200), (*(0.45 * paint + 18), 255), -1)
     lamp = (214, 228, 232, 255) if oncoming else (36, 30, 150, 255)
@@ -227,19 +227,20 @@ def _polygon(picture: Image, points: list[tuple[int, int]], colour: tuple[float,
     cv2.fillPoly(picture, [np.array(points)], colour, cv2.LINE_AA)
 
 
-def _noise(rng: np.random.Generator, cells: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
+def noise(rng: np.random.Generator, cells: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Soft noise of standard deviation about 1, (height, width), from `cells` random values."""
     values = rng.standard_normal(cells, dtype=np.float32)
     return np.asarray(cv2.resize(values, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _grained(picture: Image, rng: np.random.Generator, amount: float) -> Pyramid:
-    grain = amount * (rng.standard_normal(picture.shape[:2], dtype=np.float32) + _noise(rng, (24, 24), (picture.shape[0], picture.shape[1])))
+    grain = amount * (rng.standard_normal(picture.shape[:2], dtype=np.float32) + noise(rng, (24, 24), (picture.shape[0], picture.shape[1])))
     colours = np.clip(picture[:, :, :3] + grain[:, :, None], 0, 255).astype(np.uint8)
     return pyramid(np.dstack([colours, picture[:, :, 3]]))
 
 
-def _frozen(picture: NDArray[np.generic]) -> Image:
+def frozen(picture: NDArray[np.generic]) -> Image:
+    """Return a picture's values as uint8, cut off at 0 and 255, so that nobody writes on them."""
     made: Image = np.clip(picture, 0, 255).astype(np.uint8)
     made.setflags(write=False)
     return made

@@ -11,6 +11,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,8 +30,6 @@ MATCH_IOU = 0.3
 _STEP_M = 1.0
 _LAST_M = 8.0
 _NEAREST_M, _FARTHEST_M = 1.0, 130.0
-SEEN_AHEAD = int(_FARTHEST_M / _STEP_M)
-"""Frames before it is passed from which a sign can be seen at all."""
 _TRIES = 200
 
 
@@ -61,6 +60,27 @@ class SceneFrame:
     truths: tuple[Truth, ...]
 
 
+class Watched(Protocol):
+    """A flight with the truth about its signs, whatever flies; it can be hashed."""
+
+    @property
+    def frames(self) -> int:
+        """Length of the flight."""
+        ...
+
+    def truths(self, index: int) -> Sequence[Truth]:
+        """Return the signs that are visible in a frame."""
+        ...
+
+    def signs_in(self, index: int) -> Sequence[Truth]:
+        """Return every sign that is at least partly in a frame, however small."""
+        ...
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Return the passes in the order of their signs along the road."""
+        ...
+
+
 @dataclass(frozen=True)
 class Flight:
     """A drawn flight along a road past signs; the same seed, size and index give the same bytes.
@@ -87,9 +107,12 @@ class Flight:
         Raises:
             InputError: an attribute is out of its range.
         """
-        _check(self.seed, self.size_wh)
-        if self.frames < 1 or not 0 < self.fps < float("inf"):
-            raise InputError(f"wanted a flight of 1 frame or more at more than 0 fps, found {self.frames} at {self.fps}: give larger numbers")
+        check_flight(self.seed, self.size_wh, self.frames, self.fps)
+
+    @property
+    def seen_ahead(self) -> int:
+        """Frames before it is passed from which a sign can be seen at all."""
+        return int(_FARTHEST_M / _STEP_M)
 
     def frame(self, index: int) -> SceneFrame:
         """Draw one frame.
@@ -106,7 +129,7 @@ class Flight:
         Raises:
             InputError: the flight has no such frame.
         """
-        return tuple(truth for truth in self.signs_in(index) if _visible(truth, self.size_wh))
+        return tuple(truth for truth in self.signs_in(index) if visible(truth, self.size_wh, MIN_SIDE_PX))
 
     def signs_in(self, index: int) -> tuple[Truth, ...]:
         """Return every sign that is at least partly in a frame, however small.
@@ -120,7 +143,7 @@ class Flight:
 
     def passes(self) -> tuple[Pass, ...]:
         """Return the passes in the order of their signs along the road."""
-        return _passes(self)
+        return passes_of(self)
 
     def _signs_near(self, camera: Camera) -> tuple[Signpost, ...]:
         """Return the signs ahead; they stand as far as each is passed before the flight ends; even the shortest flight has one."""
@@ -162,7 +185,7 @@ def scene(seed: int, size_wh: tuple[int, int] = (960, 540), classes: Sequence[in
     for _ in range(_TRIES):
         sign = stand_anywhere(rng, camera, len(signs), classes)
         box = np.array(sign.box_xyxy(camera))
-        if _visible(_truth(camera, sign), size_wh) and not iou_matrix(box + np.array([-8, -8, 8, 8]), boxes).any():
+        if visible(_truth(camera, sign), size_wh, MIN_SIDE_PX) and not iou_matrix(box + np.array([-8, -8, 8, 8]), boxes).any():
             signs.append(sign)
             boxes = np.vstack([boxes, box])
         if len(signs) == wanted:
@@ -171,7 +194,7 @@ def scene(seed: int, size_wh: tuple[int, int] = (960, 540), classes: Sequence[in
     return SceneFrame(image, tuple(_truth(camera, sign) for sign in signs))
 
 
-def score_passes(flight: Flight, reports: Sequence[tuple[int, int, int, Sequence[float]]]) -> dict[str, int]:
+def score_passes(flight: Watched, reports: Sequence[tuple[int, int, int, Sequence[float]]]) -> dict[str, int]:
     """Compare what was announced on a flight with its passes.
 
     A report belongs to the sign it overlaps most, if IoU >= 0.3 or the report's centre lies in the sign's box; signs that are still too small or already cut
@@ -209,7 +232,7 @@ def score_passes(flight: Flight, reports: Sequence[tuple[int, int, int, Sequence
     }
 
 
-def announced_after(flight: Flight, reports: Sequence[tuple[int, int, int, Sequence[float]]]) -> list[int]:
+def announced_after(flight: Watched, reports: Sequence[tuple[int, int, int, Sequence[float]]]) -> list[int]:
     """Return for each pass that was announced the frames from its first visible one to the first report about it, in the order of the passes.
 
     Args:
@@ -246,9 +269,21 @@ def _check(seed: int, size_wh: tuple[int, int]) -> None:
         raise InputError(f"wanted pictures of 64 x 64 px or more, found {size_wh[0]} x {size_wh[1]}: give a larger size")
 
 
-def _visible(truth: Truth, size_wh: tuple[int, int]) -> bool:
+def check_flight(seed: int, size_wh: tuple[int, int], frames: int, fps: float) -> None:
+    """Refuse what cannot be flown.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    _check(seed, size_wh)
+    if frames < 1 or not 0 < fps < float("inf"):
+        raise InputError(f"wanted a flight of 1 frame or more at more than 0 fps, found {frames} at {fps}: give larger numbers")
+
+
+def visible(truth: Truth, size_wh: tuple[int, int], min_side_px: float) -> bool:
+    """Tell whether a sign is whole in the picture and its shorter side so long."""
     x1, y1, x2, y2 = truth.box_xyxy
-    return min(x2 - x1, y2 - y1) >= MIN_SIDE_PX and x1 >= 0 and y1 >= 0 and x2 <= size_wh[0] and y2 <= size_wh[1]
+    return min(x2 - x1, y2 - y1) >= min_side_px and x1 >= 0 and y1 >= 0 and x2 <= size_wh[0] and y2 <= size_wh[1]
 
 
 def _truth(camera: Camera, sign: Signpost) -> Truth:
@@ -263,7 +298,8 @@ _signs = functools.lru_cache(maxsize=16)(line_up)
 
 
 @functools.lru_cache(maxsize=16)
-def _passes(flight: Flight) -> tuple[Pass, ...]:
+def passes_of(flight: Watched) -> tuple[Pass, ...]:
+    """Look through a whole flight for passes, in the order of their signs along the road."""
     seen: dict[int, list[tuple[int, Truth]]] = defaultdict(list)
     for index in range(flight.frames):
         for truth in flight.truths(index):

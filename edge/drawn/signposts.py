@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.drawn.perspective import Board, Camera, Floats, Pyramid, pyramid, upright
+from edge.drawn.perspective import Board, Camera, Floats, Pyramid, View, pyramid, upright
 from edge.drawn.scenery import ROAD, pole
 from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
 
@@ -20,6 +20,7 @@ FIRST_M = 36.0
 
 _SPACING_M = (25.5, 33.5)
 _MASTER_PX = 256
+_METAL = 142, 140, 138
 _SHADES = ((1.0, 1.0), (0.8, 0.8), (1.0, 0.55), (0.62, 1.0))
 
 
@@ -47,17 +48,31 @@ class Signpost:
     yaw: float
     shade: int
 
+    @functools.cached_property
+    def middle(self) -> Floats:
+        """The middle of the face in the world, (3,)."""
+        return np.array([self.x, self.y, self.z])
+
     def face(self) -> Board:
         """Return the face in the world."""
         return Board(_face(self.class_id, self.shade), self._points(np.array([[0.0, 0.0], [1, 0], [1, 1], [0, 1]])))
+
+    def back(self) -> Board:
+        """Return the bare metal that is seen from behind."""
+        return Board(_back(self.class_id), self._points(np.array([[1.0, 0.0], [0, 0], [0, 1], [1, 1]])))
+
+    @functools.cached_property
+    def outline(self) -> Floats:
+        """The face's edge in the world, (n, 3)."""
+        return self._points(_outline(self.class_id))
 
     def pole(self) -> Board:
         """Return the tube that carries the face."""
         return upright(pole(), self.x, self.z, 0.09, self.y)
 
-    def box_xyxy(self, camera: Camera) -> Box:
+    def box_xyxy(self, camera: View) -> Box:
         """Return the box that encloses the face in a camera's picture; parts of it may lie outside of the picture."""
-        points = camera.project(self._points(_outline(self.class_id)))
+        points = camera.project(self.outline)
         (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return x1, y1, x2, y2
 
@@ -104,3 +119,10 @@ def _face(class_id: int, shade: int) -> Pyramid:
     lit = start + (end - start) * np.clip(np.add.outer(place, place) * 4 - 3.2, 0, 1)
     factors = cv2.cvtColor(np.rint(lit * 255).astype(np.uint8), cv2.COLOR_GRAY2BGRA)
     return pyramid(np.asarray(cv2.multiply(draw_sign(class_id, _MASTER_PX), factors, scale=1 / 255), np.uint8))
+
+
+@functools.lru_cache(maxsize=len(DRAWN_CLASSES))
+def _back(class_id: int) -> Pyramid:
+    picture = draw_sign(class_id, _MASTER_PX)
+    picture[:, :, :3] = _METAL
+    return pyramid(picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge.drawn.scenes import SEEN_AHEAD, announced_after, score_passes
+from edge.drawn.scenes import announced_after, score_passes
 from edge.frame import FeedState
 from edge.result import Result
 from edge.sources.demo import flight_of
@@ -43,5 +43,5 @@ class PassSink:
         """Return what `score_passes` does, for the part of the flight that was watched."""
         watched = score_passes(replace(self._flight, frames=self._last + 1), self._announced)
         # A flight that was cut short sees signs ahead that the shorter flight does not have; all of a long one would take minutes to look through.
-        ahead = replace(self._flight, frames=min(self._flight.frames, self._last + 1 + SEEN_AHEAD))
+        ahead = replace(self._flight, frames=min(self._flight.frames, self._last + 1 + self._flight.seen_ahead))
         return watched | {"false": score_passes(ahead, self._announced)["false"]}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight
 from edge.errors import SourceError
 from edge.frame import Frame
 from edge.sources.uri import Uri
 
 SCHEME = "demo://"
+VIEWS = ("drone", "car")
+"""Whose camera it is; the first is the one that is not asked for."""
 
 
-def flight_of(uri: Uri) -> Flight:
-    """Return the flight that a demo:// URI describes.
+def flight_of(uri: Uri) -> DroneFlight | Flight:
+    """Return the flight that a demo:// URI describes: a drone's, or with `view=car` the view of a car.
 
     Raises:
         SourceError: an option that is unknown or no number.
@@ -22,10 +25,15 @@ def flight_of(uri: Uri) -> Flight:
     """
     if uri.path:
         raise SourceError(f"wanted {SCHEME} with nothing but options behind it, found {uri.text}: write {SCHEME}?frames=600")
-    uri.check_keys("seed", "frames", "width", "height", "fps", "realtime", "signs")
+    view = uri.query.get("view", VIEWS[0])
+    if view not in VIEWS:
+        raise SourceError(f"wanted view={' or view='.join(VIEWS)} in {uri.text}, found {view!r}: choose one of these")
+    known = "seed", "frames", "width", "height", "fps", "realtime", "signs", "view"
+    uri.check_keys(*known, *(["lens"] if view == "drone" else []))
     size_wh = uri.whole("width", 960, least=1, most=7680), uri.whole("height", 540, least=1, most=4320)
     seed, frames = uri.whole("seed", 0, least=0, most=2**32 - 1), uri.whole("frames", 600, least=1, most=10**6)
-    return Flight(seed, size_wh, frames, uri.rate("fps", 30.0), signs=uri.whole("signs", 1, least=0, most=1) == 1)
+    flown = seed, size_wh, frames, uri.rate("fps", 30.0), uri.whole("signs", 1, least=0, most=1) == 1
+    return Flight(*flown) if view == "car" else DroneFlight(*flown, lens=uri.whole("lens", 1, least=0, most=1) == 1)
 
 
 class DemoSource:

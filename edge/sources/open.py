@@ -16,6 +16,7 @@ from edge.sources.uri import Uri, exists, parse_uri, source_of
 def open_source(uri: str) -> Source:
     """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.sources.live.open` has their URIs).
 
+    demo:// is a drone's flight, with `lens=0` through a pinhole, and with `view=car` a car's view.
     `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
     source in a file's first line.
 

@@ -8,17 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.__main__ import main
+from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight, announced_after
 
 
 def test_flights_are_scored_together_and_silence_is_listened_to(tiny_bundle: Path, tmp_path: Path) -> None:
     options = ["--bundle", str(tiny_bundle), "--engine", "fake", "--spotter", "colour", "--json", str(tmp_path / "out.json")]
-    assert main(["tracks", "--seeds", "0", "1", "--frames", "40", "--silent-minutes", "0.01", *options]) == 0
+    assert main(["tracks", "--seeds", "0", "3", "--frames", "90", "--silent-minutes", "0.01", *options]) == 0
     document = json.loads((tmp_path / "out.json").read_text())
-    assert [flight["seed"] for flight in document["flights"]] == [0, 1]
+    assert [flight["seed"] for flight in document["flights"]] == [0, 3]
     passes = document["passes"]
     assert passes["all"] == sum(flight["all"] for flight in document["flights"]) == passes["right"] + passes["wrong"] + passes["missed"]
     assert document["silent"]["frames"] == 18
+    assert document["conditions"]["view"] == "drone"
+    assert passes["all"] == sum(len(DroneFlight(seed, frames=90).passes()) for seed in (0, 3)) > 0
+
+
+def test_a_car_flies_where_it_is_asked(tiny_bundle: Path, tmp_path: Path) -> None:
+    options = ["--bundle", str(tiny_bundle), "--engine", "fake", "--spotter", "colour", "--json", str(tmp_path / "out.json")]
+    assert main(["tracks", "--view", "car", "--seeds", "0", "--frames", "40", "--silent-minutes", "0", *options]) == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["conditions"]["view"] == "car"
+    assert document["passes"]["all"] == len(Flight(0, frames=40).passes()) > 0
 
 
 def test_a_flight_without_signs_has_the_same_road() -> None:

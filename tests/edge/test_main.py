@@ -56,7 +56,8 @@ def test_a_folder_of_stills_gives_a_sighting_for_each(bundle: Path, tmp_path: Pa
 
 
 def test_a_flight_gives_what_the_json_promises(bundle: Path, tmp_path: Path) -> None:
-    done("run", SMALL_DEMO, "--bundle", bundle, "--json", tmp_path / "s.json", "--video", tmp_path / "v.mp4", "--precision", "fp32", "--max-frames", 20)
+    demo = "demo://?view=car&frames=30&width=320&height=180"
+    done("run", demo, "--bundle", bundle, "--json", tmp_path / "s.json", "--video", tmp_path / "v.mp4", "--precision", "fp32", "--max-frames", 20)
     summary = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert {"schema", "command", "machine", "conditions", "started_at"} <= set(summary)
     assert (summary["schema"], summary["command"]) == (1, "edge run")

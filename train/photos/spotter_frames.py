@@ -20,6 +20,7 @@ from edge.boxes import iou_matrix
 from edge.bundle.manifest import STRIDE
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
+from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight, scene
 from edge.images import decode_image, read_image
 from edge.recognition.spotter_learned import GREY, shrink
@@ -64,14 +65,15 @@ def _fitted(image: Image, boxes: Boxes) -> Still:
 
 
 def draw_stills(count: int, seed: int) -> list[Still]:
-    """Draw scenes, and frames of flights, half of each; a flight's signs too small or cut off are among the boxes."""
+    """Draw scenes, and frames of flights, half of each; every other flight is a drone's. A flight's signs too small or cut off are among the boxes."""
     stills = []
     for number in tqdm(range(count // 2), "drawing scenes", disable=None):
         drawn = scene(_FLIGHT_SEEDS + seed * count + number, FRAME_WH)
         stills.append(Still(drawn.image, np.array([truth.box_xyxy for truth in drawn.truths], np.float64).reshape(-1, 4)))
     rng = np.random.default_rng([seed, 5])
     for number in tqdm(range(count - count // 2), "drawing flights", disable=None):
-        flight = Flight(_FLIGHT_SEEDS + seed * count + number // _FLIGHT_FRAMES, FRAME_WH)
+        place = number // _FLIGHT_FRAMES
+        flight = (DroneFlight if place % 2 else Flight)(_FLIGHT_SEEDS + seed * count + place, FRAME_WH)
         index = int(rng.integers(flight.frames))
         boxes = [truth.box_xyxy for truth in flight.signs_in(index)]
         stills.append(Still(flight.frame(index).image, np.array(boxes, np.float64).reshape(-1, 4)))

@@ -115,6 +115,9 @@ def test_what_was_found_along_the_way_is_told_where_there_is_something() -> None
     assert "| 1 drawn flights | 8 of 9 | 0 | 1 | 0 | 0 | 22 / 27 |" in table
     assert "| 900 drawn frames without a sign |  |  |  |  | 0 |  |" in table
     assert "| real signs that come nearer | 8 of 9 |" in table
+    whole["conditions"]["view"] = "drone"
+    assert "| 1 drawn flights of a drone | 8 of 9 |" in as_markdown([whole])
+    assert "| 900 drawn frames of a drone without a sign |" in as_markdown([whole])
     assert "drawn" not in as_markdown([document("tracks", {**told, "flights": [], "silent": silent, "approaches": told})])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from media import damage, index_of, picture, write_image, write_video
 
-from edge.drawn.scenes import Flight
+from edge.drawn.drone.flight import DroneFlight
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.sources.mailbox import Mailbox
@@ -91,7 +91,7 @@ def test_the_flight_is_drawn_as_it_is() -> None:
     with open_source("demo://?seed=3&frames=4&width=160&height=96&fps=12.5") as source:
         assert (source.stills, source.fps) == (False, 12.5)
         frames = list(source)
-    flight = Flight(3, (160, 96), 4, 12.5)
+    flight = DroneFlight(3, (160, 96), 4, 12.5)
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     np.testing.assert_array_equal(frames[3].image, flight.frame(3).image)
 

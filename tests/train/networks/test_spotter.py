@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge.datasets.gtsdb import read_sides
-from edge.drawn.scenes import scene
+from edge.drawn.drone.flight import DroneFlight
+from edge.drawn.scenes import Flight, scene
 from edge.drawn.signs import draw_sign
 from edge.errors import DataError, InputError
 from edge.recognition.finding import judge
@@ -16,8 +17,9 @@ from edge.recognition.heatmap import decode
 from train.__main__ import _parser
 from train.fit_spotter import fit_spotter
 from train.networks import spotter
+from train.networks.spotter import FRAME_WH
 from train.networks.spotter_loss import encode, spotter_loss
-from train.photos.spotter_frames import Still, Views
+from train.photos.spotter_frames import Still, Views, draw_stills
 from train.recipes import SPOTTER, spotter_recipe
 from train.runs import folder as runs
 
@@ -120,6 +122,16 @@ def test_a_view_is_the_same_each_time_and_its_boxes_lie_on_signs():
             seen += 1
             assert image[y1:y2, x1:x2].std() > 5
     assert seen > 3
+
+
+def test_every_other_flight_to_train_on_is_a_drones():
+    stills, rng = draw_stills(32, 1), np.random.default_rng([1, 5])
+    indices = [int(rng.integers(600)) for _ in range(16)]
+    for place, of_kind in ((0, Flight), (1, DroneFlight)):
+        flight, index, still = of_kind(100_032 + place, FRAME_WH), indices[8 * place], stills[16 + 8 * place]
+        assert np.array_equal(still.image, flight.frame(index).image)
+        assert still.boxes_xyxy.tolist() == [list(truth.box_xyxy) for truth in flight.signs_in(index)]
+    assert any(len(still.boxes_xyxy) for still in stills[24:])
 
 
 def test_sides_share_no_group(root):
