@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge import cli
+from edge.board.extras import install
 from edge.errors import MissingDependency
-from edge.extras import install
 from train.recipes import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
 
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring.kept import KeptSource
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from edge.board.extras import install
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.drawn.scenes import Flight
 from edge.errors import MissingDependency
-from edge.extras import install
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
 

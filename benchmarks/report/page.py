@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.report.results import figures_of, model_of, of_command, read_results
 from benchmarks.report.tables import as_markdown, warnings_of
 from edge import page
+from edge.board.extras import install
 from edge.bundle.lineage import now
 from edge.datasets.aerial import FRAME_VIEWS, JUDGED
-from edge.extras import install
 from edge.files import write_text
 
 Document = dict[str, Any]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.board.extras import install
 from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
 from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
-from edge.extras import install
 
 _SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 _TYPES = {"uint8": "u8", "float32": "f32"}

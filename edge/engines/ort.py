@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.board.extras import install
 from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
 from edge.engines.graph import check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
-from edge.extras import install
 from edge.files import cache_folder, telling_refusal
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}

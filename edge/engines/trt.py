@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.board.extras import install
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.sidecar import guard, this_board
 from edge.engines.contract import check_images
 from edge.engines.cuda import Cuda, open_cuda
 from edge.errors import EngineError, MissingDependency, one_line
-from edge.extras import install
 
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT"}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge.board.extras import install
 from edge.bundle.manifest import ModelSpec
 from edge.errors import EngineError, MissingDependency
-from edge.extras import install
 from export.engines.build import Settings, build_plan
 
 

@@ -16,8 +16,9 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomli", reason="needs tomli before Python 3.11")
 
-from edge import __version__, extras
+from edge import __version__
 from edge.__main__ import STAGES, main, signwing
+from edge.board import extras
 from edge.cli import child
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from edge.board.extras import install
 from edge.board.identity import known_faults
 from edge.board.jetpack import jetpack_of, parse_version, refusal
 from edge.board.telemetry import HOT_C
 from edge.commands.doctor import outputs
 from edge.commands.doctor.facts import Facts, Library
-from edge.extras import install
 
 Severity = Literal["broken", "warning", "note"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from edge.extras import install
+from edge.board.extras import install
 
 PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial")}
 """What each extra brings, by the names they are imported by."""

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from edge.board.extras import install
 from edge.errors import InputError, MissingDependency
-from edge.extras import install
 
 MOST_BYTES = 4096
 USUAL_BAUD = 57600

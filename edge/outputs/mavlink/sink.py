@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, get_args
 
+from edge.board.extras import install
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency, one_line
-from edge.extras import install
 from edge.frame import FeedState, State
 from edge.outputs.mavlink.links import Address, Link, check_serial, open_link
 from edge.outputs.mavlink.notices import Notice, Notices

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
+from edge.board.extras import install
 from edge.board.telemetry import Telemetry
 from edge.errors import MissingDependency
-from edge.extras import install
 from edge.frame import Source, State
 from edge.outputs.meter import AGE_BOUNDS_MS, Meter
 

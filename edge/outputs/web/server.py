@@ -12,8 +12,8 @@ from importlib import resources
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from edge.board.extras import install
 from edge.errors import MissingDependency, OutputError, one_line
-from edge.extras import install
 from edge.frame import FeedState
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.outputs.web.film import FEW_A_SECOND, PICTURES_A_SECOND, Film
