@@ -21,10 +21,10 @@ from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.drawn.scenes import Flight
+from edge.geometry.similarity import Similarity
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import EgoMotion
-from edge.similarity import Similarity
 from edge.vehicle.levelling import warp
 
 SIZE_WH, GROUND_WH = (1280, 720), (1920, 1080)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 
 State = Literal["connecting", "live", "stalled", "lost"]
 

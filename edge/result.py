@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
-from edge.boxes import Box
 from edge.frame import FeedState, Frame
-from edge.similarity import Quad
+from edge.geometry.boxes import Box
+from edge.geometry.similarity import Quad
 
 
 @dataclass(frozen=True)

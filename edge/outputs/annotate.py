@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import iou_matrix
-from edge.similarity import Quad
+from edge.geometry.boxes import iou_matrix
+from edge.geometry.similarity import Quad
 
 if TYPE_CHECKING:
     from edge.result import Report, Result, Track

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.files import check_place, telling_refusal
 from edge.frame import FeedState
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 from edge.result import LevelState, Report, Result
 
 EVENT_SCHEMA = 2

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.similarity import Similarity
+from edge.geometry.similarity import Similarity
 from edge.vehicle.levelling import View
 
 Image = NDArray[np.uint8]

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.boxes import Box, area, distance, holds_centre, overlap
+from edge.geometry.boxes import Box, area, distance, holds_centre, overlap
+from edge.geometry.similarity import Similarity
 from edge.result import Detection, Report, Track
-from edge.similarity import Similarity
 
 _State = tuple[float, float, float, float]
 

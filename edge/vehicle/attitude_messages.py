@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 from edge.vehicle.pose_track import wrapped
 
 Teller = Literal["vehicle", "gimbal"]

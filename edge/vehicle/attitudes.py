@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.frame import Frame
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 from edge.vehicle.attitude_messages import ArrivalClock, Teller, attitude_of, sent_s
 from edge.vehicle.pose_track import PoseTrack
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import Frame
-from edge.pose import Pose
+from edge.geometry.pose import Pose
+from edge.geometry.similarity import Similarity, around
 from edge.result import Detection, LevelState, Report, Track
-from edge.similarity import Similarity, around
 
 GREY = 114
 """What lies beside the picture, as the spotter is used to."""

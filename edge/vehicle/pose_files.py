@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.errors import InputError, SignwingError, one_line
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 from edge.vehicle.attitude_messages import MESSAGES, ArrivalClock, attitude_of, sent_s
 from edge.vehicle.mavlink_library import dataflash_log, telemetry_log
 from edge.vehicle.pose_track import PoseTrack

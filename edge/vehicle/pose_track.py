@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 
 LONGEST_GAP_S = 1.5
 """Between two poses that are farther apart nothing is known; some recorders write one a second."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.drawn.scenes import Flight, SceneFrame, Truth
 from edge.frame import Frame
-from edge.similarity import Similarity
+from edge.geometry.similarity import Similarity
 
 SIZE_WH = (960, 540)
 GROUND_WH = (1920, 1080)

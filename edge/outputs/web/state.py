@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.board.telemetry import KEPT, Telemetry
-from edge.boxes import Box
 from edge.frame import Source
+from edge.geometry.boxes import Box
+from edge.geometry.similarity import Quad
 from edge.outputs.annotate import annotate
 from edge.outputs.events import event_of
 from edge.outputs.meter import Meter
 from edge.result import Result
-from edge.similarity import Quad
 
 SCHEMA = 1
 SIGHTINGS_KEPT = 60

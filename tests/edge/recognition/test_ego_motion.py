@@ -10,10 +10,10 @@ import pytest
 from banked import FOCAL_PX, FPS, SIZE_WH, Window, film, ground, window
 
 from edge.frame import Frame
+from edge.geometry.similarity import Similarity
 from edge.recognition.ego_motion import EgoMotion, PictureMotion, thumbnail
 from edge.recognition.tracking import Tracker
 from edge.result import Detection
-from edge.similarity import Similarity
 from edge.vehicle.levelling import View, warp
 
 FAST_DEG = 120 / FPS

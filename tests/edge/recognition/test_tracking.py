@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from edge.geometry.similarity import Similarity
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
 from edge.result import Detection
-from edge.similarity import Similarity
 
 SETTINGS = TrackerSettings(entry_votes=3, entry_frames=30, entry_share=0.7, entry_side_px=10, window=6, max_age=10)
 K = SETTINGS.entry_votes

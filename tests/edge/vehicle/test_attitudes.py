@@ -13,10 +13,10 @@ from stations import Station, free_port
 
 from edge.datasets.gtsrb import LABELS
 from edge.frame import Frame
+from edge.geometry.pose import Pose
 from edge.outputs.mavlink.links import parse_address
 from edge.outputs.mavlink.sink import MavlinkSink
 from edge.outputs.meter import Meter
-from edge.pose import Pose
 from edge.vehicle.attitude_messages import ArrivalClock, attitude_of, euler_deg, sent_s
 from edge.vehicle.attitudes import LiveAttitude
 

@@ -14,16 +14,16 @@ from banked import FPS, SIZE_WH, Banked, Window, ground, window
 from commands import lines
 from numpy.typing import NDArray
 
-from edge.boxes import iou_matrix
 from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
 from edge.frame import FeedState, Frame
+from edge.geometry.boxes import iou_matrix
+from edge.geometry.pose import Pose
 from edge.outputs.annotate import annotate
 from edge.outputs.events import EventSink
 from edge.outputs.web.state import small_crop
 from edge.pipeline import open_spotter, run
-from edge.pose import Pose
 from edge.recognition.classifier import Classifier, cut_crop
 from edge.recognition.proposals import Proposals
 from edge.result import Detection, Result

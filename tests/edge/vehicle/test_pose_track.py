@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 from edge.vehicle.pose_track import LONGEST_GAP_S, STALE_S, PoseTrack, wrapped
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import Box
+from edge.geometry.boxes import Box
 
 Point = tuple[float, float]
 Quad = tuple[Point, Point, Point, Point]

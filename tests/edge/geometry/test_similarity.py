@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.similarity import Similarity, around
+from edge.geometry.similarity import Similarity, around
 
 TURN = Similarity.turned(30, (64, 48))
 
