@@ -52,13 +52,13 @@ def _views(arguments: argparse.Namespace) -> None:
 
 
 def _tracks(arguments: argparse.Namespace) -> None:
-    from benchmarks.tracks import tracks
+    from benchmarks.tracking.tracks import tracks
 
     tracks(_setting(arguments), arguments.spotter, arguments.seeds, arguments.frames, arguments.silent_minutes, arguments.data, arguments.json)
 
 
 def _motion(arguments: argparse.Namespace) -> None:
-    from benchmarks.motion import motion
+    from benchmarks.tracking.motion import motion
 
     motion(_setting(arguments), arguments.spotter, arguments.frames, arguments.json)
 

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.approaches import ApproachSink
 from benchmarks.measuring.kept import KeptSource
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from benchmarks.tracking.approaches import ApproachSink
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.drawn.scenes import Flight

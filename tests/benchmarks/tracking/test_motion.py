@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.motion import FAST_PX, MOVES, SIZE_WH, film
+from benchmarks.tracking.motion import FAST_PX, MOVES, SIZE_WH, film
 
 
 def test_every_film_is_estimated_scored_and_timed(tiny_bundle: Path, tmp_path: Path) -> None:
