@@ -4,6 +4,7 @@ python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks detection --frames DIR --split held-out
 python -m benchmarks views --frames DIR --crops ROOT
 python -m benchmarks tracks
+python -m benchmarks motion
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -52,10 +53,16 @@ def _views(arguments: argparse.Namespace) -> None:
 
 
 def _tracks(arguments: argparse.Namespace) -> None:
-    from benchmarks.tracks import tracks
+    from benchmarks.tracking.tracks import tracks
 
     flown = arguments.view, arguments.seeds, arguments.frames, arguments.silent_minutes
     tracks(_setting(arguments), arguments.spotter, *flown, arguments.data, arguments.json)
+
+
+def _motion(arguments: argparse.Namespace) -> None:
+    from benchmarks.tracking.motion import motion
+
+    motion(_setting(arguments), arguments.spotter, arguments.frames, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -154,6 +161,9 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")
     tracks.add_argument("--data", type=Path, metavar="ROOT", help="a folder with gtsrb/ and gtsdb/: real signs that come nearer, too")
     tracks.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
+    moving = _add(commands, "motion", _motion, "what a camera that pans, banks and shakes costs")
+    moving.add_argument("--frames", type=cli.count, default=60, metavar="N", help="of each film")
+    moving.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from edge import __version__, cli
 from edge.bundle.manifest import SHIPPED
-from edge.commands import watching
+from edge.commands import level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 
@@ -106,6 +106,7 @@ def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
+    level_option.add_option(run)
     watching.add_options(run)
     run.set_defaults(command=_run)
     classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.geometry.pose import Pose
+
 State = Literal["connecting", "live", "stalled", "lost"]
 
 
@@ -21,12 +23,18 @@ class Frame:
         image: (height, width, 3) uint8 BGR.
         received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
         still: path relative to the folder if the source is a set of stills, else None.
+        time_s: when a camera gave it, in seconds since 1970 (UTC) by this machine's clock, else None.
+        media_s: its time in a recording, in seconds, else None.
+        pose: how the camera stood then, as far as it is known.
     """
 
     index: int
     image: NDArray[np.uint8]
     received_ns: int
     still: str | None
+    time_s: float | None = None
+    media_s: float | None = None
+    pose: Pose | None = None
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
 from edge.recognition.classifier import Classifier
+from edge.recognition.ego_motion import PictureMotion
 from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
 from edge.recognition.tracking import Tracker, distinct
 from edge.result import Detection, Report, Result, Sink
+from edge.vehicle.levelling import Leveller, View
 
-STAGES = ("source", "spot", "classify", "track", "sinks")
+STAGES = ("source", "level", "spot", "classify", "track", "sinks")
 
 
 @dataclass(frozen=True)
@@ -124,17 +126,20 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
     return [one for one, margin in zip(likely, margins, strict=True) if margin >= 0]
 
 
-def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None) -> Summary:
+def run(
+    source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None, leveller: Leveller | None = None
+) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
-    A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave.
+    A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
+    frames that it turned level, and told where they are in the frames as they came.
 
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = _Loop(spotter, classifier, None if source.stills else Tracker())
+    loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -159,8 +164,9 @@ def run(source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequenc
 class _Loop:
     """What a run carries from frame to frame."""
 
-    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None) -> None:
-        self._spotter, self._classifier, self._tracker = spotter, classifier, tracker
+    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
+        self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
+        self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages_ms = array("d")
         self._last: Frame | None = None
@@ -169,22 +175,36 @@ class _Loop:
 
     def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
-        proposals = self._spotter(frame.image)
+        view = self._leveller.view(frame) if self._leveller is not None else View(frame, frame.image)
+        frame = view.frame
+        self._lap("level")
+        self._follow_picture(view)
+        self._lap("track")
+        proposals = self._spotter(view.image)
         self._lap("spot")
-        detections = name_boxes(frame.image, proposals, self._classifier, self._tracker)
+        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker))
         self._lap("classify")
         if self._tracker is None:
             reports = _as_stills(distinct(detections))
         else:
             reports = self._tracker.update(detections, confirms=lambda one: bool(confirmed(proposals, [one])))
+        reports, detections = view.in_frame(reports), view.in_frame(detections)
+        tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
         self._lap("track")
-        result = Result(frame, reports, detections, self._tracker.tracks if self._tracker else (), time.monotonic_ns())
+        result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
         for sink in sinks:
             sink.write(result)
         self._lap("sinks")
         self.frames, self._last = self.frames + 1, frame
         self._sightings += sum(report.event == "sighting" for report in reports)
         self._ages_ms.append(result.age_ms)
+
+    def _follow_picture(self, view: View) -> None:
+        """Move what the tracker expects as the camera moved the picture."""
+        if self._tracker is not None:
+            motion = self._motion.see(view, wanted=not self._tracker.idle)
+            if motion is not None:
+                self._tracker.move(motion)
 
     def tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
         """Hand a change of the feed on."""
@@ -197,6 +217,7 @@ class _Loop:
         """Take leave of the tracks that still live."""
         reports = self._tracker.finish() if self._tracker else []
         if self._last is not None and reports:
+            reports = View(self._last, self._last.image).in_frame(reports)
             for sink in sinks:
                 sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
 
@@ -218,4 +239,4 @@ class _Loop:
 
 def _as_stills(detections: Sequence[Detection]) -> list[Report]:
     """Announce every detection of a still; there is no other frame that could confirm it."""
-    return [Report("sighting", None, d.class_id, d.confidence, d.box_xyxy) for d in detections]
+    return [Report("sighting", None, d.class_id, d.confidence, d.box_xyxy, d.quad_xy) for d in detections]

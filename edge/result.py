@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
-from edge.boxes import Box
 from edge.frame import FeedState, Frame
+from edge.geometry.boxes import Box
+from edge.geometry.similarity import Quad
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Detection:
         confidence: the classifier's probability, 0 to 1.
         score: the spotter's, 0 to 1.
         fresh: named here, not by its track.
+        quad_xy: its corners in the picture as it came, where that was levelled for the spotter; handed on, not looked at.
     """
 
     box_xyxy: Box
@@ -28,6 +30,7 @@ class Detection:
     confidence: float
     score: float = 1.0
     fresh: bool = True
+    quad_xy: Quad | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Report:
         class_id: what the votes say.
         confidence: mean confidence, 0 to 1, of the votes for it.
         box_xyxy: where it was seen last.
+        quad_xy: its corners there, as the detection had them.
     """
 
     event: Literal["sighting", "update", "gone"]
@@ -47,6 +51,7 @@ class Report:
     class_id: int
     confidence: float
     box_xyxy: Box
+    quad_xy: Quad | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,16 @@ class Track:
     class_id: int
     confidence: float
     box_xyxy: Box
+    quad_xy: Quad | None = None
+
+
+@dataclass(frozen=True)
+class LevelState:
+    """A change: whether the camera's roll is known, when (`time.monotonic_ns`), and for people what that means."""
+
+    known: bool
+    at_ns: int
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Result:
         tracks: announced tracks that live, for drawing.
         done_ns: `time.monotonic_ns` when the result was ready for the sinks.
         final: the frame was given before; this one only takes leave of the last tracks.
+        level: what changed about the levelling with this frame.
     """
 
     frame: Frame
@@ -78,6 +94,7 @@ class Result:
     tracks: Sequence[Track]
     done_ns: int
     final: bool = False
+    level: LevelState | None = None
 
     @property
     def age_ms(self) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
-from edge.commands import watching
+from edge.commands import level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
 from edge.files import check_place, write_json
@@ -52,16 +52,18 @@ def run(arguments: argparse.Namespace) -> None:
         open_source(arguments.source) as source,
         ExitStack() as stack,
     ):
+        leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
-        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack), *([passes] if passes else [])]
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames)
+        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
+        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
+    figures |= {"level": leveller.figures()} if leveller is not None else {}
     figures["missed"] = missed = _missed(sinks)
     if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames")}
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
         conditions |= {
             "source": without_credentials(arguments.source),
             "bundle": bundle.manifest.name,
@@ -123,6 +125,8 @@ def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[
     print(f"{'sightings':<14}{summary.sightings}")
     if "passes" in figures:
         print(f"{'passes right':<14}{figures['passes']['right']}/{figures['passes']['all']}")
+    if "level" in figures:
+        print(f"{'levelled':<14}{figures['level']['levelled']}/{summary.frames} frames, by {figures['level']['by']}")
     if figures["missed"]["video"]:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
     for path in outputs:

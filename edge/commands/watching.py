@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.outputs.meter import Meter
     from edge.outputs.web.server import WebSink
     from edge.result import Sink
+    from edge.vehicle.levelling import Leveller
 
 LOOPBACK = "127.0.0.1"
 
@@ -66,7 +67,13 @@ def system_id(text: str) -> int:
 
 
 def watching_sinks(
-    arguments: argparse.Namespace, source: Source, engine: Engine, labels: Sequence[str], written: Sequence[Sink], stack: ExitStack
+    arguments: argparse.Namespace,
+    source: Source,
+    engine: Engine,
+    labels: Sequence[str],
+    written: Sequence[Sink],
+    stack: ExitStack,
+    leveller: Leveller | None = None,
 ) -> list[Sink]:
     """Return the sinks that the options ask for.
 
@@ -77,6 +84,7 @@ def watching_sinks(
         labels: names of the classes.
         written: the run's other sinks; what of them can be given up is, where memory runs out.
         stack: what the sinks need while the run goes on is opened on it.
+        leveller: is told what the vehicle tells of its attitude, where it asks for that; the page shows its warning.
 
     Raises:
         InputError: options that do not go together, or a token file that holds none.
@@ -96,8 +104,10 @@ def watching_sinks(
     sinks: list[Sink] = [MeterSink(meter)]
     page = None if arguments.web is None else _page(arguments, source, facts, labels, meter, monitor)
     sinks += [] if page is None else [page]
+    if page is not None and leveller is not None:
+        page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
-        sinks.append(_mavlink(arguments, labels, meter, monitor))
+        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     stack.enter_context(monitor)
@@ -117,11 +127,14 @@ def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], 
     return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
 
 
-def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor) -> Sink:
+def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None) -> Sink:
     from edge.outputs.mavlink.links import parse_address
     from edge.outputs.mavlink.sink import MavlinkSink
+    from edge.vehicle.attitudes import LiveAttitude
 
-    return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system)
+    live = leveller.attitudes if leveller is not None and isinstance(leveller.attitudes, LiveAttitude) else None
+    hear = None if live is None else live.hear
+    return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system, hear=hear)
 
 
 def _guard_memory(limit_mib: int, page: WebSink | None, written: Sequence[Sink], monitor: Monitor) -> None:

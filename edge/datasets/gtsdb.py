@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import iou_matrix
 from edge.errors import DataError
+from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
 from edge.recognition.classifier import cut_out
 from edge.recognition.spotter_colour import spot_by_colour

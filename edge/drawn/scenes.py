@@ -15,12 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.boxes import iou_matrix
 from edge.drawn.backdrop import SECTION, light, render
 from edge.drawn.perspective import Camera, Image
 from edge.drawn.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
 from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
+from edge.geometry.boxes import iou_matrix
 
 MIN_SIDE_PX = 12.0
 """Shorter side from which a sign counts as visible."""

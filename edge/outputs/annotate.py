@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import iou_matrix
+from edge.geometry.boxes import iou_matrix
+from edge.geometry.similarity import Quad
 
 if TYPE_CHECKING:
-    from edge.result import Result
+    from edge.result import Report, Result, Track
 
 Box = Sequence[float]
 Colour = tuple[int, int, int]
@@ -39,22 +40,25 @@ def annotate(result: Result, labels: Sequence[str]) -> NDArray[np.uint8]:
     image = result.frame.image.copy()
     # Everything grows with the picture, within bounds in which text can be read.
     scale = float(np.clip(image.shape[0] / _STANDARD_HEIGHT, 0.6, 3.0))
-    announced = [(t.box_xyxy, t.class_id, t.confidence) for t in result.tracks]
-    announced += [(r.box_xyxy, r.class_id, r.confidence) for r in result.reports if r.track is None and r.event == "sighting"]
-    known = np.array([box for box, _, _ in announced], np.float64).reshape(-1, 4)
+    announced: list[Track | Report] = [*result.tracks, *(r for r in result.reports if r.track is None and r.event == "sighting")]
+    known = np.array([one.box_xyxy for one in announced], np.float64).reshape(-1, 4)
     for detection in result.detections:
         if not (iou_matrix([detection.box_xyxy], known) >= _SAME_IOU).any():
-            _box(image, detection.box_xyxy, _UNSURE, 1)
-    for box, _, _ in announced:
-        _box(image, box, _ANNOUNCED, max(round(2 * scale), 1))
-    taken: list[Box] = [box for box, _, _ in announced]
-    for box, class_id, confidence in announced:
-        taken.append(_plate(image, box, f"{labels[class_id]} {confidence:.0%}", scale, taken))
+            _outline(image, detection.box_xyxy, detection.quad_xy, _UNSURE, 1)
+    for one in announced:
+        _outline(image, one.box_xyxy, one.quad_xy, _ANNOUNCED, max(round(2 * scale), 1))
+    taken: list[Box] = [one.box_xyxy for one in announced]
+    for one in announced:
+        taken.append(_plate(image, one.box_xyxy, f"{labels[one.class_id]} {one.confidence:.0%}", scale, taken))
     _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(announced)}", scale)
     return image
 
 
-def _box(image: NDArray[np.uint8], box: Box, colour: Colour, width: int) -> None:
+def _outline(image: NDArray[np.uint8], box: Box, quad: Quad | None, colour: Colour, width: int) -> None:
+    """Draw around a box, or around the turned one where there is one."""
+    if quad is not None:
+        cv2.polylines(image, [np.rint(quad).astype(np.int32)], isClosed=True, color=colour, thickness=width, lineType=cv2.LINE_AA)
+        return
     x1, y1, x2, y2 = (round(side) for side in box)
     cv2.rectangle(image, (x1 - width, y1 - width), (x2 + width - 1, y2 + width - 1), colour, width)
 

@@ -30,7 +30,10 @@ class ConsoleSink:
         self._erase()
 
     def write(self, result: Result) -> None:
-        """Print the sightings of a frame."""
+        """Print the sightings of a frame, and where levelling begins or ends."""
+        if result.level is not None:
+            self._erase()
+            print(f"level {'known' if result.level.known else 'unknown'}: {result.level.detail}", flush=True)
         for report in result.reports:
             if report.event == "sighting":
                 self._erase()

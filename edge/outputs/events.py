@@ -8,16 +8,24 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from edge.files import check_place, telling_refusal
 from edge.frame import FeedState
-from edge.result import Report, Result
+from edge.geometry.pose import Pose
+from edge.result import LevelState, Report, Result
 
-EVENT_SCHEMA = 1
+EVENT_SCHEMA = 2
 EVENT_FILES = 4
+
+_KEYS = (
+    *("schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"),
+    *("time", "media_s", "quad_xy", "pose", "where"),
+)
+"""Of every event, in this order; null where there is nothing to tell."""
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_LINE = 1 << 16
@@ -57,8 +65,9 @@ class EventSink:
             self._file.close()
 
     def write(self, result: Result) -> None:
-        """Write a line for each report."""
-        self._write([event_of(result, report, self._labels) for report in result.reports])
+        """Write a line for each report, and one where levelling begins or ends."""
+        told = [] if result.level is None else [level_event(result, result.level)]
+        self._write(told + [event_of(result, report, self._labels) for report in result.reports])
 
     def feed(self, state: FeedState) -> None:
         """Write a line for the change."""
@@ -125,25 +134,55 @@ def _whole_lines(file: FileIO) -> int:
 
 
 def event_of(result: Result, report: Report, labels: Sequence[str]) -> dict[str, Any]:
-    """Return one event line as INTERFACES promises it."""
-    return {
-        "schema": EVENT_SCHEMA,
+    """Return one event line; `events.schema.json` beside this file describes it."""
+    return dict.fromkeys(_KEYS) | {
+        **_of_frame(result),
         "event": report.event,
-        "frame": result.frame.index,
-        "still": result.frame.still,
-        "received_ns": result.frame.received_ns,
-        "age_ms": round(result.age_ms, 3),
         "track": report.track,
         "class_id": report.class_id,
         "label": labels[report.class_id],
         "confidence": round(float(report.confidence), 4),
         "box_xyxy": [round(float(side), 2) for side in report.box_xyxy],
         "state": "live",
+        "quad_xy": report.quad_xy and [[round(x, 2), round(y, 2)] for x, y in report.quad_xy],
     }
+
+
+def level_event(result: Result, level: LevelState) -> dict[str, Any]:
+    """Return the event line of a frame from which on frames are levelled, or no longer: `level` says which, and why."""
+    told = {"event": "state", "state": "live", "level": {"known": level.known, "detail": level.detail}}
+    return dict.fromkeys(_KEYS) | _of_frame(result) | told
 
 
 def state_event(state: FeedState) -> dict[str, Any]:
     """Return the event line of a feed's change: the keys of every event, null where there is no sign, and the feed's counters."""
-    about = dict.fromkeys(("frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy"))
+    about = dict.fromkeys(_KEYS)
     counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "reconnects", "detail")}
-    return {"schema": EVENT_SCHEMA, "event": "state", **about, "received_ns": state.at_ns, "state": state.state, "feed": counters}
+    return about | {"schema": EVENT_SCHEMA, "event": "state", "received_ns": state.at_ns, "state": state.state, "feed": counters}
+
+
+def _of_frame(result: Result) -> dict[str, Any]:
+    frame = result.frame
+    return {
+        "schema": EVENT_SCHEMA,
+        "frame": frame.index,
+        "still": frame.still,
+        "received_ns": frame.received_ns,
+        "age_ms": round(result.age_ms, 3),
+        "time": _utc(frame.time_s),
+        "media_s": None if frame.media_s is None else round(frame.media_s, 3),
+        "pose": _pose(frame.pose),
+    }
+
+
+def _utc(time_s: float | None) -> str | None:
+    if time_s is None:
+        return None
+    return datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _pose(pose: Pose | None) -> dict[str, float | None] | None:
+    if pose is None:
+        return None
+    digits = {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2}
+    return {name: None if (value := getattr(pose, name)) is None else round(value, places) for name, places in digits.items()}

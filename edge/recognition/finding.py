@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.boxes import iou_matrix
+from edge.geometry.boxes import iou_matrix
 from edge.recognition.proposals import Proposals
 
 MATCH_IOU = 0.5

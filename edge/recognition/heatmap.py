@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import suppress
 from edge.bundle.manifest import STRIDE
+from edge.geometry.boxes import suppress
 from edge.recognition.proposals import Proposals
 
 UNIT_PX = 16.0

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.boxes import suppress
+from edge.geometry.boxes import suppress
 from edge.recognition.proposals import MOST, Proposals
 
 Image = NDArray[np.uint8]

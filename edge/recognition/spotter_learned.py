@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import STRIDE
 from edge.engines.contract import Engine
+from edge.geometry.boxes import iou_matrix
 from edge.recognition.heatmap import decode
 from edge.recognition.proposals import MOST, Proposals
 

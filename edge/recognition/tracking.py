@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.boxes import Box, area, distance, holds_centre, overlap
+from edge.geometry.boxes import Box, area, distance, holds_centre, overlap
+from edge.geometry.similarity import Similarity
 from edge.result import Detection, Report, Track
 
 _State = tuple[float, float, float, float]
@@ -80,6 +81,22 @@ class Tracker:
     def tracks(self) -> tuple[Track, ...]:
         """Announced tracks that were seen lately, oldest first."""
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is followed or left alone that could move."""
+        return not (self._followers or self._refusals or self._proposed_before)
+
+    def move(self, motion: Similarity) -> None:
+        """Move what is expected as the whole picture moved since the frame before; call it before anything of the coming frame is asked.
+
+        What is measured of a track's velocity is then its own, beside that of the picture (as N. Aharon et al. do in "BoT-SORT", 2022).
+        """
+        for follower in self._followers:
+            follower.move(motion)
+        for refusal in self._refusals:
+            refusal.box_xyxy = motion.upright(refusal.box_xyxy)
+        self._proposed_before = [motion.upright(box) for box in self._proposed_before]
 
     def wants(self, box_xyxy: Box, *, doubtful: bool = False) -> bool:
         """Tell whether a box of the coming frame is to be named; ask once about each.
@@ -221,10 +238,10 @@ class _Follower:
         self.votes: deque[Detection] = deque([detection], window)
         self._frame = 0
         self._voted: deque[int] = deque([0], window)
-        self._seen_xyxy = detection.box_xyxy
+        self._seen = detection
         self.age = 0
         self.told: _Told | None = None
-        self._state = _state(detection.box_xyxy)
+        self._state = self._anchor = _state(detection.box_xyxy)
         self._velocity: _State = (0.0, 0.0, 0.0, 0.0)
 
     @property
@@ -240,7 +257,7 @@ class _Follower:
     @property
     def side(self) -> float:
         """Mean side when it was seen last, pixels."""
-        _, _, log_width, log_height = _state(self._seen_xyxy)
+        _, _, log_width, log_height = _state(self._seen.box_xyxy)
         return math.exp((log_width + log_height) / 2)
 
     def settled(self, frames: int) -> bool:
@@ -255,12 +272,16 @@ class _Follower:
         self._state = _combine(1.0, self._state, 1.0, self._velocity)
         self._velocity = _combine(_DAMPING, self._velocity, 0.0, self._velocity)
 
+    def move(self, motion: Similarity) -> None:
+        """Move with the picture: where it is, and where it was seen last."""
+        self._state, self._anchor = (_state(motion.upright(_box(one))) for one in (self._state, self._anchor))
+
     def take(self, detection: Detection) -> None:
         """Go to where it was seen."""
-        before, self._state = _state(self._seen_xyxy), _state(detection.box_xyxy)
-        measured = _combine(1 / self.age, self._state, -1 / self.age, before)
+        self._state = _state(detection.box_xyxy)
+        measured = _combine(1 / self.age, self._state, -1 / self.age, self._anchor)
         self._velocity = _combine(1 - _SMOOTHING, self._velocity, _SMOOTHING, measured)
-        self._seen_xyxy = detection.box_xyxy
+        self._seen, self._anchor = detection, self._state
         if detection.fresh:
             self.votes.append(detection)
             self._voted.append(self._frame)
@@ -292,12 +313,12 @@ class _Follower:
     def report(self, event: Literal["sighting", "update", "gone"]) -> Report:
         """Say what was told, at the place where it was seen last."""
         assert self.told is not None
-        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self._seen_xyxy)
+        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self._seen.box_xyxy, self._seen.quad_xy)
 
     def track(self) -> Track:
         """Show what was told, at the place where it should be in this frame."""
         assert self.told is not None
-        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self._seen_xyxy)
+        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self._seen.box_xyxy)
 
 
 def _state(box: Box) -> _State:

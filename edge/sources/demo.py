@@ -58,4 +58,4 @@ class DemoSource:
     def __iter__(self) -> Iterator[Frame]:
         """Draw the flight."""
         for index in range(self._flight.frames):
-            yield Frame(index, self._flight.frame(index).image, time.monotonic_ns(), None)
+            yield Frame(index, self._flight.frame(index).image, time.monotonic_ns(), None, media_s=index / self._flight.fps)

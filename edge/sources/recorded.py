@@ -108,10 +108,17 @@ class VideoSource:
                 continue
             self._pass_over(index, failed)
             index, failed = index + failed, 0
-            yield Frame(index, np.asarray(image, np.uint8), received_ns, None)
+            yield Frame(index, np.asarray(image, np.uint8), received_ns, None, media_s=self._media_s(index))
             index += 1
         if index and self._ends_early():
             self._pass_over(index, self._announced - index)
+
+    def _media_s(self, index: int) -> float | None:
+        """Tell a frame's time by the container's clock, which may run unevenly; by its index where there is none."""
+        told_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        if math.isfinite(told_s) and (told_s > 0 or not index):
+            return told_s
+        return index / self.fps if self.fps is not None else None
 
     def _ends_early(self) -> bool:
         """Tell by the clock of the last frame: some containers guess the number of frames, and a right guess may be off for a film of changing rate."""

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.boxes import iou_matrix
 from edge.bundle.fusion import Fusion, SecondLook, logit
 from edge.bundle.manifest import Bundle
 from edge.datasets.aerial import MIXTURE, mixture
 from edge.datasets.gtsdb import RoadFrame, find_frames, read_sides
 from edge.engines.open import open_engine
+from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
 from edge.recognition.classifier import Classifier
 from edge.recognition.finding import MATCH_IOU, Findings, counted, judge

@@ -35,7 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the guides and their pictures under the paths that their links have, and the pages of the code."""
     for path in (*ROOT.glob("*"), *(path for folder in (*STAGES, "scripts") for path in (ROOT / folder).rglob("*"))):
         uri = path.relative_to(ROOT).as_posix()
-        if path.suffix in SHOWN or path.name == "LICENSE":
+        if path.suffix in SHOWN or path.name in ("LICENSE", "events.schema.json"):
             files.append(File.generated(config, uri, abs_src_path=str(path)))
         elif path.suffix == ".py" and uri.startswith(STAGES):
             module = uri.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

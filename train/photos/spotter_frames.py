@@ -16,12 +16,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.boxes import iou_matrix
 from edge.bundle.manifest import STRIDE
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
 from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight, scene
+from edge.geometry.boxes import iou_matrix
 from edge.images import decode_image, read_image
 from edge.recognition.spotter_learned import GREY, shrink
 from train.networks.spotter import FRAME_WH

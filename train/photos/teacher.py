@@ -14,12 +14,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from edge.boxes import iou_matrix
 from edge.bundle.manifest import Bundle, read_bundle
 from edge.datasets.gtsdb import find_frames, read_sides
 from edge.datasets.gtsrb import CLASSES
 from edge.engines.contract import Engine
 from edge.engines.open import open_engine
+from edge.geometry.boxes import iou_matrix
 from edge.images import fit_crop, read_image
 from edge.recognition.classifier import cut_out
 from edge.recognition.finding import LEAST_SIDE_PX

@@ -22,7 +22,7 @@ from edge.drawn.scenes import Pass, SceneFrame, Truth, check_flight, passes_of, 
 from edge.drawn.signposts import Signpost
 from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
-from edge.pose import Pose
+from edge.geometry.pose import Pose
 
 MIN_SIDE_PX = 16.0
 """Shorter side from which a sign counts as visible."""

@@ -1,4 +1,4 @@
-"""Tells an autopilot and its ground stations what is seen, over MAVLink 2, in a thread of its own. The one file that imports pymavlink.
+"""Tells an autopilot and its ground stations what is seen, over MAVLink 2, in a thread of its own, and hands on what the vehicle tells of its attitude.
 
 Information only: a heartbeat as onboard computer, texts, named values, and the computer's own state. Nothing here asks a vehicle to do anything.
 """
@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, get_args
 
-from edge.board.extras import install
 from edge.board.telemetry import Telemetry
-from edge.errors import MissingDependency, one_line
+from edge.errors import one_line
 from edge.frame import FeedState, State
 from edge.outputs.mavlink.links import Address, Link, check_serial, open_link
 from edge.outputs.mavlink.notices import Notice, Notices
 from edge.outputs.meter import Meter
 from edge.result import Result
 from edge.threads import Worker
+from edge.vehicle.mavlink_library import dialect
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,16 @@ _NO_LOAD, _NO_DEGREES, _NO_SPEED, _NO_SIZE = 0xFF, 0x7F, 0x7FFF, 0xFFFFFFFF
 class MavlinkSink:
     """Sends while it is open; a link that goes away is opened again each second."""
 
-    def __init__(self, address: Address, labels: Sequence[str], meter: Meter, telemetry: Callable[[], Telemetry | None], *, system: int | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        labels: Sequence[str],
+        meter: Meter,
+        telemetry: Callable[[], Telemetry | None],
+        *,
+        system: int | None = None,
+        hear: Callable[[Any, float], None] | None = None,
+    ) -> None:
         """Send to `address`.
 
         Args:
@@ -46,14 +55,15 @@ class MavlinkSink:
             meter: counts this run; speed and age are told each second.
             telemetry: gives the newest sample of the machine.
             system: the vehicle's system id, 1 to 255; None learns it from its heartbeat.
+            hear: is given every message of the vehicle's system, once that is known, with the time (`time.monotonic`) at which it came.
 
         Raises:
             MissingDependency: pymavlink is not installed, or pyserial for a serial port.
         """
         check_serial(address)
-        self._dialect = _dialect()
+        self._dialect = dialect("--mavlink")
         self._address, self._labels, self._meter, self._telemetry = address, labels, meter, telemetry
-        self._given, self._heard_s = system, float("-inf")
+        self._given, self._heard_s, self._hand_on = system, float("-inf"), hear
         self._mav = self._dialect.MAVLink(None, system or USUAL_SYSTEM, self._dialect.MAV_COMP_ID_ONBOARD_COMPUTER)
         self._mav.robust_parsing = True
         self._queue: queue.Queue[Notice] = queue.Queue(_QUEUED)
@@ -120,7 +130,7 @@ class MavlinkSink:
                 link.send(message.pack(self._mav))
 
     def _hear(self, data: bytes) -> None:
-        """Learn the vehicle's system id from its autopilot's heartbeat; another vehicle's counts when the first has been silent."""
+        """Learn the vehicle's system id from its autopilot's heartbeat, and hand its messages on; another vehicle's counts when the first has been silent."""
         kinds = self._dialect
         try:
             messages = self._mav.parse_buffer(data) or []
@@ -129,6 +139,9 @@ class MavlinkSink:
             return
         now_s = time.monotonic()
         for message in messages:
+            known = self._given is not None or self._heard_s > float("-inf")
+            if self._hand_on is not None and known and message.get_srcSystem() == self.system:
+                self._hand_on(message, now_s)
             if (
                 message.get_type() != "HEARTBEAT"
                 or message.get_srcComponent() != kinds.MAV_COMP_ID_AUTOPILOT1
@@ -206,11 +219,3 @@ class MavlinkSink:
 
 def _percent(share: float | None) -> int:
     return _NO_LOAD if share is None else round(min(max(share, 0.0), 1.0) * 100)
-
-
-def _dialect() -> Any:
-    try:
-        from pymavlink.dialects.v20 import common
-    except ImportError as error:
-        raise MissingDependency(f"wanted pymavlink for --mavlink, found none: {install('mavlink')}") from error
-    return common

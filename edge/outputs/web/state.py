@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.board.telemetry import KEPT, Telemetry
-from edge.boxes import Box
 from edge.frame import Source
+from edge.geometry.boxes import Box
+from edge.geometry.similarity import Quad
 from edge.outputs.annotate import annotate
 from edge.outputs.events import event_of
 from edge.outputs.meter import Meter
@@ -66,7 +67,7 @@ class PageState:
             self._newest = result
         for report in result.reports:
             if report.event == "sighting":
-                event, crop = event_of(result, report, self._labels), small_crop(result.frame.image, report.box_xyxy)
+                event, crop = event_of(result, report, self._labels), small_crop(result.frame.image, report.box_xyxy, report.quad_xy)
                 with self._lock:
                     self._sighted += 1
                     self._sightings.append(Sighting(self._sighted, event, self._wall_s(), crop))
@@ -159,8 +160,13 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def small_crop(image: NDArray[np.uint8], box_xyxy: Box) -> NDArray[np.uint8]:
-    """Return a copy of a box with some of what is around it; a large one is thinned out, at hardly any cost, to 192 px a side at most."""
+def small_crop(image: NDArray[np.uint8], box_xyxy: Box, quad_xy: Quad | None = None) -> NDArray[np.uint8]:
+    """Return a copy of a box with some of what is around it; a large one is thinned out, at hardly any cost, to 192 px a side at most.
+
+    A box that was turned is turned upright.
+    """
+    if quad_xy is not None:
+        return _upright_crop(image, quad_xy)
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box_xyxy
     pad_x, pad_y = (x2 - x1) * _MARGIN, (y2 - y1) * _MARGIN
@@ -169,6 +175,19 @@ def small_crop(image: NDArray[np.uint8], box_xyxy: Box) -> NDArray[np.uint8]:
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     step = -(-max(right - left, bottom - top) // _CROP_PX)
     return image[top:bottom:step, left:right:step].copy()
+
+
+def _upright_crop(image: NDArray[np.uint8], quad_xy: Quad) -> NDArray[np.uint8]:
+    left_top, right_top, _, left_bottom = (np.array(corner) for corner in quad_xy)
+    along, down = right_top - left_top, left_bottom - left_top
+    sides = np.array([np.hypot(*along), np.hypot(*down)])
+    shown = np.maximum(np.rint(sides * (1 + 2 * _MARGIN) * min(1.0, _CROP_PX / (sides.max() * (1 + 2 * _MARGIN)))), 1).astype(int)
+    corner = left_top - _MARGIN * (along + down)
+    reach = (1 + 2 * _MARGIN) * np.array([along, down])
+    source = np.array([corner, corner + reach[0], corner + reach[1]], np.float32)
+    target = np.array([[0, 0], [shown[0], 0], [0, shown[1]]], np.float32)
+    turn = cv2.getAffineTransform(source - np.float32(0.5), target - np.float32(0.5))
+    return np.asarray(cv2.warpAffine(image, turn, shown.tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _machine(sample: Telemetry) -> dict[str, Any]:

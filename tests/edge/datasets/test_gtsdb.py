@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.boxes import iou_matrix
 from edge.datasets.gtsdb import RoadFrame, find_frames, read_frames, sign_free_boxes, split_by_group
 from edge.drawn.scenes import scene
 from edge.errors import DataError
+from edge.geometry.boxes import iou_matrix
 
 
 @pytest.fixture

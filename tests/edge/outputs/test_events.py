@@ -25,6 +25,7 @@ from edge.sources.recorded import count_frames
 
 BOX = (10.0, 20.25, 30.5, 40.123)
 KEYS = ["schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"]
+KEYS += ["time", "media_s", "quad_xy", "pose", "where"]
 
 
 def result(index: int, *reports: Report, still: str | None = None, size_wh: tuple[int, int] = (96, 64), final: bool = False) -> Result:
@@ -53,7 +54,7 @@ def test_an_event_line_holds_what_is_promised_and_can_be_read_at_once(tmp_path: 
     event = json.loads(line)
     assert list(event) == KEYS
     assert event == {
-        "schema": 1,
+        "schema": 2,
         "event": "sighting",
         "frame": 17,
         "still": None,
@@ -65,6 +66,11 @@ def test_an_event_line_holds_what_is_promised_and_can_be_read_at_once(tmp_path: 
         "confidence": 0.9877,
         "box_xyxy": [10.0, 20.25, 30.5, 40.12],
         "state": "live",
+        "time": None,
+        "media_s": None,
+        "quad_xy": None,
+        "pose": None,
+        "where": None,
     }
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(e["event"], e["track"], e["still"]) for e in events] == [("sighting", 3, None), ("sighting", None, "a/18.jpg"), ("gone", 3, "a/18.jpg")]

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.boxes import iou_matrix
 from edge.drawn.scenes import Flight
 from edge.drawn.signs import FLIGHT_CLASSES, draw_sign
+from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
 from edge.recognition.proposals import MOST, Proposals, spot_whole
 from edge.recognition.spotter_colour import MIN_SIDE_PX, spot_by_colour

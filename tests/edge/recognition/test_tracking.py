@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge.geometry.similarity import Similarity
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
 from edge.result import Detection
 
@@ -136,6 +137,67 @@ def test_a_small_fast_sign_is_one_track():
     """Sixteen pixels that move by fourteen a frame hardly overlap with themselves."""
     tracker = Tracker(SETTINGS)
     assert feed(tracker, [[sign(50 + 14 * i, 80, 16)] for i in range(30)]) == [(K - 1, "sighting", 1, 1)]
+
+
+PAN = Similarity(right=70, down=-10)
+
+
+def test_a_sign_that_moves_with_the_picture_by_more_than_its_size_is_one_track(tracker):
+    """Without the picture's motion the first two detections of it never meet."""
+    for compensated, wanted in ((True, [(K - 1, "sighting", 1, 1)]), (False, [])):
+        tracker, said = Tracker(SETTINGS), []
+        for index in range(12):
+            if compensated:
+                tracker.move(PAN)
+            if index not in (5, 6):
+                said += [(index, r.event, r.track, r.class_id) for r in tracker.update([sign(70 * index, 200 - 10 * index, 30)])]
+            else:
+                said += tracker.update([])
+        assert said == wanted
+
+
+def test_a_signs_own_velocity_is_beside_the_pictures(tracker):
+    """It moves by 7 a frame in a picture that moves by 70; the pan ends at once, and the sign goes on."""
+    for index in range(10):
+        tracker.move(PAN)
+        tracker.update([sign(77 * index, 200 - 10 * index)])
+    (track,) = tracker.tracks
+    tracker.update([])
+    (later,) = tracker.tracks
+    assert later.box_xyxy[0] - track.box_xyxy[0] == pytest.approx(7, abs=0.7)  # a predicted velocity is damped
+    assert later.box_xyxy[1] - track.box_xyxy[1] == pytest.approx(0, abs=0.1)
+
+
+def test_what_is_left_alone_moves_with_the_picture(tracker):
+    before, after = sign(100).box_xyxy, sign(170, 90).box_xyxy
+    assert tracker.idle
+    assert tracker.wants(before)
+    tracker.refuse(before)
+    tracker.update([])
+    assert not tracker.idle
+    tracker.move(PAN)
+    assert not tracker.wants(after)
+    assert tracker.wants(before)
+    tracker.update([])
+    tracker.move(PAN)
+    assert tracker.wants(sign(170, 90).box_xyxy, doubtful=True)  # the frame before had one there, seen in this one's pixels
+
+
+def test_a_turned_and_enlarged_picture_takes_tracks_along(tracker):
+    turn = Similarity.turned(90, (200, 200)).then(Similarity(1.1))
+    for _ in range(K):
+        tracker.update([sign(300, 180)])
+    tracker.move(turn)
+    tracker.update([])
+    (track,) = tracker.tracks
+    assert track.box_xyxy == pytest.approx(turn.upright((300, 180, 340, 220)))
+    assert track.box_xyxy[2] - track.box_xyxy[0] == pytest.approx(44)
+
+
+def test_corners_are_handed_on(tracker):
+    corners = ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+    reports = [r for place in range(K) for r in tracker.update([replace(sign(100 + place), quad_xy=corners)])] + tracker.finish()
+    assert [(report.event, report.quad_xy) for report in reports] == [("sighting", corners), ("gone", corners)]
 
 
 def test_signs_that_cross_keep_their_tracks(tracker):

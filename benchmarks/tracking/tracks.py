@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.approaches import FRAMES as APPROACH_FRAMES
-from benchmarks.approaches import ApproachSink, approaches
 from benchmarks.measuring.kept import KeptSource
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from benchmarks.tracking.approaches import FRAMES as APPROACH_FRAMES
+from benchmarks.tracking.approaches import ApproachSink, approaches
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.outputs.passes import PassSink
@@ -41,7 +41,7 @@ def tracks(
         seeds: of the flights with signs.
         frames: of each of them.
         silent_minutes: of flight without a sign, at 30 frames a second.
-        data: where GTSRB's and GTSDB's photos are, for `benchmarks.approaches`; None leaves these out.
+        data: where GTSRB's and GTSDB's photos are, for `benchmarks.tracking.approaches`; None leaves these out.
         json_path: where the result goes, or None.
 
     Returns:
@@ -52,7 +52,7 @@ def tracks(
     Raises:
         BundleError: no bundle, a damaged one, or one without this spotter.
         EngineError: the engine fails.
-        InputError, DataError: as `benchmarks.approaches.approaches` has them.
+        InputError, DataError: as `benchmarks.tracking.approaches.approaches` has them.
         OutputError: `json_path` cannot be written.
     """
     started_at, conditions = (

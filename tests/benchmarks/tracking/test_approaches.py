@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.approaches import FRAMES, Approach, ApproachSink, approaches
 from benchmarks.measuring.kept import KeptSource
+from benchmarks.tracking.approaches import FRAMES, Approach, ApproachSink, approaches
 from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsrb import Photo
 from edge.frame import Frame

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detection import paint_out
-from edge.boxes import iou_matrix
 from edge.bundle.manifest import Bundle
 from edge.datasets.gtsdb import read_sides
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.frame import FeedState
+from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
 from edge.result import Result
 
