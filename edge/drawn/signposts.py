@@ -20,7 +20,7 @@ FIRST_M = 36.0
 
 _SPACING_M = (25.5, 33.5)
 _MASTER_PX = 256
-_METAL = 142, 140, 138
+_METAL, _RAIL, _TUBE = (142, 140, 138), (104, 102, 100), (172, 172, 172)
 _SHADES = ((1.0, 1.0), (0.8, 0.8), (1.0, 0.55), (0.62, 1.0))
 
 
@@ -123,6 +123,10 @@ def _face(class_id: int, shade: int) -> Pyramid:
 
 @functools.lru_cache(maxsize=len(DRAWN_CLASSES))
 def _back(class_id: int) -> Pyramid:
+    """Bare metal with the two rails by which it hangs on its pole, which is seen before it."""
     picture = draw_sign(class_id, _MASTER_PX)
     picture[:, :, :3] = _METAL
+    for rail in (0.3, 0.7):
+        picture[round((rail - 0.025) * _MASTER_PX) : round((rail + 0.025) * _MASTER_PX), :, :3] = _RAIL
+    picture[:, round(0.45 * _MASTER_PX) : round(0.55 * _MASTER_PX), :3] = _TUBE
     return pyramid(picture)
