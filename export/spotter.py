@@ -208,7 +208,7 @@ def make_spotter(
     quantized = {}
     for precision, make in makers.items():
         by_all, by_few = (Judge(partial(run, precision, frames), compared(frames, tuning[: len(frames)])) for frames in (tuned_on, tuned_on[:RANKED_ON]))
-        quantized[precision] = quantize(make, histograms, layers_of(fp32), by_all, by_few, budgets[precision])
+        quantized[precision] = quantize(make, histograms, layers_of(fp32), by_all, by_few, air_budgets[precision])
         found[precision] = run(precision, unseen, quantized[precision].content)
         aloft[precision] = run(precision, from_the_air, quantized[precision].content)
     figures = {name: compare(maps, found[REFERENCE], unseen) for name, maps in found.items()}
