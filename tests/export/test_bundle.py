@@ -253,7 +253,7 @@ def test_verify_passes_a_sound_bundle(made: Path, data: Path, capsys: pytest.Cap
 
 
 def test_verify_asks_nvidia_too(made: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="needs NVIDIA's tensorrt-rtx: pip install 'signwing[rtx]'")
+    pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra, for x86-64 Linux")
     assert cli.main(_parser(), ["verify", str(made), "--data", str(data), "--tensorrt-rtx"]) == 0
     told = capsys.readouterr().out
     assert all(f"classifier.{precision}.onnx: tensorrt-rtx parses and builds it" in told for precision in ("fp16", "int8"))

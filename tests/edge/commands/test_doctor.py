@@ -16,6 +16,7 @@ from commands import done, refused
 from media import write_video
 
 from edge.board.clocks import Clocks
+from edge.board.extras import install
 from edge.board.identity import Identity, Memory
 from edge.commands.doctor import outputs as doctor_outputs
 from edge.commands.doctor.command import _shown
@@ -106,14 +107,14 @@ def test_nothing_is_found_where_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch
         (with_library(GOOD_NANO, "tensorrt", Library("10.7.0", "/v/lib/site-packages/tensorrt")), "broken", "pip's", "pip uninstall tensorrt"),
         (with_library(GOOD_NANO, "cv2", Library("4.12.0", "/v/cv2", gstreamer=False)), "broken", "no GStreamer", "opencv-python-headless"),
         (with_library(GOOD_NANO, "cv2", Library(None, fault="ImportError: numpy.core.multiarray failed to import")), "broken", "no OpenCV", "NumPy 1.x"),
-        (with_library(GOOD_PC, "cv2", Library(None, fault="ImportError: libGL.so.1: cannot open shared object file")), "broken", "libGL", "signwing[edge]"),
+        (with_library(GOOD_PC, "cv2", Library(None, fault="ImportError: libGL.so.1: cannot open shared object file")), "broken", "libGL", install("edge")),
         (with_library(GOOD_PC, "numpy", Library(None)), "broken", "no NumPy", "pip install"),
-        (with_library(GOOD_PC, "onnxruntime", Library(None)), "broken", "nothing to run a model with", "signwing[edge]"),
+        (with_library(GOOD_PC, "onnxruntime", Library(None)), "broken", "nothing to run a model with", install("edge")),
         (with_library(GOOD_PC, "cv2", Library("4.6.0", gstreamer=True)), "note", "older than 4.8", "pip install"),
         (replace(GOOD_PC, twins=("onnxruntime", "onnxruntime-gpu")), "broken", "both installed", "pip uninstall"),
         (replace(GOOD_NANO, memory=Memory(7620, 600, 300, 3810)), "warning", "600 MiB of memory", "multi-user.target"),
         (replace(GOOD_NANO, memory=Memory(7620, 5000, 4000, 0)), "note", "no swap", "provision"),
-        (replace(GOOD_NANO, absent={"web": (), "mavlink": ("serial",)}), "warning", "mavlink is there in part, without serial", "signwing[mavlink]"),
+        (replace(GOOD_NANO, absent={"web": (), "mavlink": ("serial",)}), "warning", "mavlink is there in part, without serial", install("mavlink")),
         (replace(GOOD_NANO, serial_console=True), "note", "nvgetty", "systemctl disable --now nvgetty"),
         (replace(GOOD_NANO, desktop=True), "note", "desktop", "set-default multi-user.target"),
         (replace(GOOD_PC, disk_mib=100), "warning", "100 MiB of disk", "free 1024 MiB"),

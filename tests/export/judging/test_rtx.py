@@ -24,7 +24,7 @@ from export.judging.verify import ask_nvidia  # noqa: E402
 
 @pytest.fixture
 def rtx() -> None:
-    pytest.importorskip("tensorrt_rtx", reason="needs NVIDIA's tensorrt-rtx: pip install 'signwing[rtx]'")
+    pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra, for x86-64 Linux")
 
 
 @pytest.mark.usefixtures("rtx")
