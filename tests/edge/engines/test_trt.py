@@ -220,7 +220,7 @@ def test_an_engine_that_is_asked_for_and_not_there_is_never_replaced(tmp_path: P
 
 
 def test_tensorrt_that_is_asked_for_and_not_installed_is_told(tiny_bundle: Path) -> None:
-    with pytest.raises(MissingDependency, match=r"TensorRT's Python bindings, .*nvidia-jetpack.*signwing\[tensorrt\]"):
+    with pytest.raises(MissingDependency, match=r"TensorRT's Python bindings, .*nvidia-jetpack.*on a PC .*-m pip install .*tensorrt"):
         open_engine(read_bundle(tiny_bundle), "classifier", engine="tensorrt")
 
 

@@ -332,5 +332,5 @@ def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.Monke
         from edge.outputs.web.server import WebSink
 
         monkeypatch.setitem(sys.modules, "uvicorn", None)
-        with pytest.raises(MissingDependency, match=r"signwing\[web\]"):
+        with pytest.raises(MissingDependency, match=r"-m pip install .*starlette uvicorn prometheus-client"):
             WebSink("127.0.0.1", 0, sink._access, sink.state, sink._metrics)
