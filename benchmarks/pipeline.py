@@ -73,7 +73,7 @@ def measure(setting: Setting, source: str, spotter: str, seconds: int, *, output
         command = cli.child("edge", "run", source, *map(str, options), "--spotter", spotter, "--json", str(told))
         if outputs:
             command += ["--events", str(Path(folder) / "events.jsonl"), "--web", "0", "--mavlink", NOBODY]
-        _run_for(command, seconds)
+        _run_for(source, command, seconds)
         run = json.loads(told.read_text(encoding="utf-8"))
     spent = run["stage_ms"]
     whole = sum(spent.values()) or 1.0
@@ -100,8 +100,8 @@ def as_text(row: dict[str, Any]) -> str:
     )
 
 
-def _run_for(command: Sequence[str], seconds: int) -> None:
-    """Run a command; one that has not ended by itself is told to after `seconds`."""
+def _run_for(source: str, command: Sequence[str], seconds: int) -> None:
+    """Run a command on a source; one that has not ended by itself is told to after `seconds`."""
     # This Python, running this project's runtime.
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
         try:
@@ -117,4 +117,4 @@ def _run_for(command: Sequence[str], seconds: int) -> None:
             raise
     if child.returncode != 0:
         line = last_line(said, child.returncode)
-        raise SourceError(f"wanted to measure {command[3]} {command[4]}, which ended early: {line}")
+        raise SourceError(f"wanted to measure edge run {source}, which ended early: {line}")

@@ -80,7 +80,7 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
         **asked,
         **runs.former(weights, "spotter"),
         "metrics": metrics,
-        "frames": {"train": len(sides.train), "tuning": len(tuning), "valid": len(held)},
+        "frames": {"train": len(sides.train), "tuning": len(sides.tuning), "valid": len(held)},
         "parameters": plain.count_params(),
         "flop": spotter.count_flop(),
         "environment": environment,

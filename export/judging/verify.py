@@ -76,6 +76,8 @@ BUDGETS: dict[str, Budget] = {
 
 AIR_DROP = 0.005
 """Top-1 that an artefact may lose on a drone's views of the photos (`edge.datasets.aerial.CROP_MIXTURE`)."""
+_SURE = 1.64
+"""Standard deviations of chance beyond which few photos count too: one in twenty by chance, one-sided (Q. McNemar, Psychometrika 1947)."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def verify_from_the_air(bundle: Bundle, photos: Sequence[Photo]) -> dict[str, Ag
     Raises:
         BundleError: a damaged or missing artefact.
         InputError: a broken photo.
-        VerificationError: an artefact loses more than `AIR_DROP`.
+        VerificationError: an artefact loses more than `AIR_DROP`, and more than chance would with so many photos.
     """
     precisions = [REFERENCE, *(model.precision for model in bundle.manifest.models if model.role == ROLE)]
     size = bundle.model(ROLE, "fp16").input.shape[1]
@@ -169,7 +171,8 @@ def verify_from_the_air(bundle: Bundle, photos: Sequence[Photo]) -> dict[str, Ag
             found[precision] = np.concatenate([engine.infer(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)])
     agreements = compare_all(found, REFERENCE, class_ids_of(photos))
     print(as_table(agreements, "fp32, from the air"))
-    check(agreements, dict.fromkeys(agreements, Budget(drop=AIR_DROP)), "fp32 from the air")
+    budgets = {name: Budget(drop=max(AIR_DROP, _SURE * ((1 - found.agreement) * found.n) ** 0.5 / found.n)) for name, found in agreements.items()}
+    check(agreements, budgets, "fp32 from the air")
     return agreements
 
 

@@ -280,7 +280,7 @@ def test_without_the_train_extra_the_cure_is_named(tmp_path):
     )
     assert bare.returncode == 1
     assert "found no module" in bare.stderr
-    assert "pip install '.[train]'" in bare.stderr
+    assert "-m pip install -c" in bare.stderr
     assert bare.stderr.count("\n") == 1
 
 

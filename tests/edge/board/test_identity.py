@@ -16,8 +16,8 @@ from edge.board.identity import (
     parse_release,
     read_identity,
     read_memory,
-    this_board,
 )
+from edge.bundle.sidecar import this_board
 
 MEMINFO = """MemTotal:        7802996 kB
 MemFree:          412060 kB

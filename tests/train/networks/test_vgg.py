@@ -235,7 +235,7 @@ class NoTensorFlow:  # as where it is not installed
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NoTensorFlow)
 import keras, numpy as np
-from train import model as vgg
+from train.networks import vgg
 folder = sys.argv[1]
 given = np.load(f"{folder}/given.npz")
 network = keras.models.load_model(f"{folder}/tensorflow.keras", compile=False)

@@ -79,8 +79,8 @@ def test_half_of_the_places_without_a_sign_are_what_its_spotter_takes_for_one(tm
     with Teacher(MODELS, RECIPE) as teacher:
         assert teacher.seeming(tmp_path) == []
         seeming = teacher.seeming(data_root)
-        mixed = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), 1, teacher), RECIPE)
-        others = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), 1, None), RECIPE)
+        mixed = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, teacher), RECIPE)
+        others = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, None), RECIPE)
     assert len(seeming) > 500
     assert all(crop.dtype == np.uint8 and crop.ndim == 3 and min(crop.shape[:2]) >= 16 for crop in seeming)
     assert all(one is not other and np.array_equal(one, other) for one, other in zip(mixed, seeming, strict=False))

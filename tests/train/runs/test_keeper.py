@@ -82,7 +82,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from test_keeper import network, train
-from train import runs
+from train.runs import folder as runs
 
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
