@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import shlex
 import sys
@@ -66,7 +65,11 @@ def _service(arguments: argparse.Namespace) -> None:
     if arguments.bundle is not None:
         read_bundle(arguments.bundle)
     open_source(arguments.source)  # a source that is no source is told now, not by the journal
-    text = unit(arguments.source, arguments.user or default_user(), arguments.bundle, shlex.split(arguments.options), groups_here())
+    try:
+        more = shlex.split(arguments.options)
+    except ValueError as error:
+        raise InputError(f"wanted options as in a shell with --options, found {arguments.options!r} ({error}): close what is open") from error
+    text = unit(arguments.source, arguments.user or default_user(), arguments.bundle, more, groups_here())
     install(text, apply=arguments.apply)
 
 
@@ -161,7 +164,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
     """Run a command and return its exit code."""
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         with cli.heeding_sigterm() as terminated:
             code = cli.main(_parser(prog), argv)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import math
+import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from edge.errors import SignwingError
+from edge.errors import SignwingError, one_line
+from edge.text import shown
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds the stages."""
@@ -35,6 +40,10 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong with the command line, and exit with code 2."""
+        super().error(shown(message))
 
 
 def count(text: str) -> int:
@@ -101,8 +110,36 @@ def child(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, str(ROOT), module, *arguments]
 
 
+class _OneLine(logging.Formatter):
+    """Writes a record as one line that fits a terminal, whatever it tells of."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+def prepare_streams() -> None:
+    """Make standard output, error and log ready for any text.
+
+    What their encoding has no character for is escaped. A stream that was closed leads nowhere: its number would be given to the next file that is opened.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
+
+
 def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `parser` finds (its `command` default) and return the exit code: 0 done, 1 refused in one line, 130 interrupted."""
+    prepare_streams()
     arguments = parser.parse_args(argv)
     try:
         arguments.command(arguments)
@@ -112,4 +149,19 @@ def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> 
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads has gone
+        raise
+    except Exception as error:
+        print(f"{parser.prog}: {_own_fault(error)}", file=sys.stderr)
+        return EXIT_REFUSED
     return 0
+
+
+def _own_fault(error: Exception) -> str:
+    """Tell of an error that nobody foresaw, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, MemoryError):
+        return f"wanted more memory than there is, in {Path(place.filename).name} line {place.lineno}: free some, or give a smaller input"
+    if isinstance(error, OSError):
+        return shown(f"wanted to go on in {Path(place.filename).name} line {place.lineno}, the system refused: {one_line(error)}: look at what it names")
+    return shown(f"a fault of its own, {type(error).__name__} in {place.filename} line {place.lineno}: {one_line(error)}: please report it with this line")

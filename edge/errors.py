@@ -10,10 +10,12 @@
     ├── VerificationError (RuntimeError)       two artefacts that must agree do not
     └── MissingDependency (ImportError)        an optional package is needed and absent
 
-A message says what was wanted, what was found, and what cures it.
+A message says what was wanted, what was found, and what cures it. Whoever shows it gets it on one line and without passwords, whatever was found.
 """
 
 from __future__ import annotations
+
+from edge.text import shown
 
 __all__ = [
     "BundleError",
@@ -31,6 +33,9 @@ __all__ = [
 
 class SignwingError(Exception):
     """Root of all errors that are the user's business: printed as one line, exit code 1."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class InputError(SignwingError, ValueError):
@@ -70,5 +75,5 @@ class MissingDependency(SignwingError, ImportError):
 
 
 def one_line(error: Exception) -> str:
-    """Return what a library's error says, on one line and cut to 200 characters, for a message of ours."""
-    return " ".join(str(error).split())[:200]
+    """Return what a library's error says, on one line, without passwords and cut to 200 characters, for a message of ours."""
+    return shown(" ".join(str(error).split()))[:200]

@@ -22,7 +22,7 @@ class Frame:
         index: place in the source, from 0; lost and unreadable frames keep theirs.
         image: (height, width, 3) uint8 BGR.
         received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
-        still: path relative to the folder if the source is a set of stills, else None.
+        still: path relative to the folder, on one line, if the source is a set of stills, else None.
         time_s: when a camera gave it, in seconds since 1970 (UTC) by this machine's clock, else None.
         media_s: its time in a recording, in seconds, else None.
         pose: how the camera stood then, as far as it is known.

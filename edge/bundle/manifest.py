@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edge.bundle.fusion import Fusion
 from edge.bundle.records import check_sha256, read_record
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
+from edge.text import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -23,6 +24,7 @@ PLANES, STRIDE = 5, 4
 SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 _LONGEST_SIDE = 1 << 16
+_MOST_LABELS, _LONGEST_TEXT = 10_000, 200
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -95,7 +97,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's contents; `lineage` holds a record for each stage that made it."""
+    """A bundle's contents; `lineage` holds a record for each stage that made it. Name and labels are on one line each, whatever the file has."""
 
     schema: int
     name: str
@@ -155,7 +157,8 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"wanted a bundle (a folder with {MANIFEST}), found none in {folder}: make one with `python -m export bundle`")
-    return Bundle(folder, read_record(Manifest, path, SCHEMA, what="manifest", cure="export the bundle again", check=_check))
+    found = read_record(Manifest, path, SCHEMA, what="manifest", cure="export the bundle again", check=_check)
+    return Bundle(folder, replace(found, name=printable(found.name), labels=tuple(map(printable, found.labels))))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -168,6 +171,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _check(manifest: Manifest) -> None:
+    if not 1 <= len(manifest.labels) <= _MOST_LABELS:
+        raise ValueError(f"there are {len(manifest.labels)} labels, not 1 to {_MOST_LABELS}")
+    if any(len(text) > _LONGEST_TEXT for text in (manifest.name, *manifest.labels)):
+        raise ValueError(f"the name or a label is longer than {_LONGEST_TEXT} characters")
     if not 0.0 <= manifest.thresholds.confidence <= 1.0:
         raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
     spotter, held = manifest.thresholds.spotter, any(model.role == "spotter" for model in manifest.models)

@@ -11,7 +11,9 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge.errors import BundleError
+from edge.reading import read_bounded
 
+_MOST_BYTES = 16 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -29,10 +31,10 @@ def read_record(kind: type[T], path: Path, schema: int, *, what: str, cure: str,
         check: raises ValueError for what the types cannot say.
 
     Raises:
-        BundleError: no JSON, another schema, or a field that is missing, unknown or wrong.
+        BundleError: no JSON, too much of it, another schema, or a field that is missing, unknown or wrong.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_bounded(path, _MOST_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"wanted JSON in {path}, cannot read it ({error}): {cure}") from error
     found = raw.get("schema") if isinstance(raw, dict) else None

@@ -8,6 +8,7 @@ from edge.bundle.golden import ROLES
 from edge.bundle.manifest import read_bundle
 from edge.engines.self_test import Choice, Outcome, self_test
 from edge.errors import VerificationError
+from edge.text import printable
 
 
 def check(folder: Path, choice: Choice | None = None) -> None:
@@ -23,7 +24,7 @@ def check(folder: Path, choice: Choice | None = None) -> None:
     held = [(model.file, model.sha256) for model in bundle.manifest.models] + [(bundle.manifest.golden.file, bundle.manifest.golden.sha256)]
     for file, sha256 in held:
         bundle.verified_path(file, sha256)
-    print(f"{folder}: {bundle.manifest.name}, {len(held)} files are as they were exported")
+    print(f"{printable(folder)}: {bundle.manifest.name}, {len(held)} files are as they were exported")
     outcomes = []
     print(f"{'model':<11} {'engine':<12} {'precision':<10} {'difference':>10} {'tolerance':>10} {'ms each':>10} {'resident MiB':>13} {'GPU MiB':>8}")
     for role in ROLES:

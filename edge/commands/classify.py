@@ -19,6 +19,7 @@ from edge.files import check_place, written_beside
 from edge.images import fit_crop, read_image
 from edge.recognition.classifier import Classifier, Naming
 from edge.sources.recorded import find_images
+from edge.text import printable
 
 HEADER = ("path", "class_id", "label", "confidence")
 
@@ -50,7 +51,7 @@ def classify(paths: Sequence[Path], bundle_folder: Path, csv_path: Path | None) 
         rows = name_images(images, classifier)
         labels = bundle.manifest.labels
         readable = _print(rows, labels, classifier) if csv_path is None else _write_csv(csv_path, rows, labels)
-    print(f"{readable} of {len(images)} images named{f', table in {csv_path}' if csv_path else ''}")
+    print(f"{readable} of {len(images)} images named{f', table in {printable(csv_path)}' if csv_path else ''}")
 
 
 def list_images(paths: Iterable[Path]) -> list[Path]:
@@ -100,7 +101,7 @@ def _write_csv(path: Path, rows: Iterable[Row], labels: Sequence[str]) -> int:
             table.writerow(HEADER)
             for row in rows:
                 readable += row.naming is not None
-                table.writerow((row.path, *_fields(row.naming, labels)))
+                table.writerow((printable(row.path), *_fields(row.naming, labels)))
         _check_any(readable)
     return readable
 
@@ -116,7 +117,7 @@ def _print(rows: Iterable[Row], labels: Sequence[str], classifier: Classifier) -
             continue
         readable += 1
         doubt = "" if classifier.accepts(row.naming) else "  (below the threshold)"
-        print(f"{row.path}: {row.naming.class_id} {labels[row.naming.class_id]} {row.naming.confidence:.3f}{doubt}")
+        print(f"{printable(row.path)}: {row.naming.class_id} {labels[row.naming.class_id]} {row.naming.confidence:.3f}{doubt}")
     _check_any(readable)
     return readable
 

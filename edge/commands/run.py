@@ -27,7 +27,7 @@ from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import open_source
-from edge.sources.uri import without_credentials
+from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
@@ -130,4 +130,4 @@ def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[
     if figures["missed"]["video"]:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
     for path in outputs:
-        print(f"{'written':<14}{path}")
+        print(f"{'written':<14}{printable(path)}")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from edge.errors import InputError, MachineError
 from edge.files import telling_refusal, written_beside
-from edge.sources.uri import source_of, without_credentials
+from edge.sources.uri import source_of
+from edge.text import without_credentials
 
 NAME = "signwing.service"
 UNITS = Path("/etc/systemd/system")
@@ -89,7 +90,7 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
     Raises:
         InputError: a line break in an argument, which no unit can hold, or a password in the source.
     """
-    if without_credentials(source) != source:
+    if any(without_credentials(part) != part for part in (source, *more)):
         cure = f"write it into a file that {user} alone can read (chmod 600), and give --source @FILE"
         raise InputError(f"wanted a source without a password, which every user of this machine could read in the unit, found one: {cure}")
     if source.startswith("@"):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from edge.frame import FeedState
 from edge.result import Result
+from edge.text import shown
 
 _PROGRESS_S = 0.2
 _ERASE = "\r\x1b[K"
@@ -47,7 +48,7 @@ class ConsoleSink:
     def feed(self, state: FeedState) -> None:
         """Print the change."""
         self._erase()
-        print(f"feed {state.state}{f': {state.detail}' if state.detail else ''}", flush=True)
+        print(f"feed {state.state}{f': {shown(state.detail)}' if state.detail else ''}", flush=True)
 
     def _erase(self) -> None:
         if self._watched:

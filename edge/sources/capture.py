@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError
+from edge.reading import named_for_libraries
 
 _LOG = logging.getLogger(__name__)
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 5000, 1500
@@ -63,7 +64,8 @@ class Reader:
 def open_file(path: Path) -> cv2.VideoCapture:
     """Open a video file, or what claims to be one; it may not be open afterwards."""
     _quiet()
-    return cv2.VideoCapture(str(path.resolve()))
+    with named_for_libraries(path.resolve()) as name:
+        return cv2.VideoCapture(name)
 
 
 def announced(capture: cv2.VideoCapture) -> int:

@@ -16,6 +16,7 @@ from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
 from edge.sources.capture import announced, open_file
+from edge.text import printable
 
 _LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
@@ -65,7 +66,7 @@ class StillSource:
                 self.unreadable += 1
                 _LOG.warning("%s: passed over", error)
                 continue
-            yield Frame(index, image, time.monotonic_ns(), path.relative_to(self._folder).as_posix())
+            yield Frame(index, image, time.monotonic_ns(), printable(path.relative_to(self._folder).as_posix()))
 
 
 class VideoSource:

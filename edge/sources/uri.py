@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import SourceError
+from edge.reading import warn_of_readers
+from edge.text import without_credentials
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]+@")
+__all__ = ["Uri", "exists", "parse_uri", "source_of", "without_credentials"]
+
+_LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,9 @@ class Uri:
     """A source's URI in parts.
 
     Attributes:
-        text: as the user gave it.
+        text: as the user gave it, without user and password: for messages.
         scheme: what stands before "://"; "" for a file or a folder.
-        path: what stands between scheme and query.
+        path: what stands between scheme and query, user and password among it.
         query: keys and values; a key without a value has "".
     """
 
@@ -37,7 +40,8 @@ class Uri:
         """
         for key in self.query:
             if key not in known:
-                raise SourceError(f"wanted one of {', '.join(known) or 'no options'} in {self.text}, found {key!r}: leave it out")
+                found = repr(key) if key in self.text else "another"  # it may be a part of a password
+                raise SourceError(f"wanted one of {', '.join(known) or 'no options'} in {self.text}, found {found}: leave it out")
 
     def whole(self, key: str, default: int, *, least: int, most: int) -> int:
         """Return a whole number of the query.
@@ -78,22 +82,26 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart; the whole text is a path where such a file exists, whatever characters its name has.
 
     Raises:
-        SourceError: a key stands twice in the query.
+        SourceError: a key stands twice in the query, or the text is too long for an address.
     """
     if exists(text):
         return Uri(text, "", text, {})
+    if len(text) > _LONGEST:
+        raise SourceError(f"wanted an address or a path of at most {_LONGEST} characters, found {len(text)}: check the source")
     scheme, found, rest = text.partition("://")
     scheme, rest = (scheme, rest) if found else ("", text)
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")
-    pairs = parse_qsl(query, keep_blank_values=True)
+    pairs, told = parse_qsl(query, keep_blank_values=True), without_credentials(text)
     if len(dict(pairs)) < len(pairs):
-        raise SourceError(f"wanted each option once in {text}, found one twice: leave one out")
-    return Uri(text, scheme, path, dict(pairs))
+        raise SourceError(f"wanted each option once in {told}, found one twice: leave one out")
+    return Uri(told, scheme, path, dict(pairs))
 
 
 def source_of(text: str) -> str:
     """Return the source that is meant: of `@FILE` the file's first line, so that a password stands on no command line, which every user can read.
+
+    A file that others can read is warned of.
 
     Raises:
         SourceError: no such file, or nothing in it.
@@ -101,17 +109,14 @@ def source_of(text: str) -> str:
     if not text.startswith("@") or exists(text):
         return text
     try:
-        found = Path(text[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
+        with Path(text[1:]).open(encoding="utf-8") as file:
+            found = file.readline(_LONGEST + 1).strip()
     except (OSError, ValueError) as error:
         raise SourceError(f"wanted a source in the first line of {text[1:]}, cannot read it ({error}): write it there, or give the source itself") from error
     if not found:
         raise SourceError(f"wanted a source in the first line of {text[1:]}, found nothing: write it there, or give the source itself")
+    warn_of_readers(Path(text[1:]))
     return found
-
-
-def without_credentials(uri: str) -> str:
-    """Return a URI without user and password, for what is shown or kept."""
-    return _CREDENTIALS.sub("", uri)
 
 
 def exists(path: str) -> bool:

@@ -12,7 +12,7 @@ from edge.commands.doctor.facts import Facts, read_facts
 from edge.commands.doctor.findings import judge
 from edge.errors import MachineError
 from edge.files import write_json
-from edge.sources.uri import without_credentials
+from edge.text import shown, without_credentials
 
 
 def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root: Path = SYSTEM) -> None:
@@ -32,7 +32,7 @@ def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root
     facts = read_facts(bundle, root)
     findings = judge(facts)
     for name, value in _shown(facts):
-        print(f"{name:<14}{value}")
+        print(f"{name:<14}{shown(value)}")
     tried = None
     if source is not None:
         from edge.commands.doctor.trial import TRIED_S, try_source
@@ -40,9 +40,9 @@ def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root
         tried, found = try_source(source, TRIED_S)
         findings += found
         for name, value in tried.items():
-            print(f"{name:<14}{value}")
+            print(f"{name:<14}{shown(value)}")
     for finding in findings:
-        print(f"\n{finding.severity}: {finding.text}\n    {finding.cure}")
+        print(f"\n{finding.severity}: {shown(finding.text)}\n    {shown(finding.cure)}")
     broken = sum(finding.severity == "broken" for finding in findings)
     if json_path is not None:
         figures = {"facts": asdict(facts), "findings": [asdict(finding) for finding in findings], "source": tried, "broken": broken}

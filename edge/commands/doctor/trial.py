@@ -11,7 +11,7 @@ from edge.errors import SignwingError
 from edge.frame import FeedState
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import open_source
-from edge.sources.uri import without_credentials
+from edge.text import without_credentials
 
 TRIED_S = 10.0
 
@@ -37,7 +37,7 @@ def try_source(uri: str, seconds: float) -> tuple[dict[str, Any], list[Finding]]
         if feed is not None:
             told["detail"] = f"{feed.state}: {feed.detail}"
     except SignwingError as error:
-        text, _, cure = str(error).replace(uri, shown).rpartition(": ")
+        text, _, cure = str(error).rpartition(": ")
         return told, [Finding("broken", text, cure)]
     if counted.frames == 0:
         cure = told.get("detail", "choose another source")

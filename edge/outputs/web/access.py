@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edge.errors import InputError
+from edge.reading import warn_of_readers
 
 LEAST_TOKEN = 16
 _MOST_TOKEN = 4096
@@ -102,7 +103,7 @@ def names_loopback(host: bytes) -> bool:
 
 
 def read_token(path: Path) -> str:
-    """Read the token in a file: its one line, without the blanks around it.
+    """Read the token in a file: its one line, without the blanks around it; a file that others can read is warned of.
 
     Raises:
         InputError: the file cannot be read, or holds no token of a fair length.
@@ -118,4 +119,5 @@ def read_token(path: Path) -> str:
             f"wanted one line of {LEAST_TOKEN} to {_MOST_TOKEN} ASCII characters without blanks in {path}, found something else: "
             "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
         )
+    warn_of_readers(path)
     return text
