@@ -25,6 +25,7 @@ from edge.bundle.manifest import SHIPPED
 from edge.commands import level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
+from edge.picture_size import MOST_PIXELS
 
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
@@ -164,6 +165,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
     """Run a command and return its exit code."""
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # of the formats, too, whose headers `edge.picture_size` does not know
     try:
         with cli.heeding_sigterm() as terminated:
             code = cli.main(_parser(prog), argv)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from edge import patience
 from edge.errors import SignwingError, one_line
 from edge.text import shown
 
@@ -142,7 +143,8 @@ def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> 
     prepare_streams()
     arguments = parser.parse_args(argv)
     try:
-        arguments.command(arguments)
+        with patience.ending(lambda told: print(f"{parser.prog}: {shown(told)}", file=sys.stderr, flush=True), EXIT_REFUSED):
+            arguments.command(arguments)
     except SignwingError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return EXIT_REFUSED

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import InputError
+from edge.picture_size import MOST_PIXELS, size_of
+from edge.reading import read_bounded
 
+_MOST_BYTES = 512 << 20
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
@@ -18,10 +21,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read one image file as (height, width, 3) uint8 BGR; grey, alpha and 16 bit are converted.
 
     Raises:
-        InputError: missing, unreadable, truncated or empty file.
+        InputError: missing, unreadable, truncated or empty file, no plain file, or a picture too large to work on.
     """
     try:
-        blob = np.fromfile(path, np.uint8)
+        blob = np.frombuffer(read_bounded(path, _MOST_BYTES), np.uint8)
     except OSError as error:
         raise InputError(f"wanted an image file, cannot read {path}: {error.strerror or error}") from error
     return decode_image(blob, str(path))
@@ -31,11 +34,15 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """Decode an encoded image (1-D uint8) to (height, width, 3) uint8 BGR; `name` is for the message.
 
     Raises:
-        InputError: the bytes are not a whole image.
+        InputError: the bytes are not a whole image, or their header tells of more than `MOST_PIXELS`.
     """
     if blob.size == 0:
         raise InputError(f"wanted an image in {name}, found an empty file: copy it again")
-    if _lacks_its_end(blob.tobytes()):
+    content = blob.tobytes()
+    width, height = size_of(content)
+    if width * height > MOST_PIXELS:
+        raise InputError(f"wanted an image of at most {MOST_PIXELS / 1e6:.0f} million pixels in {name}, found {width}x{height}: make it smaller")
+    if _lacks_its_end(content):
         raise InputError(f"wanted a whole image in {name}, found a JPEG without its end: copy it again")
     try:
         image = cv2.imdecode(blob, cv2.IMREAD_COLOR)

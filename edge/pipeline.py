@@ -7,14 +7,16 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import patience
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
-from edge.errors import BundleError, SourceError
+from edge.errors import BundleError, EngineError, SourceError
 from edge.frame import FeedState, Frame, Source
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
@@ -141,7 +143,7 @@ def run(
     """
     loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
     interrupted = False
-    with source, ExitStack() as stack:
+    with source, ExitStack() as stack, patience.finishing(partial(_leave, stack, source)):
         try:
             coming = iter(source)
             came = next(coming, None)
@@ -159,6 +161,13 @@ def run(
             interrupted = True
         loop.finish(sinks)
     return loop.summary(source, interrupted)
+
+
+def _leave(stack: ExitStack, source: Source) -> None:
+    """Finish the sinks and close the source, though the loop hangs in a call."""
+    hung = EngineError("a call that hangs")
+    stack.__exit__(EngineError, hung, None)
+    source.__exit__(EngineError, hung, None)
 
 
 class _Loop:

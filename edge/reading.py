@@ -27,6 +27,8 @@ def read_bounded(path: Path, most: int) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for who writes to it
     with os.fdopen(handle, "rb") as file:
         held = os.fstat(handle)
+        if stat.S_ISDIR(held.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(held.st_mode):
             raise OSError(errno.EINVAL, "it is no plain file")
         content = file.read(most + 1) if held.st_size <= most else b""

@@ -24,6 +24,7 @@ PLANES, STRIDE = 5, 4
 SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 _LONGEST_SIDE = 1 << 16
+_MOST_BYTES = 2 << 30
 _MOST_LABELS, _LONGEST_TEXT = 10_000, 200
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -141,6 +142,8 @@ class Bundle:
         path = self.folder / file
         if not path.is_file():
             raise BundleError(f"wanted {file} in the bundle {self.folder}, found no such file: copy the bundle again, whole")
+        if path.stat().st_size > _MOST_BYTES:
+            raise BundleError(f"wanted {path} of at most {_MOST_BYTES >> 30} GiB, as ONNX has it, found {path.stat().st_size >> 20} MiB: copy it again")
         found = sha256_of(path)
         if found != sha256:
             raise BundleError(f"wanted {path} with sha256 {sha256[:12]}..., found {found[:12]}...: the file is damaged or of another bundle, copy it again")

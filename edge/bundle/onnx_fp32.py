@@ -20,6 +20,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _VARINT_BYTES = 10
 _EXTERNAL = 1
+_MOST_FIELDS = 100_000
 
 
 class _Field(NamedTuple):
@@ -39,6 +40,51 @@ def widen(model: bytes) -> bytes:
         EngineError: the bytes are no protobuf message, or a tensor is not whole or lies in another file.
     """
     return _rewritten(memoryview(model), {7: _graph})
+
+
+def check_plain(model: bytes | memoryview) -> None:
+    """Refuse what the networks of a bundle do not have, before a library takes time or memory for it: loops and branches, and weights in other files.
+
+    Raises:
+        EngineError: the bytes are no protobuf message, or there is such a thing.
+    """
+    for field in _fields(memoryview(model)):
+        if field.number == 25:  # a function is a graph that nodes call
+            raise _not_plain("functions")
+        if field.number == 7 and isinstance(field.value, memoryview):
+            _check_graph(field.value)
+
+
+def _check_graph(graph: memoryview) -> None:
+    for field in _fields(graph):
+        if not isinstance(field.value, memoryview):
+            continue
+        if field.number == 1:
+            for held in _fields(field.value):
+                if held.number == 5 and isinstance(held.value, memoryview):
+                    _check_attribute(held.value)
+        elif field.number == 5:
+            _check_tensor(field.value)
+
+
+def _check_attribute(attribute: memoryview) -> None:
+    for field in _fields(attribute):
+        if field.number in (6, 11):
+            raise _not_plain("a graph within a node, a loop or a branch,")
+        if field.number in (5, 10) and isinstance(field.value, memoryview):
+            _check_tensor(field.value)
+
+
+def _check_tensor(tensor: memoryview) -> None:
+    for place, field in enumerate(_fields(tensor)):
+        if field.number == 13 or (field.number == 14 and field.value == _EXTERNAL):
+            raise _not_plain("a tensor in another file")
+        if place == _MOST_FIELDS:
+            raise _not_plain(f"a tensor in more than {_MOST_FIELDS} pieces")
+
+
+def _not_plain(found: str) -> EngineError:
+    return EngineError(f"wanted a network that is whole in its ONNX file and runs straight through, found {found} in it: export the bundle again")
 
 
 def _graph(graph: memoryview) -> bytes:
@@ -159,4 +205,4 @@ def _encoded_varint(value: int) -> bytes:
 
 
 def _malformed(found: str) -> EngineError:
-    return EngineError(f"wanted an ONNX model to widen to fp32, found {found}: the file is damaged, copy the bundle again")
+    return EngineError(f"wanted an ONNX model, found {found}: the file is damaged, copy the bundle again")

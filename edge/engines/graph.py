@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 from edge.bundle.manifest import ModelSpec
-from edge.bundle.onnx_fp32 import widen
+from edge.bundle.onnx_fp32 import check_plain, widen
 from edge.errors import EngineError
 
 Held = tuple[str, str, tuple[int, ...]]
 """A tensor as a library tells it: name, dtype in the library's own word, shape with -1 where it is free."""
+
+
+def check_file(path: Path) -> None:
+    """Look through an ONNX file without loading it.
+
+    Raises:
+        EngineError: it is none, or not a network that runs straight through.
+    """
+    try:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        check_plain(memoryview(content))
+    except EngineError as refusal:
+        raise EngineError(f"wanted a model for an engine in {path}; {refusal}") from refusal
+    except (OSError, ValueError) as error:
+        raise EngineError(f"wanted an ONNX model in {path}, cannot read it ({error}): export the bundle again") from error
 
 
 def widened(path: Path) -> bytes:

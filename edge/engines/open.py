@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
+from edge import patience
 from edge.board.identity import SYSTEM, read_identity
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.sidecar import plan_path
 from edge.engines.contract import Engine
+from edge.engines.guarded import LOAD_S, GuardedEngine
 from edge.errors import EngineError, SignwingError
 
 ENGINES = ("auto", "tensorrt", "onnxruntime", "openvino", "fake")
@@ -37,6 +40,14 @@ def open_engine(bundle: Bundle, role: str, *, engine: str = "auto", precision: s
         EngineError: an option that is none of those named or does not go with another, or the library refuses the model.
         MissingDependency: the library is not installed.
     """
+    # ONNX Runtime's TensorRT provider builds its engine as it loads, which takes what it takes.
+    limit_s, told = math.inf if provider == "tensorrt" else LOAD_S, f"wanted the {role} of {bundle.folder} to load within {LOAD_S:.0f} s, it did not"
+    with patience.limited(limit_s, f"{told}: export the bundle again, or choose a smaller model"):
+        opened = _open(bundle, role, engine, precision, provider)
+    return GuardedEngine(opened, on_gpu=opened.name == "tensorrt" or provider != "cpu")
+
+
+def _open(bundle: Bundle, role: str, engine: str, precision: str, provider: str) -> Engine:
     for option, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS), ("provider", provider, PROVIDERS)):
         if value not in known:
             raise EngineError(f"wanted {option} {', '.join(known)}, found {value!r}: choose one of these")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.board.extras import install
 from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
-from edge.engines.graph import check_graph, widened
+from edge.engines.graph import check_file, check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 
 _SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -38,6 +38,7 @@ class OpenVinoEngine:
             import openvino
         except ImportError as error:
             raise MissingDependency(f"wanted openvino to run the model, found none: {install('openvino')}") from error
+        check_file(path)
         self.spec, self.precision = spec, precision
         try:
             core = openvino.Core()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.board.extras import install
 from edge.bundle.manifest import ModelSpec
 from edge.engines.contract import check_images
-from edge.engines.graph import check_graph, widened
+from edge.engines.graph import check_file, check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 from edge.files import cache_folder, telling_refusal
 
@@ -47,6 +47,7 @@ class OrtEngine:
         wanted = PROVIDER_NAMES[provider]
         if wanted not in ort.get_available_providers():
             raise EngineError(f"wanted provider {provider}, this onnxruntime has {', '.join(ort.get_available_providers())}: install the extra edge-gpu")
+        check_file(path)
         self.spec, self.precision = spec, precision
         self._most = _MOST_IN_BATCH if provider == "tensorrt" else None
         model = widened(path) if precision == "fp32" else str(path)

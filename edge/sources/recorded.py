@@ -15,6 +15,7 @@ import numpy as np
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
+from edge.picture_size import MOST_PIXELS
 from edge.sources.capture import announced, open_file
 from edge.text import printable
 
@@ -80,7 +81,7 @@ class VideoSource:
         """Open the file.
 
         Raises:
-            SourceError: it is no video, or a damaged one.
+            SourceError: it is no video, a damaged one, or one of frames too large to work on.
         """
         self.uri, self.unreadable = uri, 0
         self._path = path
@@ -88,6 +89,10 @@ class VideoSource:
         if not self._capture.isOpened():
             size = path.stat().st_size
             raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
+        width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MOST_PIXELS:
+            self._capture.release()
+            raise SourceError(f"wanted frames of at most {MOST_PIXELS / 1e6:.0f} million pixels in {path}, found {width}x{height}: make it smaller")
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
         self._announced = announced(self._capture)

@@ -86,9 +86,9 @@ def parse_uri(text: str) -> Uri:
     """
     if exists(text):
         return Uri(text, "", text, {})
-    if len(text) > _LONGEST:
-        raise SourceError(f"wanted an address or a path of at most {_LONGEST} characters, found {len(text)}: check the source")
     scheme, found, rest = text.partition("://")
+    if found and len(text) > _LONGEST:
+        raise SourceError(f"wanted an address of at most {_LONGEST} characters, found {len(text)}: check the source")
     scheme, rest = (scheme, rest) if found else ("", text)
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")

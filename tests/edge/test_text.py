@@ -15,9 +15,7 @@ HIDDEN = {
     "rtsp://ad:p w@[::1]:554/s": "rtsp://[::1]:554/s",
     "rtsp://tokentoken@HOST/s": "rtsp://HOST/s",
     "rtsp://HOST/user=admin&password=secret&channel=1&stream=0.sdp": "rtsp://HOST/user=***&password=***&channel=1&stream=0.sdp",
-    "rtsp://HOST/user=admin_password=tlJ_wpbo6_channel=1_stream=0.sdp?real_stream": (
-        "rtsp://HOST/user=***_password=***_channel=1_stream=0.sdp?real_stream"
-    ),
+    "rtsp://HOST/user=admin_password=tlJ_wpbo6_channel=1_stream=0.sdp?real_stream": ("rtsp://HOST/user=***_password=***_channel=1_stream=0.sdp?real_stream"),
     "rtsp://HOST/s?token=ab/cdef==&flip=9": "rtsp://HOST/s?token=***&flip=9",
     "rtsp://HOST/s?p%61ssword=secret&channel=1": "rtsp://HOST/s?p%61ssword=***&channel=1",
     "http://HOST/videostream.cgi?loginuse=admin&loginpas=secret": "http://HOST/videostream.cgi?loginuse=***&loginpas=***",
