@@ -16,17 +16,22 @@ _JOINERS = "\u200c\u200d"
 _HARMLESS = ("Zs", "Co", "Cn")
 """Blanks, private characters, and those that this Python does not know yet."""
 
+_WITHIN = r"(?<!\s)@(?=\S)"
+"""An `@` of an address within a sentence; one that follows a blank begins a word of its own."""
+_HOST = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?[/?]")
 _PLACEHOLDER = re.compile(r"USER:PASSWORD@|@")
 _ADDRESSES = re.compile(r"(?<![\w+.:/@%-])(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 """Where they begin in a sentence."""
-_END = re.compile(r"([\"'`:,.)>\]]*\s)")
+_END = re.compile(r"([\"'`:,.)>\]]{0,2}\s)")
 """Where they end in one: at a blank, with the punctuation before it."""
 _WITHOUT_SCHEME = re.compile(r"(?<![^\s'\"`(<\[=,])([A-Za-z][A-Za-z0-9+.-]*:/|//)?[^\s/@:'\"`]+:\S*(?<!\s)@(?=\S)")
 _SECRET_KEY = re.compile(
     r"user|usr|login|pas|pwd|psw|token|key|auth|secret|signature|cred|session|account|acct|hash|streamid|^(u|p|un|uid|uname|name|up|pw|sig|sid|pin)$",
     re.IGNORECASE,
 )
-_PAIR = re.compile(r"([\w.%\[\]-]+)=(?=[^=&;?/\s])")
+_BEHIND_A_VALUE = re.compile(r"_(user|password|passwd|pwd|channel|stream|subtype|type)$", re.IGNORECASE)
+"""Keys of cameras that part the pairs of their path by `_`."""
+_PAIR = re.compile(r"([\w.%\[\]-]+)=")
 
 
 def printable(text: object) -> str:
@@ -50,7 +55,7 @@ def without_credentials(address: str) -> str:
     All up to the last `@` goes, since a password may hold any character; values of keys that name a user, a password, a token or a key become ***.
     """
     scheme, found, rest = address.partition("://")
-    return f"{scheme}://{_without_values(_without_userinfo(rest))}" if found else _WITHOUT_SCHEME.sub(r"\1", address)
+    return f"{scheme}://{_without_values(_without_userinfo(_behind_a_host(rest), '@'))}" if found else _WITHOUT_SCHEME.sub(r"\1", address)
 
 
 def shown(text: object) -> str:
@@ -62,29 +67,38 @@ def _in_sentence(words: str) -> str:
     before, found, rest = words.partition("://")
     if not found:
         return _WITHOUT_SCHEME.sub(r"\1", words)
-    address, *after = _END.split(_without_userinfo(rest), maxsplit=1)
+    address, *after = _END.split(rest, maxsplit=1)
+    address, *after = _END.split(_without_userinfo("".join([_behind_a_host(address), *after]), _WITHIN), maxsplit=1)
     return f"{before}://{_without_values(address)}{''.join(after)}"
 
 
-def _without_userinfo(rest: str) -> str:
-    """Cut all up to the last `@`; one that follows a blank belongs to a sentence, and USER:PASSWORD to a cure."""
-    ends = [found.end() for found in re.finditer(r"(?<!\s)@(?=\S)", rest)]
+def _behind_a_host(rest: str) -> str:
+    """Hide values before `@` is looked for, where what begins as a host is followed by keys: a password there may hold one."""
+    return _without_values(rest) if _HOST.match(rest) else rest
+
+
+def _without_userinfo(rest: str, at_sign: str) -> str:
+    """Cut all up to the last `@`, but USER:PASSWORD, which belongs to a cure."""
+    ends = [found.end() for found in re.finditer(at_sign, rest)]
     return rest if not ends or _PLACEHOLDER.fullmatch(rest, 0, ends[-1]) else rest[ends[-1] :]
 
 
 def _without_values(rest: str) -> str:
     """Hide the values of secret keys. A value ends where the next key begins: behind `&`, `;`, `?` or `/`, or as some cameras have it behind `_`."""
-    shown, at, hiding = "", 0, False
+    told, at, hiding = "", 0, False
     for pair in _PAIR.finditer(rest):
         begins = pair.start(1)
-        if begins and rest[begins - 1] not in "&;?/":
-            begins = rest.rfind("_", begins, pair.end(1)) + 1
-            if not begins:  # no key, but a part of the value before
+        if hiding and rest[pair.end() : pair.end() + 1] in ("", *"=&;?/"):  # base64 ends so
+            continue
+        if hiding and rest[begins - 1] not in "&;?/":
+            key = _BEHIND_A_VALUE.search(rest, begins, pair.end(1))
+            if key is None:  # a part of the value before
                 continue
-        shown += _part(rest[at:begins], hiding)
+            begins = key.start(1)
+        told += _part(rest[at:begins], hiding)
         at, hiding = pair.end(), _SECRET_KEY.search(unquote(rest[begins : pair.end(1)])) is not None
-        shown += rest[begins:at]
-    return shown + _part(rest[at:], hiding)
+        told += rest[begins:at]
+    return told + _part(rest[at:], hiding)
 
 
 def _part(text: str, hiding: bool) -> str:

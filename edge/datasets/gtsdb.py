@@ -6,6 +6,7 @@ Source: S. Houben et al., "Detection of traffic signs in real-world images: the 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from edge.errors import DataError
 from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
+from edge.reading import read_bounded
 from edge.recognition.classifier import cut_out
 from edge.recognition.spotter_colour import spot_by_colour
 
 TABLE = "gt.txt"
+_ROW = re.compile(r"([^;]+);" + ";".join([r"\s*(-?[0-9]{1,6})\s*"] * 5))
+_MOST_BYTES = 64 << 20
 GROUP = 10
 """Frames whose numbers share all but the last digit stay on one side of the split."""
 HELD_OUT_EVERY = 4
@@ -92,17 +96,23 @@ def read_frames(folder: Path, table: Path | None = None) -> list[RoadFrame]:
     images = folder / "images" if (folder / "images").is_dir() else folder
     paths = {path.name: path for path in sorted(images.iterdir()) if path.suffix.lower() in (".jpg", ".png", ".ppm")}
     rows: dict[str, list[list[float]]] = defaultdict(list)
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
-        name, *rest = line.split(";")
-        try:
-            x1, y1, x2, y2, class_id = (int(value) for value in rest)
-        except ValueError as error:
-            raise DataError(f"wanted file;x1;y1;x2;y2;class in line {number} of {table}, found {line[:60]!r}: get the file again") from error
+    for number, line in enumerate(_lines(table), 1):
+        found = _ROW.fullmatch(line)
+        if found is None:
+            raise DataError(f"wanted file;x1;y1;x2;y2;class in line {number} of {table}, found {line[:60]!r}: get the file again")
+        name, (x1, y1, x2, y2, class_id) = found[1], map(int, found.groups()[1:])
         if name not in paths:
             raise DataError(f"wanted every frame of {table} in {images}, found no {name}: get the frames again")
         rows[name].append([x1, y1, x2, y2, class_id])
     listed = {name: np.array(rows.get(name, []), np.float64).reshape(-1, 5) for name in paths}
     return [RoadFrame(path, listed[name][:, :4], listed[name][:, 4].astype(np.int64)) for name, path in paths.items()]
+
+
+def _lines(table: Path) -> list[str]:
+    try:
+        return read_bounded(table, _MOST_BYTES).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"wanted rows of text in {table}, cannot read it ({error}): get the file again") from error
 
 
 def split_by_group(frames: Sequence[RoadFrame]) -> tuple[list[RoadFrame], list[RoadFrame]]:
@@ -113,7 +123,7 @@ def split_by_group(frames: Sequence[RoadFrame]) -> tuple[list[RoadFrame], list[R
     """
     sides: tuple[list[RoadFrame], list[RoadFrame]] = ([], [])
     for frame in frames:
-        if not frame.path.stem.isdigit():
+        if not frame.path.stem.isdecimal():
             raise DataError(f"wanted frames named by numbers, found {frame.path.name}: name them as GTSDB does")
         sides[int(frame.path.stem) // GROUP % HELD_OUT_EVERY == HELD_OUT_EVERY - 1].append(frame)
     return sides

@@ -11,6 +11,8 @@ folders sort as text, so "10" comes before "2".
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from edge.datasets.gtsrb_labels import CLASSES
 from edge.errors import DataError
 from edge.images import SUFFIXES, read_image
+from edge.reading import read_bounded
 
 TRAIN = {"Train.csv": "Train.csv", "Final_Training/Images": "Final_Training/Images/<class>", "Training": "Training/<class>", "Train": "Train/<class>"}
 TEST = {"Test.csv": "Test.csv", "Final_Test/Images": "Final_Test/Images"}
@@ -29,6 +32,7 @@ TEST_TABLE = "GT-final_test.csv"
 WITHIN = (".", "gtsrb", "GTSRB", "gtsrb/GTSRB")
 NAMES_SHOWN = 5
 _CLASS_IDS = {str(class_id): class_id for class_id in range(CLASSES)}
+_MOST_BYTES, _LONGEST_NAME, _LONGEST_PATH = 256 << 20, 255, 1024
 _ROI = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 
 
@@ -192,11 +196,11 @@ def _no_track(path: Path) -> str:
 def _read_table(table: Path, column: str, folder: Path, track_of: Callable[[Path], str]) -> list[Photo]:
     """Read a table's photos; `column` has their paths in `folder`. Official tables are separated by semicolons."""
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file, delimiter="," if column == "Path" else ";")
-            if rows.fieldnames is None or not {"ClassId", column} <= set(rows.fieldnames):
-                raise DataError(f"wanted columns ClassId and {column} in {table}, found {rows.fieldnames}: download the csv again")
-            photos = [_photo(row, column, folder, track_of, table) for row in rows]
+        text = read_bounded(table, _MOST_BYTES).decode("utf-8")
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if column == "Path" else ";")
+        if rows.fieldnames is None or not {"ClassId", column} <= set(rows.fieldnames):
+            raise DataError(f"wanted columns ClassId and {column} in {table}, found {str(rows.fieldnames)[:200]}: download the csv again")
+        photos = [_photo(row, column, folder, track_of, table) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"wanted a csv in UTF-8 in {table}, cannot read it ({error}): download the csv again") from error
     if not photos:
@@ -209,6 +213,8 @@ def _photo(row: dict[str, str | None], column: str, folder: Path, track_of: Call
     name, text = row[column], row["ClassId"]
     if not name or text is None:  # csv gives None for what a short row lacks
         raise DataError(f"wanted a ClassId and a {column} in every row of {table}, found a row without: download the csv again")
+    if "\0" in name or len(name) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.split("/")):
+        raise DataError(f"wanted the name of a file in every row of {table}, found {name[:20]!r}: download the csv again")
     if text not in _CLASS_IDS:
         raise DataError(f"wanted a ClassId from 0 to {CLASSES - 1} in {table}, found {text[:20]!r}: download the csv again")
     path = folder / name

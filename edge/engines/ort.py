@@ -17,6 +17,7 @@ from edge.engines.contract import check_images
 from edge.engines.graph import check_file, check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 from edge.files import cache_folder, telling_refusal
+from edge.reading import named_for_libraries
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
@@ -50,10 +51,13 @@ class OrtEngine:
         check_file(path)
         self.spec, self.precision = spec, precision
         self._most = _MOST_IN_BATCH if provider == "tensorrt" else None
-        model = widened(path) if precision == "fp32" else str(path)
         settings = _tensorrt_settings(spec, precision) if provider == "tensorrt" else {}
         try:
-            self._session: ort.InferenceSession | None = ort.InferenceSession(model, _options(ort, provider), providers=[(wanted, settings)])
+            with named_for_libraries(path) as name:
+                model = widened(path) if precision == "fp32" else name
+                self._session: ort.InferenceSession | None = ort.InferenceSession(model, _options(ort, provider), providers=[(wanted, settings)])
+        except EngineError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             cure = "export the bundle again" if provider == "cpu" else "export the bundle again, or choose --provider cpu"
             raise EngineError(f"wanted an ONNX model for provider {provider} in {path}, onnxruntime refused it: {one_line(error)}: {cure}") from error

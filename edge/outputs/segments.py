@@ -19,6 +19,7 @@ from edge.errors import OutputError, one_line
 from edge.files import check_place
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
+from edge.reading import named_for_libraries
 from edge.result import Result
 
 _LOG = logging.getLogger(__name__)
@@ -43,17 +44,22 @@ def open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> tuple[cv2.V
     Raises:
         OutputError: OpenCV can write neither.
     """
+    with named_for_libraries(path) as name:
+        return _open_writer(path, name, fps, size_wh)
+
+
+def _open_writer(path: Path, name: str, fps: float, size_wh: tuple[int, int]) -> tuple[cv2.VideoWriter, str]:
     width, height = size_wh
     if width % 2 == height % 2 == 0:
         # Each buffer goes to the file at once (buffer-mode 2); an intra frame a second, so that players find their way in what a cut leaves.
         encoder = f"x264enc speed-preset=ultrafast tune=zerolatency key-int-max={max(1, round(fps))} ! h264parse ! matroskamux streamable=true"
-        place = str(path).replace("\\", "\\\\").replace('"', '\\"')
+        place = name.replace("\\", "\\\\").replace('"', '\\"')
         pipeline = f'appsrc ! videoconvert ! video/x-raw,format=I420 ! {encoder} ! filesink location="{place}" buffer-mode=2'
         writer = cv2.VideoWriter(pipeline, cv2.CAP_GSTREAMER, 0, fps, size_wh)
         if writer.isOpened():
             return writer, "H.264 (x264enc of GStreamer)"
         path.unlink(missing_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, size_wh)
+    writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, size_wh)
     if writer.isOpened():
         return writer, "MJPG (FFmpeg of OpenCV, which has no GStreamer with x264enc)"
     raise OutputError(f"wanted to write {path}, OpenCV has no encoder for {width}x{height} at {fps:g} fps in it: leave --video out")

@@ -14,6 +14,7 @@ from edge.files import check_place, refused
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
 from edge.outputs.h264 import H264Writer, is_here
+from edge.reading import named_for_libraries
 from edge.result import Result
 from edge.sources.recorded import count_frames
 
@@ -82,7 +83,8 @@ class VideoSink:
             self._writer = H264Writer(self._beside, self._fps, size_wh)
             return
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        self._writer = writer = cv2.VideoWriter(str(self._beside), fourcc, self._fps, size_wh)
+        with named_for_libraries(self._beside) as name:
+            self._writer = writer = cv2.VideoWriter(name, fourcc, self._fps, size_wh)
         if not writer.isOpened():
             size = f"{size_wh[0]}x{size_wh[1]}"
             raise OutputError(f"wanted to write {self._path}, OpenCV has no encoder for {size} at {self._fps:g} fps in it: choose another suffix")

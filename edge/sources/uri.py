@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from edge.errors import SourceError
 from edge.reading import warn_of_readers
-from edge.text import without_credentials
+from edge.text import printable, without_credentials
 
 __all__ = ["Uri", "exists", "parse_uri", "source_of", "without_credentials"]
 
@@ -82,7 +82,7 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart; the whole text is a path where such a file exists, whatever characters its name has.
 
     Raises:
-        SourceError: a key stands twice in the query, or the text is too long for an address.
+        SourceError: a key stands twice in the query, or an address is too long or not all printable.
     """
     if exists(text):
         return Uri(text, "", text, {})
@@ -90,6 +90,8 @@ def parse_uri(text: str) -> Uri:
     if found and len(text) > _LONGEST:
         raise SourceError(f"wanted an address of at most {_LONGEST} characters, found {len(text)}: check the source")
     scheme, rest = (scheme, rest) if found else ("", text)
+    if found and printable(text) != text:  # it goes to C++ libraries, which crash on some, and cut others short
+        raise SourceError(f"wanted an address of printable characters, found {without_credentials(text)}: write others as %XX")
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")
     pairs, told = parse_qsl(query, keep_blank_values=True), without_credentials(text)

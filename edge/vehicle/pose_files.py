@@ -40,6 +40,8 @@ def read_poses(path: Path) -> PoseTrack:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"wanted attitude in a file {', '.join(readers)}, found {path}: convert it to .csv with columns time and roll")
+    if path.exists() and not path.is_file():
+        raise InputError(f"wanted attitude in a file, found a folder, a pipe or a device at {path}: copy it to a file")
     try:
         track = reader(path)
     except SignwingError:
