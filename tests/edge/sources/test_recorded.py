@@ -94,6 +94,11 @@ def test_the_flight_is_drawn_as_it_is() -> None:
     flight = DroneFlight(3, (160, 96), 4, 12.5)
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     np.testing.assert_array_equal(frames[3].image, flight.frame(3).image)
+    assert [frame.pose for frame in frames] == [flight.pose(index) for index in range(4)]
+    assert frames[2].pose is not None
+    assert (frames[2].pose.time_s, frames[2].media_s) == (2 / 12.5, 2 / 12.5)
+    with open_source("demo://?view=car&frames=1&width=160&height=96") as source:
+        assert next(iter(source)).pose is None
 
 
 def test_a_question_mark_may_stand_in_a_name(tmp_path: Path) -> None:
