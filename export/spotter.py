@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +270,7 @@ def findings_of(maps: Maps, frames: Sequence[Seen]) -> Findings:
     """Judge what is found in frames by their maps, (n, 5, height, width) float32."""
     decoded = (decode(each.transpose(1, 2, 0), least_score=_LEAST_SCORE, most=_MOST) for each in maps)
     height, width = frames[0].image.shape[:2]
-    return judge(zip(decoded, (frame.boxes_xyxy for frame in frames), strict=True), (width, height))
+    return judge(zip(decoded, (frame.boxes_xyxy for frame in frames), strict=True), repeat((width, height)))
 
 
 def seen_from_the_air(frames: Sequence[Seen], views: slice = slice(None)) -> list[Seen]:
