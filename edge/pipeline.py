@@ -139,7 +139,7 @@ def run(
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
+    loop = Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -150,10 +150,7 @@ def run(
             for sink in sinks:
                 stack.enter_context(sink)
             while came is not None:
-                if isinstance(came, FeedState):
-                    loop.tell(came, sinks)
-                else:
-                    loop.step(came, sinks)
+                loop.take(came, sinks)
                 came = next(coming, None) if loop.frames != max_frames else None
         except KeyboardInterrupt:
             interrupted = True
@@ -161,10 +158,15 @@ def run(
     return loop.summary(source, interrupted)
 
 
-class _Loop:
-    """What a run carries from frame to frame."""
+class Loop:
+    """What a run carries from frame to frame.
+
+    Attributes:
+        frames: that were worked on.
+    """
 
     def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
+        """Take what finds and names, and what follows signs and levels frames, if anything does."""
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
@@ -173,7 +175,14 @@ class _Loop:
         self._stages_ns = dict.fromkeys(STAGES, 0)
         self._started_ns = self._lap_ns = time.perf_counter_ns()
 
-    def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
+    def take(self, came: Frame | FeedState, sinks: Sequence[Sink]) -> None:
+        """Work on a frame, or hand a change of the feed on."""
+        if isinstance(came, FeedState):
+            self._tell(came, sinks)
+        else:
+            self._step(came, sinks)
+
+    def _step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
         view = self._leveller.view(frame) if self._leveller is not None else View(frame, frame.image)
         frame = view.frame
@@ -206,8 +215,7 @@ class _Loop:
             if motion is not None:
                 self._tracker.move(motion)
 
-    def tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
-        """Hand a change of the feed on."""
+    def _tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
         if state.state == "lost":
             self.finish(sinks)
         for sink in sinks:
@@ -222,6 +230,7 @@ class _Loop:
                 sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
 
     def summary(self, source: Source, interrupted: bool) -> Summary:
+        """Return the run in figures."""
         frames = max(self.frames, 1)
         seconds = (self._lap_ns - self._started_ns) / 1e9
         ages = np.array(self._ages_ms or [0.0])
