@@ -18,8 +18,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read one image file as (height, width, 3) uint8 BGR; grey, alpha and 16 bit are converted.
 
     Raises:
-        InputError: missing, unreadable, truncated or empty file.
+        InputError: missing, unreadable, truncated or empty file, or none, such as a FIFO, which may never give an end.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"wanted an image file, found something else at {path}: give a file")
     try:
         blob = np.fromfile(path, np.uint8)
     except OSError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import signals
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
@@ -144,18 +145,24 @@ def run(
     with source, ExitStack() as stack:
         try:
             coming = iter(source)
-            came = next(coming, None)
+            came = _next(coming)
             if came is None:
                 raise SourceError(f"wanted frames from {source.uri}, found none that can be read: choose another source")
             for sink in sinks:
                 stack.enter_context(sink)
-            while came is not None:
+            stack.enter_context(signals.rescued(lambda: loop.rescue(sinks)))
+            while came is not None and not signals.came():
                 loop.take(came, sinks)
-                came = next(coming, None) if loop.frames != max_frames else None
+                came = _next(coming) if loop.frames != max_frames else None
         except KeyboardInterrupt:
             interrupted = True
         loop.finish(sinks)
-    return loop.summary(source, interrupted)
+    return loop.summary(source, interrupted or signals.came())
+
+
+def _next(coming: Iterator[Frame | FeedState]) -> Frame | FeedState | None:
+    with signals.interruptible():
+        return next(coming, None)
 
 
 class Loop:
@@ -172,6 +179,7 @@ class Loop:
         self.frames = self._sightings = 0
         self._ages_ms = array("d")
         self._last: Frame | None = None
+        self._writing: Sink | None = None
         self._stages_ns = dict.fromkeys(STAGES, 0)
         self._started_ns = self._lap_ns = time.perf_counter_ns()
 
@@ -202,7 +210,9 @@ class Loop:
         self._lap("track")
         result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
         for sink in sinks:
+            self._writing = sink
             sink.write(result)
+        self._writing = None
         self._lap("sinks")
         self.frames, self._last = self.frames + 1, frame
         self._sightings += sum(report.event == "sighting" for report in reports)
@@ -228,6 +238,13 @@ class Loop:
             reports = View(self._last, self._last.image).in_frame(reports)
             for sink in sinks:
                 sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
+
+    def rescue(self, sinks: Sequence[Sink]) -> None:
+        """Finish every sink but the one whose call hangs, from another thread than that which hangs."""
+        for sink in reversed(sinks):
+            if sink is not self._writing:
+                with suppress(Exception):  # what fails now keeps no other from its end
+                    sink.__exit__(None, None, None)
 
     def summary(self, source: Source, interrupted: bool) -> Summary:
         """Return the run in figures."""

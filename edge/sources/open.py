@@ -45,6 +45,9 @@ def _open_path(uri: Uri) -> Source:
     if path.is_dir():
         uri.check_keys()
         return Ahead(StillSource(uri.text, path, find_images(path)))
+    if not path.is_file():  # a decoder would wait in it, deaf to every signal
+        cure = f"give v4l2://{path}" if path.name.startswith("video") else "write it to a file first, or send it to rtp://@:5600"
+        raise SourceError(f"wanted a folder, an image or a video, found {'a FIFO' if path.is_fifo() else 'a device'} at {path}: {cure}")
     if path.suffix.lower() in SUFFIXES:
         uri.check_keys()
         return Ahead(StillSource(uri.text, path.parent, [path]))

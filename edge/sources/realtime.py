@@ -35,9 +35,10 @@ class Realtime(NewestFrame):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._thread.stop()
+        ended = self._thread.stop()
         self._mailbox.discard()
-        self._source.__exit__(None, None, None)
+        if ended:  # a decoder that does not come back keeps what it works with
+            self._source.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Start the capture and give the newest frame each time."""
