@@ -24,7 +24,10 @@ from pathlib import Path
 
 BOARD = Path(__file__).resolve().parents[3] / "scripts/board"
 HOME = Path("/opt/signwing")
-CALLS = "openat,open,creat,write,sendfile,copy_file_range,ftruncate,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,fsync,syncfs,sync"
+CALLS = (
+    "openat,open,creat,write,sendfile,copy_file_range,ftruncate,rename,renameat,renameat2,"
+    "unlink,unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,fsync,syncfs,sync"
+)
 PYTHON = "#!/bin/sh\n"
 """What stands in for the Python of a virtual environment: it does nothing, well."""
 MAKER = """#!/bin/sh
