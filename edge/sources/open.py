@@ -9,8 +9,9 @@ from edge.frame import Source
 from edge.images import SUFFIXES
 from edge.sources.ahead import Ahead
 from edge.sources.realtime import Realtime
-from edge.sources.recorded import StillSource, VideoSource, find_images
+from edge.sources.recorded import StillSource, find_images
 from edge.sources.uri import Uri, exists, parse_uri, source_of
+from edge.sources.video import VideoSource
 
 
 def open_source(uri: str) -> Source:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
-from edge.sources.capture import announced, open_file
 
 _LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
@@ -66,76 +61,3 @@ class StillSource:
                 _LOG.warning("%s: passed over", error)
                 continue
             yield Frame(index, image, time.monotonic_ns(), path.relative_to(self._folder).as_posix())
-
-
-class VideoSource:
-    """A video file; frames that cannot be decoded are counted and passed over with a warning, also those that a cut-off file announces and does not hold."""
-
-    stills = live = False
-    feed = None
-    dropped = 0
-
-    def __init__(self, uri: str, path: Path) -> None:
-        """Open the file.
-
-        Raises:
-            SourceError: it is no video, or a damaged one.
-        """
-        self.uri, self.unreadable = uri, 0
-        self._path = path
-        self._capture = open_file(path)
-        if not self._capture.isOpened():
-            size = path.stat().st_size
-            raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
-        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
-        self._announced = announced(self._capture)
-
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._capture.release()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Decode one frame after the other."""
-        index = failed = 0
-        while failed < _PATIENCE and not (failed and 0 < self._announced <= index + failed):
-            good, image = self._capture.read()
-            received_ns = time.monotonic_ns()
-            if not good:
-                failed += 1
-                continue
-            self._pass_over(index, failed)
-            index, failed = index + failed, 0
-            yield Frame(index, np.asarray(image, np.uint8), received_ns, None, media_s=self._media_s(index))
-            index += 1
-        if index and self._ends_early():
-            self._pass_over(index, self._announced - index)
-
-    def _media_s(self, index: int) -> float | None:
-        """Tell a frame's time by the container's clock, which may run unevenly; by its index where there is none."""
-        told_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-        if math.isfinite(told_s) and (told_s > 0 or not index):
-            return told_s
-        return index / self.fps if self.fps is not None else None
-
-    def _ends_early(self) -> bool:
-        """Tell by the clock of the last frame: some containers guess the number of frames, and a right guess may be off for a film of changing rate."""
-        if self.fps is None or self._announced <= 0:
-            return False
-        return (float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 * self.fps) + 1.5 < self._announced
-
-    def _pass_over(self, index: int, count: int) -> None:
-        if count > 0:
-            self.unreadable += count
-            _LOG.warning("%d of the frames of %s cannot be decoded, from frame %d on: passed over", count, self._path, index)
-
-
-def count_frames(path: Path) -> int:
-    """Return how many frames a video file announces; 0 if it is none."""
-    capture = open_file(path)
-    try:
-        return max(announced(capture), 0) if capture.isOpened() else 0
-    finally:
-        capture.release()
