@@ -77,6 +77,8 @@ class PyavDecoder:
         if not videos:
             found = f"sound alone ({streams.audio[0].codec_context.name})" if streams.audio else f"no video among its {len(streams)} streams"
             raise SourceError(f"wanted a video or an image in {self._path}, found {found}: choose another file")
+        if any(each.disposition & self._av.stream.Disposition.dependent for each in videos):
+            raise SourceError(f"wanted a picture in {self._path}, found {len(videos)} tiles that each hold a part of one: convert it by heif-convert")
         best = streams.best("video")
         stream = best if best in videos else videos[0]
         if stream.codec_context is None:
