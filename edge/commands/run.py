@@ -132,7 +132,7 @@ def _service_sink(source: Source) -> list[Sink]:
 
 
 def _pass_sink(source: str) -> PassSink | None:
-    if not source.startswith("demo://"):
+    if not source.lower().startswith("demo://"):
         return None
     from edge.outputs.passes import PassSink
 

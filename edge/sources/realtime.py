@@ -52,7 +52,7 @@ class Realtime(NewestFrame):
         try:
             for frame in self._source:
                 assert isinstance(frame, Frame)  # a recorded source has no feed that could change
-                due_s = frame.index / self._speed
+                due_s = frame.index / self._speed if frame.media_s is None else frame.media_s  # a phone's rate varies
                 start_s = time.monotonic() - due_s if start_s is None else start_s
                 if self._thread.stopping.wait(max(0.0, start_s + due_s - time.monotonic())):
                     break

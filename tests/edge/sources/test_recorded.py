@@ -15,7 +15,7 @@ from edge.frame import Frame
 from edge.sources.mailbox import Mailbox
 from edge.sources.open import open_source
 from edge.sources.realtime import Realtime
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 
 def read(uri: str) -> tuple[list[Frame], int]:
@@ -118,7 +118,7 @@ def test_a_question_mark_may_stand_in_a_name(tmp_path: Path) -> None:
         ("{tmp}/empty", "found none"),
         ("{tmp}/text.mp4", "11 bytes"),
         ("{tmp}/nothing.avi", "0 bytes"),
-        ("{tmp}/cut.mp4", "cannot open"),
+        ("{tmp}/cut.mp4", "without its index"),
         ("{tmp}/x.avi?loop=1", "loop"),
         ("{tmp}/x.avi?realtime=2", "realtime"),
         ("{tmp}/x.png?realtime=1", "realtime"),
