@@ -25,10 +25,11 @@ from edge.sources.live.rtp.packets import Packet, Reorder, ahead
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0
-_QUEUED = 8192
+_QUEUED, _QUEUED_BYTES = 8192, 16 << 20
 # What a power cut may take: the system itself keeps written data back for up to half a minute.
 _SYNC_S = 2.0
 _RETRY_S = 1.0
+_LARGEST_PICTURE = 8 << 20
 
 
 class AccessUnit(NamedTuple):
@@ -52,6 +53,7 @@ class AccessUnits:
         self._reorder, self._depacketizer = Reorder(), Depacketizer(codec)
         self._last: Packet | None = None
         self._units: list[tuple[int, bytes]] = []
+        self._size = 0
 
     def push(self, packet: Packet) -> list[AccessUnit]:
         """Take a packet and return the pictures that are complete now."""
@@ -60,8 +62,10 @@ class AccessUnits:
             if self._last is not None and each.timestamp != self._last.timestamp:
                 done += self._end()
             gap = self._last is not None and ahead(each.sequence, self._last.sequence) != 1
-            self._units += self._depacketizer.push(each.payload, gap=gap)
-            if each.marker:
+            found = self._depacketizer.push(each.payload, gap=gap)
+            self._units += found
+            self._size += sum(len(data) for _, data in found)
+            if each.marker or self._size > _LARGEST_PICTURE:  # a sender that tells no end
                 done += self._end()
             self._last = each
         return done
@@ -74,7 +78,7 @@ class AccessUnits:
         kinds, units = [kind for kind, _ in self._units], self._units
         if not units:
             return []
-        self._units = []
+        self._units, self._size = [], 0
         return [AccessUnit(units, any(is_intra(kind, self._codec) for kind in kinds))]
 
 
@@ -122,6 +126,7 @@ class Recorder:
         self._file: FileIO | None = None
         self._place: Path | None = None
         self._size = self._pictures = self._missed = self._unqueued = self._written = 0
+        self._offered = self._taken = 0  # bytes, each counted by one thread alone
         self._begun_s = self._synced_s = 0.0
         self._retry_s = -_RETRY_S
         self._broken = self._waiting = False
@@ -148,14 +153,20 @@ class Recorder:
 
     def offer(self, packet: Packet, codec: str) -> None:
         """Leave a packet to be recorded; never waits."""
+        size = len(packet.datagram)
+        if self._offered - self._taken + size > _QUEUED_BYTES:
+            self._unqueued += packet.marker
+            return
         try:
             self._queue.put_nowait((packet, codec))
+            self._offered += size
         except queue.Full:
             self._unqueued += packet.marker
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             packet, codec = item
+            self._taken += len(packet.datagram)
             if self._stream != (packet.ssrc, codec) or self._units is None:
                 self._end_stream()
                 self._stream, self._units, self._sets = (packet.ssrc, codec), AccessUnits(codec), ParameterSets(codec)

@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 import pytest
 from media import small_disk
-from packets import real_stream, send, wait_for
+from packets import PPS, SPS, real_stream, rtp, send, wait_for
 
 from edge.errors import OutputError
 from edge.sources.live.rtp.gate import RtpGate
 from edge.sources.live.rtp.nal import CODECS
-from edge.sources.live.rtp.packets import parse_packet
-from edge.sources.live.rtp.recorder import Recorder
+from edge.sources.live.rtp.packets import Packet, parse_packet
+from edge.sources.live.rtp.recorder import AccessUnits, Recorder
 from edge.sources.live.rtp.sockets import free_ports
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
@@ -44,6 +44,12 @@ def played(path: Path) -> list[tuple[int, int]]:
         if not good:
             return sizes
         sizes.append((image.shape[1], image.shape[0]))
+
+
+def parsed(datagram: bytes) -> Packet:
+    packet = parse_packet(datagram)
+    assert packet is not None
+    return packet
 
 
 def drained(recorder: Recorder) -> None:
@@ -137,6 +143,22 @@ def test_the_gate_records_what_comes_in_without_being_told_the_codec(tmp_path: P
     (path,) = tmp_path.iterdir()
     assert path.suffix == f".{codec}"
     assert len(played(path)) == 60
+
+
+def test_a_sender_that_tells_no_end_of_a_picture_is_recorded_in_pieces() -> None:
+    units, size, taken = AccessUnits("h264"), 30_000, 0
+    for sequence, payload in enumerate([SPS, PPS, *[b"\x65" + bytes(size)] * 1000]):
+        taken += sum(len(data) for unit in units.push(parsed(rtp(sequence, payload))) for _, data in unit.units)
+    assert 1000 * size - taken < 10 << 20
+
+
+def test_a_disk_that_takes_nothing_costs_a_bounded_memory(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "flight")  # its thread is not begun: it takes nothing
+    packet = parsed(rtp(0, b"\x65" + bytes(60_000), marker=True))
+    for _ in range(1000):
+        recorder.offer(packet, "h264")
+    assert 100 < recorder.recording.missed < 1000
+    assert (1000 - recorder.recording.missed) * 60_000 <= 16 << 20
 
 
 def mutated(packets: Sequence[bytes], count: int, chance: random.Random) -> list[bytes]:
