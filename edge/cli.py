@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import SignwingError
+from edge.files import check_outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds the stages."""
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
+
+OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
+"""Options that name what a command of any stage writes; every other path is read."""
+
+_READ_TEXTS = frozenset(("level", "source", "sources", "weights"))
+"""What names a file that is read, where it names a file at all."""
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -72,6 +79,26 @@ def mebibytes(text: str) -> int:
     return count(text) << 20
 
 
+def check_places(arguments: argparse.Namespace) -> None:
+    """Refuse outputs of a command line that would replace what it reads, or each other.
+
+    Raises:
+        OutputError: there is such an output.
+    """
+    outputs: dict[str, list[Path]] = {}
+    inputs: dict[str, list[Path]] = {}
+    for name, value in vars(arguments).items():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, Path):
+                kept, called = (outputs, f"--{name}") if name in OUTPUTS else (inputs, name.replace("_", " "))
+                kept.setdefault(called, []).append(each)
+            elif isinstance(each, str) and name in _READ_TEXTS:
+                inputs.setdefault(name, []).extend(
+                    Path(text) for text in (each, each.rpartition("?")[0], each.removeprefix("@"), each.partition(",")[0]) if text
+                )
+    check_outputs(outputs, inputs)
+
+
 @contextmanager
 def heeding_sigterm() -> Iterator[threading.Event]:
     """Let the first SIGTERM within the block end it as Ctrl-C does, so that outputs are finished; the event tells that it came.
@@ -105,6 +132,7 @@ def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> 
     """Run the subcommand that `parser` finds (its `command` default) and return the exit code: 0 done, 1 refused in one line, 130 interrupted."""
     arguments = parser.parse_args(argv)
     try:
+        check_places(arguments)
         arguments.command(arguments)
     except SignwingError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

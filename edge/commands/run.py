@@ -14,10 +14,10 @@ from edge.bundle.manifest import read_bundle
 from edge.commands import level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
-from edge.files import check_place, write_json
+from edge.files import check_outputs, check_place, write_json
 from edge.frame import Source
 from edge.outputs.console import ConsoleSink
-from edge.outputs.events import EventSink
+from edge.outputs.events import EVENT_FILES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
@@ -27,7 +27,7 @@ from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import open_source
-from edge.sources.uri import without_credentials
+from edge.sources.uri import parse_uri, source_of, without_credentials
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         KeyboardInterrupt: the user ended it, after all was finished.
     """
     started_at = now()
+    _check_places(arguments)
     bundle = read_bundle(arguments.bundle)
     if arguments.json is not None:
         check_place(arguments.json)
@@ -75,6 +76,25 @@ def run(arguments: argparse.Namespace) -> None:
         raise OutputError(f"wanted every event in {arguments.events}, {missed['events']} lines found no space; those before stand whole: free the disk")
     if summary.interrupted:
         raise KeyboardInterrupt
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    """Refuse what `edge.cli.check_places` cannot see: names that outputs make of theirs, and what stands in a source's own options.
+
+    Raises:
+        OutputError: an output would replace something.
+        SourceError: the source cannot be read as one.
+    """
+    uri = parse_uri(source_of(arguments.source))
+    outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
+    if arguments.events is not None:
+        outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
+    if uri.query.get("record"):
+        outputs["record="] = [Path(uri.query["record"])]
+    inputs = {"source": [] if uri.scheme else [Path(uri.path)], "bundle": [arguments.bundle]}
+    if arguments.web_token_file is not None:
+        inputs["--web-token-file"] = [arguments.web_token_file]
+    check_outputs(outputs, inputs)
 
 
 def _service_sink(source: Source) -> list[Sink]:

@@ -112,11 +112,16 @@ class EventSink:
         if self._file is not None:
             self._file.close()
             self._file = None
-        names = [self._path, *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep))]
+        names = [self._path, *(numbered(self._path, number) for number in range(1, self._keep))]
         for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
             if newer.exists():
                 newer.replace(older)
         self._open(anew=True)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return the name that a file of events takes when so many newer ones have been begun."""
+    return path.with_name(f"{path.name}.{number}")
 
 
 def _whole_lines(file: FileIO) -> int:
