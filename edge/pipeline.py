@@ -41,7 +41,7 @@ class Summary:
         fps: frames a second, sinks included.
         age_ms: p50, p90, p99 and max of the time from a frame's arrival to its result.
         stage_ms: mean of each of `STAGES`.
-        feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `reconnects`; None of others.
+        feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `foreign`, `reconnects`; None of others.
         interrupted: whether the user ended it.
     """
 

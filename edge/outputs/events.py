@@ -199,7 +199,7 @@ def level_event(result: Result, level: LevelState) -> dict[str, Any]:
 def state_event(state: FeedState) -> dict[str, Any]:
     """Return the event line of a feed's change: the keys of every event, null where there is no sign, and the feed's counters."""
     about = dict.fromkeys(_KEYS)
-    counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "reconnects", "detail")}
+    counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "foreign", "reconnects", "detail")}
     return about | {"schema": EVENT_SCHEMA, "event": "state", "received_ns": state.at_ns, "state": state.state, "feed": counters}
 
 

@@ -21,7 +21,7 @@ from packets import real_stream, rtp, send, wait_for
 from edge.errors import OutputError
 from edge.sources.live.rtp.gate import RtpGate
 from edge.sources.live.rtp.nal import CODECS
-from edge.sources.live.rtp.packets import parse_packet
+from edge.sources.live.rtp.packets import Packet, parse_packet
 from edge.sources.live.rtp.recorder import AccessUnits, Recorder
 from edge.sources.live.rtp.sockets import free_ports
 
@@ -44,6 +44,12 @@ def played(path: Path) -> list[tuple[int, int]]:
         if not good:
             return sizes
         sizes.append((image.shape[1], image.shape[0]))
+
+
+def parsed(datagram: bytes) -> Packet:
+    packet = parse_packet(datagram)
+    assert packet is not None
+    return packet
 
 
 def drained(recorder: Recorder) -> None:
@@ -137,6 +143,15 @@ def test_the_gate_records_what_comes_in_without_being_told_the_codec(tmp_path: P
     (path,) = tmp_path.iterdir()
     assert path.suffix == f".{codec}"
     assert len(played(path)) == 60
+
+
+def test_a_disk_that_takes_nothing_costs_a_bounded_memory(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "flight")  # its thread is not begun: it takes nothing
+    packet = parsed(rtp(0, b"\x65" + bytes(60_000), marker=True))
+    for _ in range(1000):
+        recorder.offer(packet, "h264")
+    assert 100 < recorder.recording.missed < 1000
+    assert (1000 - recorder.recording.missed) * 60_000 <= 16 << 20
 
 
 def mutated(packets: Sequence[bytes], count: int, chance: random.Random) -> list[bytes]:
