@@ -178,7 +178,7 @@ class Recorder:
     def offer(self, packet: Packet, codec: str) -> None:
         """Leave a packet to be recorded; never waits."""
         try:
-            if self._came - self._done > _QUEUED_BYTES:
+            if self._came - self._done + len(packet.payload) > _QUEUED_BYTES:
                 raise queue.Full
             self._queue.put_nowait((packet, codec))
             self._came += len(packet.payload)
