@@ -7,23 +7,27 @@ import io
 import logging
 import math
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edge import patience
 from edge.errors import SignwingError, one_line
+from edge.files import check_outputs
 from edge.text import shown
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds the stages."""
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
+
+OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
+"""Options that name what a command of any stage writes; every other path is read."""
+
+_READ_TEXTS = frozenset(("level", "source", "sources", "weights"))
+"""What names a file that is read, where it names a file at all."""
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -82,24 +86,24 @@ def mebibytes(text: str) -> int:
     return count(text) << 20
 
 
-@contextmanager
-def heeding_sigterm() -> Iterator[threading.Event]:
-    """Let the first SIGTERM within the block end it as Ctrl-C does, so that outputs are finished; the event tells that it came.
+def check_places(arguments: argparse.Namespace) -> None:
+    """Refuse outputs of a command line that would replace what it reads, or each other.
 
-    A service that is stopped did what it was told: its exit code is 0, the one that systemd counts as clean without being told.
+    Raises:
+        OutputError: there is such an output.
     """
-    came = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        if not came.is_set():  # a second one would cut short what the first one began
-            came.set()
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    outputs: dict[str, list[Path]] = {}
+    inputs: dict[str, list[Path]] = {}
+    for name, value in vars(arguments).items():
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, Path):
+                kept, called = (outputs, f"--{name}") if name in OUTPUTS else (inputs, name.replace("_", " "))
+                kept.setdefault(called, []).append(each)
+            elif isinstance(each, str) and name in _READ_TEXTS:
+                inputs.setdefault(name, []).extend(
+                    Path(text) for text in (each, each.rpartition("?")[0], each.removeprefix("@"), each.partition(",")[0]) if text
+                )
+    check_outputs(outputs, inputs)
 
 
 def child(module: str, *arguments: str) -> list[str]:
@@ -143,7 +147,8 @@ def main(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> 
     prepare_streams()
     arguments = parser.parse_args(argv)
     try:
-        with patience.ending(lambda told: print(f"{parser.prog}: {shown(told)}", file=sys.stderr, flush=True), EXIT_REFUSED):
+        check_places(arguments)
+        with patience.ending(parser.prog, EXIT_REFUSED):
             arguments.command(arguments)
     except SignwingError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -1,38 +1,198 @@
-"""Writing that leaves the old file or the new one, never half of either."""
+"""Writing that leaves the old file or the new one, never half of either, and replaces no file that is read, no other output and no device."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import select
+import stat
 import tempfile
-from collections.abc import Iterator
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from edge.errors import OutputError, SignwingError
 
+STDOUT = 1
+"""The descriptor that `-` stands for, as the name of an output."""
+STREAM_S = 2.0
+"""Time that who reads a FIFO gets to come, and to go on reading."""
+
+_DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/(?:self|thread-self)/fd/(\d+)")
+_NAMED_DESCRIPTORS = {"-": STDOUT, "/dev/stdout": STDOUT, "/dev/stderr": 2}
+_MOST_LINKS = 40
+# What is read of a folder of photos, of a data set, of a run or of a bundle: nothing of these kinds is replaced within a folder that is read.
+_READ_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".keras", ".npz", ".onnx", ".plan", ".png", ".ppm", ".tif", ".tiff", ".webp", ".zip"))
+_READ_NAMES = re.compile(r"(asked|run)\.json|(train|test|meta|gt-.*)\.csv|gt\.txt", re.IGNORECASE)
+# A folder with this file is a bundle, whole as it is: nothing is put into it.
+_SEAL = "manifest.json"
+
+
+def check_outputs(outputs: Mapping[str, Path | Sequence[Path]], inputs: Mapping[str, Path | Sequence[Path]]) -> None:
+    """Refuse, before anything is opened, an output that would replace what is read or what another output writes.
+
+    Two names are one place where they lead to one file, by links too, and where they differ by case alone, as some disks see no difference there. Within a
+    folder that is read no file of a kind that is read there is replaced, and into a bundle that is read nothing is written at all.
+
+    Args:
+        outputs: files, and folders that are written anew, by what people call them, such as "--json".
+        inputs: files and folders that are read, likewise; what does not exist is passed over.
+
+    Raises:
+        OutputError: there is such an output.
+    """
+    written = [(name, path) for name, each in outputs.items() for path in _paths(each) if not is_stream(path)]
+    read = [(name, path) for name, each in inputs.items() for path in _paths(each) if os.path.lexists(path)]
+    for name, path in written:
+        for place in (path, partial(path)):
+            for reader, source in read:
+                if _is_same(place, source) or _would_spoil(place, source):
+                    raise OutputError(f"wanted to write {name} to {path}, found what is read ({reader} {source}) in its place: choose another name")
+            for other, second in written:
+                if other != name and _is_same(place, second, fold=True):
+                    raise OutputError(f"wanted to write {name} to {path}, found {other} {second} in the same place: choose another name for one of them")
+
+
+def _paths(given: Path | Sequence[Path]) -> Sequence[Path]:
+    return [given] if isinstance(given, Path) else given
+
+
+def _is_same(one: Path, two: Path, *, fold: bool = False) -> bool:
+    try:
+        return one.samefile(two)
+    except (OSError, ValueError):
+        first, second = os.path.realpath(one), os.path.realpath(two)
+        return first == second or (fold and _folded(first) == _folded(second))
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFKC", path).casefold()
+
+
+def _would_spoil(place: Path, folder: Path) -> bool:
+    """Tell whether a file lies in a folder that is read, and is one that is read there."""
+    try:
+        inside = folder.is_dir() and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
+        return inside and (
+            (folder / _SEAL).is_file() or (place.is_file() and (place.suffix.lower() in _READ_SUFFIXES or _READ_NAMES.fullmatch(place.name) is not None))
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def descriptor(path: Path) -> int | None:
+    """Return the number of the open descriptor that a name stands for (`-`, /dev/stdout, /dev/fd/3, a link to one of them); None for any other."""
+    name = str(path)
+    for _ in range(_MOST_LINKS):
+        found = _DESCRIPTOR.fullmatch(name)
+        if found is not None or name in _NAMED_DESCRIPTORS:
+            return _NAMED_DESCRIPTORS[name] if found is None else int(found[1] or found[2])
+        try:
+            name = os.path.normpath(os.path.join(os.path.dirname(name), os.readlink(name)))  # noqa: PTH118, PTH120, PTH115 - a link's own text
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether what stands at `path` takes bytes one after the other and keeps no file: a terminal, /dev/null, a FIFO, an open descriptor.
+
+    Raises:
+        OutputError: something stands there that is no place for an output, such as a disk or a socket.
+    """
+    if descriptor(path) is not None:
+        return True
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError):  # nothing is there yet, or what is there says so when it is opened
+        return False
+    if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
+        raise OutputError(f"wanted to write {path}, found a {'disk' if stat.S_ISBLK(kind) else 'socket'} of that name: choose another name")
+    return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)
+
+
+def open_stream(path: Path) -> int:
+    """Open what `is_stream`, for writing, and return a descriptor to be closed; the caller writes to it, and may be made to wait.
+
+    A FIFO is opened without a reader: who reads it may come, go and come back.
+
+    Raises:
+        OutputError: it cannot be opened.
+    """
+    number = descriptor(path)
+    with telling_refusal(path):
+        if number is not None:
+            return os.dup(number)
+        fifo = stat.S_ISFIFO(path.stat().st_mode)
+        # Opened for writing alone, a FIFO that nobody reads would keep us waiting.
+        return os.open(path, (os.O_RDWR if fifo else os.O_WRONLY) | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def partial(path: Path) -> Path:
+    """Return the name beside `path` under which a file stands until it is whole; it keeps the suffix, by which writers choose their format."""
+    place = Path(os.path.realpath(path))
+    return place.with_name(f".{place.stem}.partial{place.suffix}")
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """Give a partial name beside `path` to write to; renamed to `path` on success, removed on any failure.
 
-    The partial name keeps the suffix, since writers of video and models choose their format by it.
+    A link stays, and what it leads to is written. What is no file, such as a FIFO or /dev/null, is written in place when all is known.
 
     Raises:
         OutputError: the folder cannot be made or written.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    if is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            beside = Path(folder) / f"written{path.suffix}"
+            yield beside
+            _pour(beside.read_bytes(), path)
+        return
+    beside = partial(path)
     try:
         with telling_refusal(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place = Path(os.path.realpath(path))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside.unlink(missing_ok=True)  # of a run that was killed; it may be a link by now
             yield beside
-            beside.replace(path)
+            beside.replace(place)
     finally:
         with suppress(OSError):  # renamed by now, or never made
             beside.unlink()
+
+
+def _pour(content: bytes, path: Path) -> None:
+    """Write to a stream, and wait for who reads it no longer than `STREAM_S` at a time."""
+    number = descriptor(path)
+    with telling_refusal(path):
+        stream = os.dup(number) if number is not None else _opened(path)
+        try:
+            rest = memoryview(content)
+            while rest:
+                if not select.select([], [stream], [], STREAM_S)[1]:
+                    raise OutputError(f"wanted to write {path}, found nobody who reads on: read it, or write to a file")
+                rest = rest[os.write(stream, rest[: select.PIPE_BUF]) :]  # so much goes without waiting, once there is room at all
+        finally:
+            os.close(stream)
+
+
+def _opened(path: Path) -> int:
+    deadline = time.monotonic() + STREAM_S
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:  # a FIFO that nobody reads yet
+                raise
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -56,9 +216,13 @@ def check_place(path: Path) -> None:
     Raises:
         OutputError: the folder cannot be made or written, or a folder stands there already.
     """
+    if is_stream(path):
+        os.close(open_stream(path))
+        return
     with telling_refusal(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = Path(os.path.realpath(path)).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     if path.is_dir():
         raise OutputError(f"wanted to write {path}, found a folder of that name: choose another name")

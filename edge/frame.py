@@ -49,6 +49,7 @@ class FeedState:
         damaged: RTP packets that were lost on the way; 0 where nothing counts them.
         reconnects: how often the feed was opened again.
         detail: what is being done or what went wrong, for people; may be "".
+        foreign: packets of others than the camera, which were not taken; 0 where nothing counts them.
     """
 
     state: State
@@ -58,6 +59,7 @@ class FeedState:
     damaged: int
     reconnects: int
     detail: str
+    foreign: int = 0
 
 
 class Source(Protocol):

@@ -10,8 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from edge import signals
+from edge.streams import TextOutlet
+from edge.text import shown
 
 _TICK_S = 0.25
 FINISH_S = 1.5
@@ -25,17 +29,16 @@ class _Call:
 
 
 _calls: dict[int, _Call] = {}
-_finishers: list[Callable[[], object]] = []
 _ending: list[Callable[[str], None]] = []
 
 
 @contextmanager
-def ending(tell: Callable[[str], None], code: int) -> Iterator[None]:
-    """Let a call within the block that takes longer than it may end the process with an exit code; `tell` gets the line for people."""
+def ending(name: str, code: int) -> Iterator[None]:
+    """Let a call within the block that takes longer than it may end the process with an exit code; `name` is the program's, for what is told."""
 
     def end(told: str) -> None:
         _within(FINISH_S, _finish)
-        _within(FINISH_S / 3, lambda: tell(told))
+        _within(FINISH_S / 3, lambda: os.write(2, f"{name}: {shown(told)}\n".encode(errors="backslashreplace")))
         os._exit(code)
 
     over = threading.Event()
@@ -46,16 +49,6 @@ def ending(tell: Callable[[str], None], code: int) -> Iterator[None]:
     finally:
         _ending.remove(end)
         over.set()
-
-
-@contextmanager
-def finishing(finish: Callable[[], object]) -> Iterator[None]:
-    """Have `finish` called, in another thread, if the process is ended within the block."""
-    _finishers.append(finish)
-    try:
-        yield
-    finally:
-        _finishers.remove(finish)
 
 
 def is_limited() -> bool:
@@ -86,9 +79,11 @@ def _watch(over: threading.Event) -> None:
 
 
 def _finish() -> None:
-    for finish in (*reversed(_finishers), sys.stdout.flush):
-        with suppress(Exception):  # what one cannot finish keeps no other from it
-            finish()
+    signals.rescue()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextOutlet):
+            stream.flush()
+            stream.outlet.close(FINISH_S / 3)
 
 
 def _within(seconds: float, work: Callable[[], object]) -> None:

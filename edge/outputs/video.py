@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,14 +10,15 @@ from types import TracebackType
 
 import cv2
 
+from edge import pyav
 from edge.errors import OutputError
-from edge.files import check_place, refused
+from edge.files import check_place, is_stream, partial, refused
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
-from edge.outputs.h264 import H264Writer, is_here
+from edge.outputs.h264 import H264Writer
 from edge.reading import named_for_libraries
 from edge.result import Result
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}
 
@@ -30,12 +32,14 @@ class VideoSink:
         """Write to `path`, whose suffix chooses the format, at `fps` (stills: one a second).
 
         Raises:
-            OutputError: a suffix without a codec.
+            OutputError: a suffix without a codec, or what stands there is no file.
         """
         if path.suffix.lower() not in CODECS:
             raise OutputError(f"wanted a video named {', '.join('*' + suffix for suffix in CODECS)}, found {path}: choose one of these")
         self._path, self._fps, self._labels = path, fps or _STILLS_FPS, labels
-        self._beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+        if is_stream(path):
+            raise OutputError(f"wanted a file for the video, found something else at {path}: choose another name")
+        self._beside = partial(path)
         self._writer: cv2.VideoWriter | H264Writer | None = None
         self._size_wh = (0, 0)
         self._frames = 0
@@ -79,7 +83,7 @@ class VideoSink:
 
     def _open(self, size_wh: tuple[int, int]) -> None:
         self._size_wh = size_wh
-        if self._path.suffix.lower() == ".mp4" and is_here():
+        if self._path.suffix.lower() == ".mp4" and pyav.is_here():
             self._writer = H264Writer(self._beside, self._fps, size_wh)
             return
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
@@ -95,6 +99,6 @@ class VideoSink:
         if abs(found - self._frames) > 1:
             raise OutputError(f"wanted {self._frames} frames in {self._path}, found {found} after writing: the disk may be full, free it")
         try:
-            self._beside.replace(self._path)
+            self._beside.replace(Path(os.path.realpath(self._path)))  # a link stays
         except OSError as error:
             raise refused(self._path, error) from error

@@ -22,7 +22,7 @@ class Uri:
 
     Attributes:
         text: as the user gave it, without user and password: for messages.
-        scheme: what stands before "://"; "" for a file or a folder.
+        scheme: what stands before "://", in small letters; "" for a file or a folder.
         path: what stands between scheme and query, user and password among it.
         query: keys and values; a key without a value has "".
     """
@@ -89,9 +89,9 @@ def parse_uri(text: str) -> Uri:
     scheme, found, rest = text.partition("://")
     if found and len(text) > _LONGEST:
         raise SourceError(f"wanted an address of at most {_LONGEST} characters, found {len(text)}: check the source")
-    scheme, rest = (scheme, rest) if found else ("", text)
     if found and printable(text) != text:  # it goes to C++ libraries, which crash on some, and cut others short
         raise SourceError(f"wanted an address of printable characters, found {without_credentials(text)}: write others as %XX")
+    scheme, rest = (scheme.lower(), rest) if found else ("", text)
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")
     pairs, told = parse_qsl(query, keep_blank_values=True), without_credentials(text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import stat
 from pathlib import Path
 
 import pytest
 
 from edge.errors import OutputError, SourceError
-from edge.files import check_place, sha256_of, write_json, write_text, written_beside
+from edge.files import check_outputs, check_place, descriptor, sha256_of, write_json, write_text, written_beside
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -88,3 +91,138 @@ def test_checking_a_place_leaves_what_stands_there(tmp_path: Path) -> None:
     check_place(tmp_path / "new" / "y.json")
     assert (tmp_path / "x.json").read_text() == "old"
     assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """Two names of one film, a photo in a folder, a bundle, and a name that is free."""
+    film, link, hard = tmp_path / "x.mp4", tmp_path / "link.mp4", tmp_path / "hard.mp4"
+    film.write_text("film")
+    link.symlink_to(film)
+    hard.hardlink_to(film)
+    photos, bundle = tmp_path / "photos", tmp_path / "bundle"
+    photos.mkdir()
+    bundle.mkdir()
+    (photos / "a.PNG").write_text("photo")
+    for name in ("s.json", "names.csv", "Train.csv"):
+        (photos / name).write_text("{}")
+    (bundle / "manifest.json").write_text("{}")
+    (tmp_path / "to_photos").symlink_to(photos)
+    return {"film": film, "link": link, "hard": hard, "photos": photos, "bundle": bundle, "free": tmp_path / "free.json"}
+
+
+def test_an_output_is_never_an_input(places: dict[str, Path], tmp_path: Path) -> None:
+    film, photos, bundle = places["film"], places["photos"], places["bundle"]
+    (tmp_path / ".v.partial.mp4").write_text("what a killed run left")
+    for output, source in (
+        (film, film),
+        (places["link"], film),
+        (places["hard"], film),
+        (film, places["link"]),
+        (tmp_path / "photos" / ".." / "x.mp4", film),
+        (photos / "a.PNG", photos),
+        (tmp_path / "to_photos" / "a.PNG", photos),
+        (photos / "a.PNG", tmp_path / "to_photos"),
+        (photos / "Train.csv", photos),
+        (bundle / "manifest.json", bundle),
+        (bundle / "new.json", bundle),
+        (bundle / "engines" / "new.json", bundle),
+        (bundle, bundle),
+        (tmp_path / "v.mp4", tmp_path / ".v.partial.mp4"),
+    ):
+        with pytest.raises(OutputError, match=r"found what is read .*: choose another name"):
+            check_outputs({"--json": output}, {"source": source})
+
+
+def test_an_output_is_never_another_output(places: dict[str, Path], tmp_path: Path) -> None:
+    for one, two in (
+        (tmp_path / "a.json", tmp_path / "a.json"),
+        (tmp_path / "a.json", tmp_path / "A.JSON"),
+        (tmp_path / "straße.json", tmp_path / "STRASSE.json"),
+        (places["link"], places["film"]),
+        (tmp_path / "to_photos" / "new.json", places["photos"] / "new.json"),
+        (tmp_path / "a.json", tmp_path / ".a.partial.json"),
+    ):
+        with pytest.raises(OutputError, match="in the same place"):
+            check_outputs({"--events": one, "--json": two}, {})
+
+
+def test_what_replaces_nothing_is_allowed(places: dict[str, Path], tmp_path: Path) -> None:
+    outputs = {
+        "--events": places["free"],
+        "--json": places["photos"] / "s.json",
+        "--csv": places["photos"] / "names.csv",
+        "--sheet": places["photos"] / "new.png",
+        "--video": tmp_path / "X.avi",
+    }
+    check_outputs(outputs, {"source": [places["photos"], places["film"], tmp_path / "absent" / "x.mp4"], "bundle": places["bundle"]})
+    check_outputs({"--events": Path("/dev/null"), "--json": Path("/dev/null")}, {})
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_an_open_descriptor_is_known_by_every_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(name)
+    (tmp_path / "link of link").symlink_to("link")
+    assert descriptor(Path(name)) == 1
+    if name != "-":
+        assert descriptor(tmp_path / "link") == descriptor(tmp_path / "link of link") == 1
+    (tmp_path / "ring").symlink_to("ring")
+    assert descriptor(tmp_path / "ring") is None
+    assert descriptor(tmp_path / "plain") is None
+
+
+def test_what_is_no_file_is_written_in_place(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in (Path("/dev/null"), tmp_path / "null"):
+        check_place(name)
+        write_text(name, "text")
+        assert stat.S_ISCHR(name.stat().st_mode)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    check_place(fifo)
+    write_text(fifo, "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "null"]
+
+
+def test_a_descriptor_is_written_at_its_own_place(tmp_path: Path) -> None:
+    with (tmp_path / "out.txt").open("wb", buffering=0) as file:
+        file.write(b"before ")
+        write_text(Path(f"/dev/fd/{file.fileno()}"), "text")
+        file.write(b" after")
+    assert (tmp_path / "out.txt").read_text() == "before text after"
+
+
+@pytest.mark.parametrize("name", ["full", "fifo"])
+def test_what_takes_nothing_is_told_as_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    os.mkfifo(tmp_path / "fifo")
+    check_place(tmp_path / name)
+    with pytest.raises(OutputError, match=r"No space left|No such device"):
+        write_text(tmp_path / name, "text")
+
+
+def test_a_socket_is_no_place_for_an_output(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for write in (check_place, lambda path: write_text(path, "text")):
+            with pytest.raises(OutputError, match="found a socket"):
+                write(tmp_path / "socket")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to("there/a.json")
+    write_text(tmp_path / "link.json", "text")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "there" / "a.json").read_text() == "text"
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.json"]
+
+
+def test_a_link_under_the_partial_name_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("old")
+    (tmp_path / ".a.partial.json").symlink_to("precious")
+    write_text(tmp_path / "a.json", "new")
+    assert ((tmp_path / "precious").read_text(), (tmp_path / "a.json").read_text()) == ("old", "new")

@@ -20,7 +20,7 @@ from edge.__main__ import main
 from edge.bundle.manifest import Thresholds, read_bundle
 from edge.datasets.gtsrb import LABELS
 from edge.drawn.scenes import Flight
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_DEMO = "demo://?frames=30&width=320&height=180"

@@ -6,6 +6,8 @@ import os
 import re
 import select
 import socket
+import time
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -14,6 +16,8 @@ from edge.board.extras import install
 from edge.errors import InputError, MissingDependency
 
 MOST_BYTES = 4096
+MOST_PEERS, PEER_S = 8, 10.0
+"""Who is answered on a `udpin` link: those that were believed last, for so long after."""
 USUAL_BAUD = 57600
 """ArduPilot's own on its telemetry ports."""
 
@@ -39,11 +43,19 @@ class Address:
     number: int
 
 
+Sender = tuple[str, int] | None
+"""An IPv4 address and port; None on a link that has one other end."""
+
+
 class Link(Protocol):
     """An open link. Every method may raise OSError: then the link is gone."""
 
-    def receive(self, wait_s: float) -> bytes:
-        """Wait so long for bytes at most, and return those that are there."""
+    def receive(self, wait_s: float) -> tuple[bytes, Sender]:
+        """Wait so long for bytes at most, and return those that are there, and who sent them."""
+        ...
+
+    def believe(self, sender: Sender) -> None:
+        """Take note that what a sender sent made sense: it is answered."""
         ...
 
     def send(self, data: bytes) -> None:
@@ -101,35 +113,56 @@ class UdpLink:
             place = socket.getaddrinfo(address.place, address.number, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
         except UnicodeError as error:
             raise OSError(f"{address.place} is no name of a host") from error
+        self._peers: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._peer: Any = None
+        self._waits = address.kind == "udpin"
         try:
-            if address.kind == "udpin":
+            if self._waits:
                 self._socket.bind(place)
-            else:
-                self._peer = place
+            else:  # the system keeps out what others send
+                self._socket.connect(place)
         except OSError:
             self._socket.close()
             raise
 
-    def receive(self, wait_s: float) -> bytes:
-        """Wait for a datagram; who sent the last one is answered on a `udpin` link."""
+    def receive(self, wait_s: float) -> tuple[bytes, Sender]:
+        """Wait for a datagram."""
         if not select.select([self._socket], [], [], wait_s)[0]:
-            return b""
+            return b"", None
         try:
             data, sender = self._socket.recvfrom(MOST_BYTES)
         except ConnectionRefusedError:  # nobody listens there yet
-            return b""
-        if self._peer is None or sender[0] == self._peer[0]:
-            self._peer = sender
-        return data
+            return b"", None
+        return data, sender
+
+    def believe(self, sender: Sender) -> None:
+        """Answer a sender from now on; a `udpout` link stays where it leads."""
+        if self._waits and sender is not None:
+            self._peers[sender] = time.monotonic()
+            self._peers.move_to_end(sender)
+            if len(self._peers) > MOST_PEERS:
+                self._peers.popitem(last=False)
 
     def send(self, data: bytes) -> None:
-        """Send a datagram; nobody hears it while nobody listens."""
-        if self._peer is not None:
+        """Send a datagram to who is believed; nobody hears it while nobody listens."""
+        if not self._waits:
             with suppress(ConnectionRefusedError, BlockingIOError):
-                self._socket.sendto(data, self._peer)
+                self._socket.send(data)
+        fault: OSError | None = None
+        for peer, heard_s in list(self._peers.items()):
+            if time.monotonic() - heard_s > PEER_S:
+                del self._peers[peer]
+                continue
+            try:
+                self._socket.sendto(data, peer)
+            except (ConnectionRefusedError, BlockingIOError):
+                continue
+            except OSError as error:  # one that cannot be reached costs the others nothing
+                fault = error
+                del self._peers[peer]
+        if fault is not None and not self._peers:
+            raise fault
 
     def close(self) -> None:
         """Close the socket."""
@@ -151,15 +184,18 @@ class SerialLink:
         except ValueError as error:  # a rate that this port cannot have
             raise OSError(str(error)) from error
 
-    def receive(self, wait_s: float) -> bytes:
+    def receive(self, wait_s: float) -> tuple[bytes, Sender]:
         """Wait for bytes."""
         ready, _, _ = select.select([self._port.fileno()], [], [], wait_s)
         if not ready:
-            return b""
+            return b"", None
         data = os.read(self._port.fileno(), MOST_BYTES)
         if not data:
             raise OSError("the port was unplugged")
-        return data
+        return data, None
+
+    def believe(self, sender: Sender) -> None:
+        """Nothing: there is one other end."""
 
     def send(self, data: bytes) -> None:
         """Write bytes; a port that takes none for a while is given up."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from typing import Any, get_args
 from edge.board.telemetry import Telemetry
 from edge.errors import one_line
 from edge.frame import FeedState, State
-from edge.outputs.mavlink.links import Address, Link, check_serial, open_link
+from edge.outputs.mavlink.links import Address, Link, Sender, check_serial, open_link
 from edge.outputs.mavlink.notices import Notice, Notices
 from edge.outputs.meter import Meter
 from edge.result import Result
@@ -30,6 +31,8 @@ USUAL_SYSTEM = 1
 _PERIOD_S, _POLL_S, _RETRY_S, _END_S = 1.0, 0.05, 1.0, 5.0
 _SILENT_S = 5.0
 _QUEUED = 256
+_PARSERS = 16
+_BEGINNINGS = (b"\xfd", b"\xfe")  # of MAVLink 2 and 1
 # What the messages say for "not known" (common.xml).
 _NO_LOAD, _NO_DEGREES, _NO_SPEED, _NO_SIZE = 0xFF, 0x7F, 0x7FFF, 0xFFFFFFFF
 
@@ -65,7 +68,8 @@ class MavlinkSink:
         self._address, self._labels, self._meter, self._telemetry = address, labels, meter, telemetry
         self._given, self._heard_s, self._hand_on = system, float("-inf"), hear
         self._mav = self._dialect.MAVLink(None, system or USUAL_SYSTEM, self._dialect.MAV_COMP_ID_ONBOARD_COMPUTER)
-        self._mav.robust_parsing = True
+        self._parsers: OrderedDict[Sender, Any] = OrderedDict()
+        self._vehicle: Sender = None
         self._queue: queue.Queue[Notice] = queue.Queue(_QUEUED)
         self._notices = Notices()
         self._feed: FeedState | None = None
@@ -115,9 +119,9 @@ class MavlinkSink:
         self._close()
 
     def _exchange(self, link: Link) -> None:
-        data = link.receive(_POLL_S)
+        data, sender = link.receive(_POLL_S)
         if data:
-            self._hear(data)
+            self._hear(data, sender, link)
         now_s = time.monotonic()
         if now_s >= self._tick_s:
             self._tick_s = max(self._tick_s + _PERIOD_S, now_s)
@@ -129,28 +133,51 @@ class MavlinkSink:
             for message in self._about(*told, now_s):
                 link.send(message.pack(self._mav))
 
-    def _hear(self, data: bytes) -> None:
-        """Learn the vehicle's system id from its autopilot's heartbeat, and hand its messages on; another vehicle's counts when the first has been silent."""
-        kinds = self._dialect
-        try:
-            messages = self._mav.parse_buffer(data) or []
-        except (kinds.MAVError, ValueError, IndexError) as error:  # noise on the line
-            _LOG.debug("noise on %s: %s", self._address.text, one_line(error))
-            return
-        now_s = time.monotonic()
+    def _hear(self, data: bytes, sender: Sender, link: Link) -> None:
+        """Learn the vehicle's system id from its autopilot's heartbeat, and hand its messages on; another vehicle's counts when the first has been silent.
+
+        Who sends what is no message is nobody. The vehicle is an address and a system id: what another address says in its name is not handed on.
+        """
+        kinds, now_s = self._dialect, time.monotonic()
+        messages = self._messages(data, sender)
+        if messages:
+            link.believe(sender)
         for message in messages:
+            system, silent = message.get_srcSystem(), now_s - self._heard_s > _SILENT_S
             known = self._given is not None or self._heard_s > float("-inf")
-            if self._hand_on is not None and known and message.get_srcSystem() == self.system:
+            if self._hand_on is not None and known and system == self.system and (silent or sender == self._vehicle):
                 self._hand_on(message, now_s)
             if (
                 message.get_type() != "HEARTBEAT"
                 or message.get_srcComponent() != kinds.MAV_COMP_ID_AUTOPILOT1
                 or message.autopilot == kinds.MAV_AUTOPILOT_INVALID
+                or not system
             ):
                 continue
-            system = message.get_srcSystem()
-            if self._given is None and system and (system == self.system or now_s - self._heard_s > _SILENT_S):
-                self._mav.srcSystem, self._heard_s = system, now_s
+            if silent or (sender == self._vehicle and system == self.system):
+                if self._given is None:
+                    self._mav.srcSystem = system
+                if system == self.system:
+                    self._vehicle, self._heard_s = sender, now_s
+
+    def _messages(self, data: bytes, sender: Sender) -> list[Any]:
+        """Return the messages in what a sender sent; each has a parser of its own, so that none swallows the beginning of another's."""
+        if sender is not None and data[:1] not in _BEGINNINGS:  # a datagram begins with a message
+            return []
+        parser = self._parsers.get(sender)
+        if parser is None:
+            parser = self._parsers[sender] = self._dialect.MAVLink(None)
+            parser.robust_parsing = True
+            if len(self._parsers) > _PARSERS:
+                self._parsers.popitem(last=False)
+        self._parsers.move_to_end(sender)
+        try:
+            found = parser.parse_buffer(data) or []
+        except (self._dialect.MAVError, ValueError, IndexError) as error:  # noise on the line
+            _LOG.debug("noise on %s: %s", self._address.text, one_line(error))
+            return []
+        # Of a kind that it does not know, pymavlink cannot check the sum.
+        return [message for message in found if not message.get_type().startswith(("BAD_DATA", "UNKNOWN"))]
 
     def _regular(self, now_s: float) -> Iterator[Any]:
         kinds, boot_ms = self._dialect, self._boot_ms(now_s)

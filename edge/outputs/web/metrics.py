@@ -66,6 +66,7 @@ class Metrics:
             yield states
             yield CounterMetricFamily("signwing_feed_frames_captured", "Frames that arrived.", value=feed.captured)
             yield CounterMetricFamily("signwing_feed_packets_lost", "RTP packets that were lost on the way.", value=feed.damaged)
+            yield CounterMetricFamily("signwing_feed_packets_foreign", "Packets of others than the camera, which were not taken.", value=feed.foreign)
             yield CounterMetricFamily("signwing_feed_reconnects", "Times that the feed was opened again.", value=feed.reconnects)
         sample = self._telemetry()
         if sample is not None:

@@ -26,8 +26,8 @@ TICK_S = 0.05
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 STUCK_S, LONGEST_STUCK_S = 8.0, 60.0
 """Time that opening or reading may take, which is more than any back end's own time-out; twice as much after each that was left behind."""
-LEAVE_S = 2.0
-"""Time that a reader gets to come back as the feed is closed."""
+LEAVE_S = 1.6
+"""Time that a reader gets to come back as the feed is closed: more than FFmpeg waits for a frame."""
 
 
 class Reading(AbstractContextManager["Reading", None], Protocol):
@@ -73,6 +73,11 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
         """RTP packets that were lost so far; 0 where nothing counts them."""
         ...
 
+    @property
+    def foreign(self) -> int:
+        """Packets of others than the camera so far; 0 where nothing counts them."""
+        ...
+
 
 class LiveSource(NewestFrame):
     """Obeys `edge.frame.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again."""
@@ -109,7 +114,9 @@ class LiveSource(NewestFrame):
         worker = self._workers[-1] if self._workers else None
         detail = (worker.fault if worker is not None else "") or self._camera.doing
         opened = sum(worker.opened for worker in self._workers)
-        return FeedState(self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail)
+        return FeedState(
+            self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail, self._camera.foreign
+        )
 
     def __enter__(self) -> LiveSource:
         """Take what the camera needs, such as a port; entered again, as by `edge.pipeline.run`, it is open already."""

@@ -1,7 +1,7 @@
 """The URIs of live sources, as Jetson users write them, to feeds: csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, rtp://@:5600.
 
-GStreamer where OpenCV has it, FFmpeg otherwise; `backend=` chooses. Options: `codec=h264|h265` (rtp, and rtsp by GStreamer), `forward=HOST:PORT,...` and
-`record=FILE` (rtp), `width`, `height`, `fps` (csi, v4l2), `flip=180|horizontal|vertical` (all).
+GStreamer where OpenCV has it, FFmpeg otherwise; `backend=` chooses. Options: `codec=h264|h265` (rtp, and rtsp by GStreamer), `forward=HOST:PORT,...`,
+`record=FILE` and `from=HOST[:PORT]` (rtp), `width`, `height`, `fps` (csi, v4l2), `flip=180|horizontal|vertical` (all).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edge.sources.live import pipelines
 from edge.sources.live.feed import LiveSource
 from edge.sources.live.rtp.gate import RtpGate
 from edge.sources.live.rtp.nal import CODECS
+from edge.sources.live.rtp.packets import Renumbering
 from edge.sources.uri import Uri, without_credentials
 
 SCHEMES = ("csi", "v4l2", "rtsp", "rtp")
@@ -32,7 +33,6 @@ _FLIPS = {"180": -1, "horizontal": 1, "vertical": 0}
 _NVIDIA = ("nvarguscamerasrc", "nvv4l2decoder", "nvvidconv")
 _CSI_SIZE_WH, _CSI_FPS = (1280, 720), 30
 _POLL_S = 0.01
-_USUAL_PAYLOAD = 96
 _FRESH_NS = 500_000_000
 """A decoder is opened while packets come, not for those of long ago."""
 
@@ -53,7 +53,7 @@ def open_live(uri: Uri) -> LiveSource:
 class _Plain:
     """A camera that one call opens."""
 
-    damaged, sending = 0, True
+    damaged, foreign, sending = 0, 0, True
 
     def __init__(self, doing: str, opens: str, open_it: Callable[[], Reader]) -> None:
         self.doing, self.opens, self._open = doing, opens, open_it
@@ -71,6 +71,25 @@ class _Plain:
         pass
 
 
+class _Decoded:
+    """A decoder behind the gate, which is told of each picture: a sender is believed when it can be seen."""
+
+    def __init__(self, reader: Reader, gate: RtpGate) -> None:
+        self._reader, self._gate = reader, gate
+
+    def read(self) -> Image | None:
+        image = self._reader.read()
+        if image is not None:
+            self._gate.note_picture()
+        return image
+
+    def __enter__(self) -> _Decoded:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._reader.close()
+
+
 class _RtpCamera:
     """The RTP stream of a port, through the gate that owns it; a decoder is opened when the gate has seen what it needs."""
 
@@ -78,13 +97,13 @@ class _RtpCamera:
         codec = uri.query.get("codec")
         forward = [_address(uri, each) for each in uri.query.get("forward", "").split(",") if each]
         record = Path(uri.query["record"]) if uri.query.get("record") else None
-        self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec)
+        self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec, sender=_sender(uri))
         self._backend, self._port, self._text, self._codec = backend, port, uri.text, codec or "h265"
 
     @property
     def opens(self) -> str:
         counters = self._gate.counters
-        stream = (self._gate.port, counters.codec or self._codec, counters.payload_type or _USUAL_PAYLOAD)
+        stream = (self._gate.port, counters.codec or self._codec, Renumbering.PAYLOAD_TYPE)
         if self._backend == GSTREAMER:
             return pipelines.gstreamer_rtp(*stream, gstreamer_elements(*_NVIDIA))
         return f"FFmpeg, {pipelines.FFMPEG_RTP}, of {' '.join(pipelines.sdp(*stream, self._gate.parameters).split())}"
@@ -92,14 +111,19 @@ class _RtpCamera:
     @property
     def doing(self) -> str:
         counters = self._gate.counters
+        foreign = f", {counters.foreign} of others" if counters.foreign else ""
         if not counters.packets:
-            return f"{self._backend}, no packets on UDP {self._port} yet"
+            return f"{self._backend}, no packets on UDP {self._port} yet{foreign}"
         by = pipelines.decoder(counters.codec or "h265", gstreamer_elements(*_NVIDIA)) if self._backend == GSTREAMER else self._backend
-        return f"{by}, {counters.codec or 'unknown codec'} on UDP {self._port}, {counters.packets} packets, {counters.lost} lost"
+        return f"{by}, {counters.codec or 'unknown codec'} on UDP {self._port}, {counters.packets} packets, {counters.lost} lost{foreign}"
 
     @property
     def damaged(self) -> int:
         return self._gate.counters.lost
+
+    @property
+    def foreign(self) -> int:
+        return self._gate.counters.foreign
 
     @property
     def sending(self) -> bool:
@@ -112,17 +136,19 @@ class _RtpCamera:
                 return True
         return False
 
-    def open(self) -> Reader:
-        codec, payload_type = self._gate.counters.codec, self._gate.counters.payload_type
-        assert codec is not None  # without packets there are no parameters to wait for
-        assert payload_type is not None
+    def open(self) -> _Decoded:
+        counters = self._gate.counters
+        codec = counters.codec
+        if codec is None or not self._gate.parameters:
+            raise SourceError(f"wanted parameter sets on UDP {self._port}, another sender took the place of the one that had them: wait for its own")
         if self._backend == GSTREAMER:
-            return open_gstreamer(pipelines.gstreamer_rtp(self._gate.port, codec, payload_type, gstreamer_elements(*_NVIDIA)), self._text)
+            pipeline = pipelines.gstreamer_rtp(self._gate.port, codec, Renumbering.PAYLOAD_TYPE, gstreamer_elements(*_NVIDIA))
+            return _Decoded(open_gstreamer(pipeline, self._text), self._gate)
         handle, path = tempfile.mkstemp(prefix="signwing-", suffix=".sdp")
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(pipelines.sdp(self._gate.port, codec, payload_type, self._gate.parameters))
-            return open_ffmpeg(path, pipelines.FFMPEG_RTP, self._text)
+                file.write(pipelines.sdp(self._gate.port, codec, Renumbering.PAYLOAD_TYPE, self._gate.parameters))
+            return _Decoded(open_ffmpeg(path, pipelines.FFMPEG_RTP, self._text), self._gate)
         finally:
             Path(path).unlink()
 
@@ -135,9 +161,16 @@ class _RtpCamera:
 
 
 def _rtp(uri: Uri) -> tuple[_RtpCamera, None]:
-    uri.check_keys("codec", "forward", "record", "flip", "backend")
+    uri.check_keys("codec", "forward", "record", "from", "flip", "backend")
     host, port = _address(uri, uri.path.removeprefix("@"))
     return _RtpCamera(uri, host, port, _backend(uri)), None
+
+
+def _sender(uri: Uri) -> tuple[str, int | None] | None:
+    text = uri.query.get("from")
+    if text is None:
+        return None
+    return _address(uri, text) if ":" in text else (text, None)
 
 
 def _rtsp(uri: Uri) -> tuple[_Plain, None]:

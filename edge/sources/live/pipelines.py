@@ -24,6 +24,7 @@ def sdp(port: int, codec: str, payload_type: int, parameters: Mapping[str, str])
         "s=signwing",
         "c=IN IP4 127.0.0.1",
         "t=0 0",
+        "a=source-filter:incl IN IP4 * 127.0.0.1",  # FFmpeg listens on all interfaces: others would come past the gate
         f"m=video {port} RTP/AVP {payload_type}",
         f"a=rtpmap:{payload_type} {codec.upper()}/90000",
         *([f"a=fmtp:{payload_type} {told}"] if told else []),

@@ -40,13 +40,20 @@ def h264_stream(pictures: int, *, gop: int, first: int = 0, ssrc: int = 7) -> li
     return packets
 
 
-def send(packets: Iterable[bytes], port: int, host: str = "127.0.0.1", pause_s: float = 0.0005) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-        for packet in packets:
-            sender.sendto(packet, (host, port))
-            if pause_s:
-                time.sleep(pause_s)
+def send(packets: Iterable[bytes], port: int, host: str = "127.0.0.1", pause_s: float = 0.0005, sender: socket.socket | None = None) -> None:
+    """Send packets, all of this process from one address unless a `sender` is given: who sends from another is another sender."""
+    sender = sender or camera_socket()
+    for packet in packets:
+        sender.sendto(packet, (host, port))
+        if pause_s:
+            time.sleep(pause_s)
+
+
+@cache
+def camera_socket() -> socket.socket:
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+    return sender
 
 
 def bound(port: int = 0) -> socket.socket:

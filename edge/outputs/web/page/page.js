@@ -78,7 +78,7 @@ function tiles(status) {
   if (typeof machine.gpu_load === "number") made.push(tile("GPU", percent(machine.gpu_load), " %", machine.power_mode ?? ""));
   if (machine.power_mw?.VDD_IN) made.push(tile("Power", (machine.power_mw.VDD_IN / 1000).toFixed(1), " W", "whole module"));
   if (typeof machine.throttled === "number") made.push(tile("Throttled", machine.throttled, "", "times since the board started"));
-  if (status.feed) made.push(tile("Feed", status.feed.reconnects, " reconnects", `${status.feed.captured} frames came, ${status.feed.damaged} packets lost`));
+  if (status.feed) made.push(tile("Feed", status.feed.reconnects, " reconnects", `${status.feed.captured} frames came, ${status.feed.damaged} packets lost${status.feed.foreign ? `, ${status.feed.foreign} of others` : ""}`));
   made.push(tile("Engine", status.engine ?? null, "", status.precision ?? ""));
   at("tiles").replaceChildren(...made);
 }

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from edge.errors import SourceError
 from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
-from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SenderLock, SequenceCount, parse_packet
+from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SequenceCount, parse_packet
 from edge.sources.live.rtp.recorder import Recorder, Recording
+from edge.sources.live.rtp.senders import SenderLock
 from edge.sources.live.rtp.sockets import free_ports, open_udp, resolve
 from edge.threads import Worker
 
@@ -34,12 +35,11 @@ class Counters:
         lost: its packets that never came.
         reordered: its packets that came late.
         duplicates: its packets that came again; not passed on.
-        foreign: datagrams that are no RTP, no video, or of another sender; not passed on.
+        foreign: datagrams that are no RTP, no video, or of another sender (another address, or another SSRC of the same); not passed on.
         senders: how often another sender took the place of one.
         unheard: packets that the decoder was not there for.
         unsent: packets that a `forward` address did not take.
         codec: "h264", "h265", or None while nothing tells.
-        payload_type: of the camera's packets; None before the first.
         last_ns: `time.monotonic_ns` of the last packet passed on; 0 before the first.
         intra_ns: the same of the last packet with which an intra frame begins.
     """
@@ -53,7 +53,6 @@ class Counters:
     unheard: int
     unsent: int
     codec: str | None
-    payload_type: int | None
     last_ns: int
     intra_ns: int
 
@@ -65,7 +64,16 @@ class RtpGate:
     127.0.0.1; when it begins to, it gets what came since the last intra frame, so that it need not wait for the next.
     """
 
-    def __init__(self, host: str, port: int, *, forward: Sequence[tuple[str, int]] = (), record: Path | None = None, codec: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        forward: Sequence[tuple[str, int]] = (),
+        record: Path | None = None,
+        codec: str | None = None,
+        sender: tuple[str, int | None] | None = None,
+    ) -> None:
         """Listen on `port` of `host`: "" for all interfaces, an address of this machine, or a multicast group.
 
         Args:
@@ -74,6 +82,7 @@ class RtpGate:
             forward: hosts and ports that get every packet too.
             record: the file that a recording's names are made of; None for none.
             codec: "h264", "h265", or None to find out.
+            sender: the host, and the port if it is not None, that the camera sends from; None believes nobody and finds out.
 
         Raises:
             SourceError: an unknown codec or host, or a forward that would come back in.
@@ -85,6 +94,7 @@ class RtpGate:
         for address in self._forward:
             if address[1] == port and (address[0].startswith("127.") or address[0] in ("0.0.0.0", host)):  # noqa: S104
                 raise SourceError(f"wanted forward addresses other than the port that is listened on, found {address[0]}:{port}: choose another port")
+        self._pinned = None if sender is None else (resolve(sender[0], port)[0], sender[1])
         self._recorder = Recorder(record) if record is not None else None
         self._lock, self._sequence, self._guess = SenderLock(codec), SequenceCount(), CodecGuess()
         self._numbers = Renumbering()
@@ -92,6 +102,7 @@ class RtpGate:
         self._sets: ParameterSets | None = None
         self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
         self._listening = False
+        self._counted = 0, 0
         self.port = 0  # until it is open
         self._replay: list[bytes] = []
         self._replay_bytes, self._opening, self._replay_intra = 0, False, False
@@ -155,31 +166,42 @@ class RtpGate:
             self._unheard,
             self._unsent,
             self.codec,
-            self._lock.payload_type,
             self._last_ns,
             self._intra_ns,
         )
 
+    def note_picture(self) -> None:
+        """Take note of a picture that a decoder has made of what it got: who sends such keeps the port."""
+        self._lock.pictures += 1
+
     def _work(self) -> None:
         while not self._thread.stopping.is_set():
             try:
-                datagram = self._incoming.recv(_LARGEST_DATAGRAM)
+                datagram, address = self._incoming.recvfrom(_LARGEST_DATAGRAM)
             except TimeoutError:
+                self._lock.sweep(time.monotonic_ns())
                 continue
             except OSError as error:  # an interface that goes away says so once, and may come back
                 _LOG.warning("UDP port %d: %s", self._udp_port, error.strerror or error)
                 self._thread.stopping.wait(_LOOK_UP_S)
                 continue
-            self._take(datagram, time.monotonic_ns())
+            if self._pinned is not None and (address[0] != self._pinned[0] or self._pinned[1] not in (None, address[1])):
+                self._foreign += 1
+                continue
+            self._take(datagram, address, time.monotonic_ns())
 
-    def _take(self, datagram: bytes, now_ns: int) -> None:
+    def _take(self, datagram: bytes, address: tuple[str, int], now_ns: int) -> None:
         packet = parse_packet(datagram)
-        changes, before = self._lock.changes, self._lock.ssrc
-        admitted = self._lock.admit(packet, now_ns) if packet is not None else []
+        before, proven = self._lock.sender, self._lock.proven
+        admitted = self._lock.admit(packet, address, now_ns) if packet is not None else []
         # What was held of a new sender was counted as foreign.
         self._foreign += 1 - len(admitted)
-        if admitted and (before is None or changes != self._lock.changes):
+        if admitted and before != self._lock.sender:
+            if before is not None and not proven:
+                self._disown()
+            self._counted = self._packets, self._sequence.lost
             self._sequence.restart()
+            self._guess, self._sets, self._intra_ns = CodecGuess(), None, 0
             self._begin(admitted[0], now_ns)
         for each in admitted:
             jumps, stray = self._sequence.jumps, self._stray
@@ -195,6 +217,12 @@ class RtpGate:
                 self._pass_on(each, now_ns)
             elif self._sequence.stray == each.sequence:
                 self._stray = each
+
+    def _disown(self) -> None:
+        """Count the packets of one that never was the camera as foreign."""
+        packets, lost = self._counted
+        self._foreign += self._packets - packets
+        self._packets, self._sequence.lost = packets, lost
 
     def _begin(self, packet: Packet, now_ns: int) -> None:
         self._forget()

@@ -18,7 +18,12 @@ _H264_INTRA = (5,)
 _H265_INTRA = range(16, 22)  # IRAP pictures that are in use: BLA, IDR, CRA
 _H264_USUAL = (1, 5, 7, 8, _STAP_A, _FU_A)
 _H265_USUAL = (0, 1, 19, 20, 21, 32, 33, 34, 35, 39, _AP, _FU)
-_H264_SEI = 6
+_H264_SEI, _H264_SPS = 6, 7
+_H264_PROFILES = (66, 77, 88, 100, 110, 122, 244)
+_LARGEST_PARAMETERS = 1024
+# Delimiter, parameter sets and prefix SEI (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
+_H264_BEFORE = (_H264_SEI, _H264_SPS, 8, 9)
+_H265_BEFORE = (32, 33, 34, 35, 39)
 _LARGEST_UNIT = 4 << 20
 
 
@@ -110,9 +115,26 @@ def is_parameters(kind: int, codec: str) -> bool:
     return kind in _PARAMETERS[codec]
 
 
+def is_sound(unit: Unit, codec: str) -> bool:
+    """Tell whether a parameter set or the beginning of a picture looks as a camera makes it: chance seldom does."""
+    if not unit.begins or len(unit.data) < 3 or (is_parameters(unit.kind, codec) and not (unit.ends and len(unit.data) <= _LARGEST_PARAMETERS)):
+        return False
+    if codec == "h265":  # layer 0, temporal layer 0
+        return unit.data[1] == 1 and not unit.data[0] & 1
+    return bool(unit.data[0] & 0x60) and (unit.kind != _H264_SPS or unit.data[1] in _H264_PROFILES)
+
+
 def is_picture(kind: int, codec: str) -> bool:
     """Tell whether a unit of this type holds a part of a picture."""
     return 1 <= kind <= 5 if codec == "h264" else kind < 32
+
+
+def begins_picture(kind: int, unit: bytes, codec: str) -> bool:
+    """Tell whether a whole unit, after one that holds a part of a picture, belongs to the next picture: its first slice, or what stands before that."""
+    if is_picture(kind, codec):
+        header = 1 if codec == "h264" else 2
+        return len(unit) > header and bool(unit[header] & 0x80)  # first_mb_in_slice is 0; first_slice_segment_in_pic_flag
+    return kind in (_H264_BEFORE if codec == "h264" else _H265_BEFORE)
 
 
 class ParameterSets:

@@ -1,20 +1,18 @@
-"""RTP on arrival (RFC 3550): headers, what was lost or came twice, and which of several senders is the camera. Pure: no socket, no clock."""
+"""RTP on arrival (RFC 3550): headers, what was lost or came twice, and numbers that go on. Pure: no socket, no clock."""
 
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict, deque
 from typing import NamedTuple
 
-from edge.sources.live.rtp.nal import codec_of, plausible
+from edge.sources.live.rtp.nal import codec_of
 
 _HEADER = struct.Struct("!BBHII")
 _NUMBERS = struct.Struct("!HII")
 _EXTENSION = struct.Struct("!HH")
 _RTCP_TYPES = range(64, 96)  # RFC 5761 section 4: what RTCP on the same port looks like
 _LARGEST_GAP = 3000  # RFC 3550 A.1, MAX_DROPOUT: a wider one is a new start, not a loss
-_WINDOW = 128  # packets that may come late; RFC 3550 takes 100
-_CANDIDATES, _HELD = 32, 1024
+WINDOW = 128  # packets that may come late; RFC 3550 takes 100
 _HALF, _WHOLE = 1 << 15, 1 << 16
 
 
@@ -94,10 +92,10 @@ class SequenceCount:
         step = ahead(sequence, self._highest)
         if 0 < step <= _LARGEST_GAP:
             self.lost += step - 1
-            self._seen = (self._seen << step | 1) & ((1 << _WINDOW) - 1)
+            self._seen = (self._seen << step | 1) & ((1 << WINDOW) - 1)
             self._highest, self.stray = sequence, None
             return True
-        if -_WINDOW < step <= 0:
+        if -WINDOW < step <= 0:
             return self._note_late(-step)
         # RFC 3550 A.1: two in a row from elsewhere are a sender that started anew, one is a stray.
         if self.stray is not None and ahead(sequence, self.stray) == 1:
@@ -108,7 +106,7 @@ class SequenceCount:
         return False
 
     def _begin(self, sequence: int) -> None:
-        self._highest, self._seen, self.stray = sequence, (1 << _WINDOW) - 1, None
+        self._highest, self._seen, self.stray = sequence, (1 << WINDOW) - 1, None
 
     def _note_late(self, behind: int) -> bool:
         if self._seen >> behind & 1:
@@ -119,56 +117,11 @@ class SequenceCount:
         return True
 
 
-class SenderLock:
-    """Follows one sender: the first that sends two packets of video in a row, until it falls silent and another sends.
-
-    Noise, RTCP, sound and a second camera on the same port are not let through. What a new sender says before the old one counts as silent is held,
-    so that its first intra frame is not lost.
-
-    Attributes:
-        changes: how often another sender took the place of one.
-        ssrc: the sender's number; None before the first.
-        payload_type: its payload type; None before the first.
-    """
-
-    def __init__(self, codec: str | None, *, silent_ns: int = 400_000_000) -> None:
-        """Take video of `codec` ("h264", "h265", or None for both); a sender counts as silent after `silent_ns`."""
-        self.changes, self.ssrc, self.payload_type = 0, None, None
-        self._codec, self._silent_ns = codec, silent_ns
-        self._heard_ns = 0
-        self._candidates: OrderedDict[tuple[int, int], deque[Packet]] = OrderedDict()
-
-    ssrc: int | None
-    payload_type: int | None
-
-    def admit(self, packet: Packet, now_ns: int) -> list[Packet]:
-        """Return what may pass now: the packet, nothing, or all that was held of a new sender. `now_ns` is monotonic."""
-        key = (packet.ssrc, packet.payload_type)
-        if key == (self.ssrc, self.payload_type):
-            self._heard_ns = now_ns
-            return [packet]
-        if not plausible(packet.payload, self._codec):
-            return []
-        held = self._candidates.setdefault(key, deque(maxlen=_HELD))
-        self._candidates.move_to_end(key)
-        if len(self._candidates) > _CANDIDATES:
-            self._candidates.popitem(last=False)
-        in_a_row = bool(held) and 0 < ahead(packet.sequence, held[-1].sequence) <= _WINDOW
-        if held and not in_a_row:
-            held.clear()
-        held.append(packet)
-        if not in_a_row or (self.ssrc is not None and now_ns - self._heard_ns < self._silent_ns):
-            return []
-        self.changes += self.ssrc is not None
-        self.ssrc, self.payload_type = key
-        self._heard_ns = now_ns
-        self._candidates.clear()
-        return list(held)
-
-
 class Renumbering:
     """Makes one continuous stream, for a decoder, of senders that follow each other: FFmpeg takes a new one's packets for late ones, half of the times."""
 
+    PAYLOAD_TYPE = 96
+    """Whatever the senders use."""
     _SSRC = 0x53574E47
 
     def __init__(self) -> None:
@@ -187,7 +140,8 @@ class Renumbering:
         sequence, timestamp = (packet.sequence + self._sequence) % _WHOLE, (packet.timestamp + self._timestamp) & 0xFFFFFFFF
         if self._last is None or ahead(sequence, self._last[0]) > 0:
             self._last = sequence, timestamp, now_ns
-        return packet.datagram[:2] + _NUMBERS.pack(sequence, timestamp, self._SSRC) + packet.datagram[_HEADER.size :]
+        kind = packet.marker << 7 | self.PAYLOAD_TYPE
+        return packet.datagram[:1] + kind.to_bytes(1, "big") + _NUMBERS.pack(sequence, timestamp, self._SSRC) + packet.datagram[_HEADER.size :]
 
 
 class CodecGuess:
@@ -222,7 +176,7 @@ class Reorder:
 
     def push(self, packet: Packet) -> list[Packet]:
         """Take a packet and return those whose turn it is."""
-        if self._next is None or abs(ahead(packet.sequence, self._next)) > _WINDOW:
+        if self._next is None or abs(ahead(packet.sequence, self._next)) > WINDOW:
             rest = self.flush()
             self._next = (packet.sequence + 1) % _WHOLE
             return [*rest, packet]

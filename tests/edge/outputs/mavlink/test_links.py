@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from edge.errors import InputError
-from edge.outputs.mavlink.links import USUAL_BAUD, UdpLink, open_link, parse_address
+from edge.outputs.mavlink.links import MOST_PEERS, USUAL_BAUD, UdpLink, open_link, parse_address
 
 
 @pytest.mark.parametrize(
@@ -44,28 +45,41 @@ def test_nobody_there_is_no_error_and_later_somebody_is() -> None:
     link = UdpLink(parse_address(f"udpout:127.0.0.1:{port}"))
     for _ in range(3):
         link.send(b"x")
-        assert link.receive(0.05) == b""
+        assert link.receive(0.05) == (b"", None)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", port))
         link.send(b"hello")
         data, sender = other.recvfrom(100)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"junk from another port", sender)
         other.sendto(b"answer", sender)
-        assert (data, link.receive(5)) == (b"hello", b"answer")
+        assert (data, link.receive(5)[0]) == (b"hello", b"answer")
+        link.send(b"still to you")
+        assert other.recv(100) == b"still to you"
     link.close()
 
 
-def test_who_speaks_first_is_answered() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    link = open_link(parse_address(f"udpin:127.0.0.1:{port}"))
+def test_who_is_believed_is_answered_and_no_stranger_is() -> None:
+    link = open_link(parse_address(f"udpin:127.0.0.1:{_free()}"))
+    assert isinstance(link, UdpLink)
+    place = link._socket.getsockname()
     link.send(b"into the dark")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.settimeout(5)
-        other.sendto(b"here", ("127.0.0.1", port))
-        assert link.receive(5) == b"here"
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(_bound()) for _ in range(3)]
+        vehicles = [stack.enter_context(_bound()) for _ in range(2 * MOST_PEERS)]
+        for stranger in strangers:
+            stranger.sendto(b"junk", place)
+            assert link.receive(5) == (b"junk", stranger.getsockname())
+        for vehicle in vehicles:
+            vehicle.sendto(b"here", place)
+            assert link.receive(5)[0] == b"here"
+            link.believe(vehicle.getsockname())
         link.send(b"to you")
-        assert other.recv(100) == b"to you"
+        assert [vehicle.recv(100) for vehicle in vehicles[-MOST_PEERS:]] == [b"to you"] * MOST_PEERS
+        for other in (*strangers, *vehicles[:-MOST_PEERS]):
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.recv(100)
     link.close()
 
 
@@ -83,10 +97,17 @@ def test_waiting_ends_when_bytes_come() -> None:
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     threading.Timer(0.2, sender.sendto, [b"now", ("127.0.0.1", port)]).start()
     began = time.monotonic()
-    assert link.receive(20) == b"now"
+    assert link.receive(20)[0] == b"now"
     assert time.monotonic() - began < 10
     sender.close()
     link.close()
+
+
+def _bound() -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.bind(("127.0.0.1", 0))
+    bound.settimeout(5)
+    return bound
 
 
 def _free() -> int:

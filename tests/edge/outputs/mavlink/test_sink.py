@@ -234,37 +234,73 @@ def test_a_serial_port_that_takes_nothing_holds_up_nobody(tmp_path: Path) -> Non
     cable.unplug()
 
 
-def answered(station: socket.socket, port: int) -> bool:
-    station.sendto(b"\x00", ("127.0.0.1", port))
+def vehicle_bytes(system: int, *, roll: float | None = None) -> bytes:
+    """A heartbeat of an autopilot, or an attitude."""
+    from pymavlink.dialects.v20 import common
+
+    vehicle = common.MAVLink(None, system, 1)
+    if roll is None:
+        return bytes(common.MAVLink_heartbeat_message(2, 3, 0, 0, 4, 3).pack(vehicle))
+    return bytes(common.MAVLink_attitude_message(1, roll, 0, 0, 0, 0, 0).pack(vehicle))
+
+
+def bound() -> socket.socket:
+    socket_ = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    socket_.bind(("127.0.0.1", 0))
+    socket_.settimeout(0.1)
+    return socket_
+
+
+def answered(station: socket.socket, data: bytes, port: int) -> bool:
+    station.sendto(data, ("127.0.0.1", port))
     try:
         return station.recv(1000)[:1] == b"\xfd"
     except TimeoutError:
         return False
 
 
-def test_noise_and_damaged_messages_change_nothing() -> None:
-    from pymavlink.dialects.v20 import common
+def noise(chance: random.Random) -> bytes:
+    """What begins as a message, or does not, and is none."""
+    heartbeat = vehicle_bytes(7)
+    damaged = bytearray(heartbeat)
+    damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+    return bytes(chance.choice([damaged, chance.randbytes(chance.randrange(1, 300)), heartbeat[: chance.randrange(1, 20)], b"\xfd" * 40]))
 
-    vehicle = common.MAVLink(None, 7, 1)
-    heartbeat = common.MAVLink_heartbeat_message(2, 3, 0, 0, 4, 3).pack(vehicle)
+
+def test_noise_and_damaged_messages_change_nothing_and_are_not_answered() -> None:
     chance, port = random.Random(3), free_port()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noisy, sending(f"udpin:127.0.0.1:{port}") as sink:
-        noisy.settimeout(0.1)
-        wait_for(lambda: answered(noisy, port), "an answer")  # what comes before its thread has opened the port is lost
+    with bound() as noisy, bound() as vehicle, sending(f"udpin:127.0.0.1:{port}") as sink:
         for _ in range(400):
-            damaged = bytearray(heartbeat)
-            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-            noisy.sendto(
-                chance.choice([damaged, chance.randbytes(chance.randrange(1, 300)), heartbeat[: chance.randrange(1, 20)], b"\xfd" * 40]), ("127.0.0.1", port)
-            )
-        time.sleep(0.5)
+            noisy.sendto(noise(chance), ("127.0.0.1", port))
+            time.sleep(0.001)
         assert sink.system == USUAL_SYSTEM
-        wait_for(lambda: answered(noisy, port), "an answer")
-        end = time.monotonic() + 10
-        while sink.system != 7:  # what noise began may swallow the first
-            assert time.monotonic() < end
-            noisy.sendto(heartbeat, ("127.0.0.1", port))
-            time.sleep(0.02)
+        # One heartbeat is enough: nothing that a stranger began swallows it. What comes before the port is open is lost.
+        wait_for(lambda: answered(vehicle, vehicle_bytes(7), port), "an answer")
+        assert sink.system == 7
+        for _ in range(50):
+            noisy.sendto(noise(chance), ("127.0.0.1", port))
+        wait_for(lambda: answered(vehicle, vehicle_bytes(7), port), "an answer")
+        with pytest.raises(TimeoutError):
+            noisy.recv(1000)
+
+
+def test_what_another_address_says_in_the_vehicles_name_is_not_handed_on() -> None:
+    port, heard = free_port(), []
+    meter = Meter()
+    meter.note(result())
+    with (
+        bound() as vehicle,
+        bound() as stranger,
+        MavlinkSink(parse_address(f"udpin:127.0.0.1:{port}"), LABELS, meter, lambda: SAMPLE, hear=lambda message, _: heard.append(message)) as sink,
+    ):
+        wait_for(lambda: answered(vehicle, vehicle_bytes(7), port), "an answer")
+        for _ in range(20):
+            stranger.sendto(vehicle_bytes(7, roll=0.5), ("127.0.0.1", port))
+            stranger.sendto(vehicle_bytes(9), ("127.0.0.1", port))
+            vehicle.sendto(vehicle_bytes(7, roll=0.1), ("127.0.0.1", port))
+        wait_for(lambda: len([each for each in heard if each.get_type() == "ATTITUDE"]) >= 20, "the vehicle's attitude")
+        assert {round(each.roll, 2) for each in heard if each.get_type() == "ATTITUDE"} == {0.1}
+        assert sink.system == 7
 
 
 def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,9 +116,10 @@ def test_a_source_that_is_silent_is_no_error_and_not_healthy(monkeypatch: pytest
 
 @pytest.mark.parametrize(("state", "healthy"), [("connecting", False), ("live", True), ("stalled", False), ("lost", False)])
 def test_the_state_of_a_live_feed_is_told(state: State, healthy: bool) -> None:
-    with serving(source=Losses(live=True, feed=FeedState(state, 5, 40, 7, 3, 2, "opens the port"))) as (sink, _):
+    with serving(source=Losses(live=True, feed=FeedState(state, 5, 40, 7, 3, 2, "opens the port", 9))) as (sink, _):
         answer = get_json(sink, "/api/status")
-        assert (answer["state"], answer["feed"]) == (state, {"captured": 40, "dropped": 7, "damaged": 3, "reconnects": 2, "detail": "opens the port"})
+        told = {"captured": 40, "dropped": 7, "damaged": 3, "reconnects": 2, "detail": "opens the port", "foreign": 9}
+        assert (answer["state"], answer["feed"]) == (state, told)
         status, _, body = get(sink, "/healthz")
         assert (status, body) == ((200, b"ok\n") if healthy else (503, f"feed {state}\n".encode()))
 

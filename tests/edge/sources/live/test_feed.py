@@ -67,6 +67,7 @@ class Made:
     doing: str = "made"
     opens: str = "made"
     damaged: int = 0
+    foreign: int = 0
     sending: bool = True
     opened: int = 0
     closed: int = 0
@@ -286,4 +287,4 @@ def test_a_state_has_the_keys_of_every_event() -> None:
     event = state_event(FeedState("lost", 5, 10, 2, 1, 3, "made"))
     assert {"schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"} <= set(event)
     assert (event["event"], event["state"], event["received_ns"], event["frame"]) == ("state", "lost", 5, None)
-    assert event["feed"] == {"captured": 10, "dropped": 2, "damaged": 1, "reconnects": 3, "detail": "made"}
+    assert event["feed"] == {"captured": 10, "dropped": 2, "damaged": 1, "foreign": 0, "reconnects": 3, "detail": "made"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -12,16 +14,18 @@ import time
 from pathlib import Path
 
 import pytest
-from packets import wait_for
+from packets import real_stream, rtp, wait_for
 from rtsp_server import RtspCamera
 from soak import Relay
 from streams import python_of, sending
 
 from edge.commands.doctor.trial import try_source
 from edge.errors import SourceError
+from edge.frame import FeedState
 from edge.sources.live import open as live
 from edge.sources.live.open import open_live
 from edge.sources.live.pipelines import gstreamer_csi, gstreamer_rtp, sdp
+from edge.sources.live.rtp.packets import parse_packet
 from edge.sources.live.rtp.sockets import free_ports
 from edge.sources.uri import parse_uri
 
@@ -49,6 +53,7 @@ def test_the_csi_pipeline_is_nvidias() -> None:
 def test_an_sdp_tells_codec_port_and_parameters() -> None:
     told = sdp(5700, "h264", 96, {"sprop-parameter-sets": "Z0I=,aM4="})
     assert "m=video 5700 RTP/AVP 96\r\n" in told
+    assert "a=source-filter:incl IN IP4 * 127.0.0.1\r\n" in told
     assert "a=rtpmap:96 H264/90000\r\n" in told
     assert told.endswith("a=fmtp:96 sprop-parameter-sets=Z0I=,aM4=\r\n")
 
@@ -202,6 +207,41 @@ def test_an_rtsp_camera_that_loses_its_power_is_opened_again(codec: str, backend
         told = watched.end()
     assert told["frames"] > 30  # type: ignore[operator]
     assert told["feed"]["reconnects"] >= 1  # type: ignore[index]
+
+
+def test_who_came_first_and_cannot_be_seen_gives_way_to_the_camera() -> None:
+    """A stranger with a camera's own parameter sets and noise for pictures: only the decoder can tell."""
+    port, stopping, chance = free_ports(), threading.Event(), random.Random(1)
+    payloads = [packet.payload for packet in map(parse_packet, real_stream("h264")) if packet is not None]
+    forged = [each if each[0] & 0x1F in (7, 8) else each[:2] + chance.randbytes(len(each) - 2) for each in payloads]
+
+    def forge() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for at in itertools.count():
+                stranger.sendto(rtp(at, forged[at % len(forged)], ssrc=9, marker=True, timestamp=at * 3000), ("127.0.0.1", port))
+                if stopping.wait(0.01):
+                    return
+
+    forging = threading.Thread(target=forge)
+    with open_live(parse_uri(f"rtp://@:{port}")) as source:
+        forging.start()
+        wait_for(lambda: "h264" in source.feed.detail, "the stranger's packets")
+        told, reading = [], threading.Thread(target=lambda: told.extend(source))
+        reading.start()
+        with sending(port, "h264", "320x180"):
+            wait_for(lambda: source.feed.state == "live" and source.captured > 30, "the camera", 30)
+        assert source.feed.foreign > 50
+        assert " of others" in source.feed.detail
+        stopping.set()
+    forging.join()
+    reading.join()
+    assert {came.image.shape[:2] for came in told if not isinstance(came, FeedState)} == {(180, 320)}
+
+
+@pytest.mark.parametrize("text", ["from=no such host.", "from=127.0.0.1:0", "from=127.0.0.1:x"])
+def test_a_sender_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(SourceError, match=r"wanted (HOST:PORT|an IPv4 address)"):
+        open_live(parse_uri(f"rtp://@:5600?{text}"))
 
 
 def test_a_trial_tells_what_was_opened_to_the_letter() -> None:

@@ -1,4 +1,4 @@
-"""RTP taken apart: headers, counts, senders, units; and that no byte string makes any of it fail."""
+"""RTP taken apart: headers, counts, units; and that no byte string makes any of it fail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import pytest
 from packets import H265_SETS, PPS, SPS, fragments, h264_stream, rtp
 
 from edge.sources.live.rtp.nal import CODECS, Depacketizer, ParameterSets, codec_of, format_parameters, is_intra, units
-from edge.sources.live.rtp.packets import CodecGuess, Packet, Reorder, SenderLock, SequenceCount, ahead, parse_packet
-
-MS = 1_000_000
+from edge.sources.live.rtp.packets import CodecGuess, Packet, Reorder, SequenceCount, ahead, parse_packet
 
 
 def parsed(datagram: bytes) -> Packet:
@@ -76,29 +74,6 @@ def test_late_packets_get_their_places_and_a_lost_one_is_not_waited_for() -> Non
     assert [packet.sequence for packet in found] == [sequence % 65536 for sequence in kept]
 
 
-def test_a_sender_is_followed_until_it_is_silent_and_what_the_next_said_meanwhile_is_not_lost() -> None:
-    lock = SenderLock("h264")
-    old, new = [[parsed(packet) for packet in h264_stream(20, gop=10, ssrc=ssrc)] for ssrc in (1, 2)]
-    assert lock.admit(old[0], 0) == []
-    assert lock.admit(old[1], 1 * MS) == old[:2]
-    assert lock.admit(new[0], 2 * MS) == lock.admit(new[1], 3 * MS) == []
-    assert lock.admit(old[2], 4 * MS) == [old[2]]
-    assert lock.admit(new[2], 300 * MS) == []
-    assert lock.admit(new[3], 500 * MS) == new[:4]
-    assert (lock.ssrc, lock.changes) == (2, 1)
-
-
-def test_sound_and_noise_do_not_become_the_camera() -> None:
-    lock, chance = SenderLock("h265"), random.Random(3)
-    for sequence in range(2000):
-        noise = parse_packet(b"\x80" + chance.randbytes(40))
-        sound = parsed(rtp(sequence, b"\xfc\x00\x00opus", ssrc=5, kind=98))
-        assert lock.admit(sound, sequence * MS) == []
-        assert noise is None or lock.admit(noise, sequence * MS) == []
-    camera = [parsed(rtp(sequence, b"\x02\x01pic")) for sequence in range(2)]
-    assert [len(lock.admit(packet, 3000 * MS)) for packet in camera] == [0, 2]
-
-
 def test_units_of_h264_come_out_of_single_aggregated_and_fragmented_packets() -> None:
     unit = b"\x65" + bytes(range(200))
     aggregated = b"\x78" + b"".join(len(each).to_bytes(2, "big") + each for each in (SPS, PPS))
@@ -145,9 +120,9 @@ def test_parameter_sets_are_kept_in_the_order_that_a_decoder_wants() -> None:
 def test_no_byte_string_makes_it_fail(seed: int) -> None:
     chance = random.Random(seed)
     stream = h264_stream(50, gop=10)
-    lock, count, guess, reorder = SenderLock(None), SequenceCount(), CodecGuess(), Reorder()
+    count, guess, reorder = SequenceCount(), CodecGuess(), Reorder()
     readers = [(codec, Depacketizer(codec), ParameterSets(codec)) for codec in CODECS]
-    for index in range(3000):
+    for _ in range(3000):
         datagram = bytearray(chance.choice(stream))
         for _ in range(chance.randrange(4)):
             datagram[chance.randrange(len(datagram))] = chance.randrange(256)
@@ -156,8 +131,7 @@ def test_no_byte_string_makes_it_fail(seed: int) -> None:
             continue
         guess.note(packet.payload)
         count.note(packet.sequence)
-        for each in lock.admit(packet, index * MS):
-            reorder.push(each)
+        reorder.push(packet)
         for codec, depacketizer, sets in readers:
             depacketizer.push(packet.payload, gap=chance.random() < 0.1)
             sets.note(units(packet.payload, codec))
