@@ -55,28 +55,27 @@ class OrtEngine:
         try:
             with named_for_libraries(path) as name:
                 model = widened(path) if precision == "fp32" else name
-                self._session: ort.InferenceSession | None = ort.InferenceSession(model, _options(ort, provider), providers=[(wanted, settings)])
+                session = ort.InferenceSession(model, _options(ort, provider), providers=[(wanted, settings)])
         except EngineError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             cure = "export the bundle again" if provider == "cpu" else "export the bundle again, or choose --provider cpu"
             raise EngineError(f"wanted an ONNX model for provider {provider} in {path}, onnxruntime refused it: {one_line(error)}: {cure}") from error
-        self._check_provider(provider)
-        self._check_graph(path)
+        self._session: ort.InferenceSession | None = session
+        self._check_provider(provider, session)
+        self._check_graph(path, session)
 
-    def _check_provider(self, provider: str) -> None:
-        assert self._session is not None
-        used = self._session.get_providers()
+    def _check_provider(self, provider: str, session: Any) -> None:
+        used = session.get_providers()
         if PROVIDER_NAMES[provider] not in used:
             raise EngineError(
                 f"wanted provider {provider}, onnxruntime could not load its libraries and took {', '.join(used)}: install those of its CUDA, or choose another"
             )
 
-    def _check_graph(self, path: Path) -> None:
-        assert self._session is not None
+    def _check_graph(self, path: Path, session: Any) -> None:
         inputs, outputs = (
             [(f.name, f.type, tuple(s if isinstance(s, int) else -1 for s in f.shape)) for f in found]
-            for found in (self._session.get_inputs(), self._session.get_outputs())
+            for found in (session.get_inputs(), session.get_outputs())
         )
         check_graph(path, self.spec, inputs, outputs, TYPES)
 

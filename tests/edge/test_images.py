@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 
 import cv2
@@ -126,3 +128,38 @@ def test_a_large_crop_is_averaged_down_not_sampled() -> None:
     stripes = np.zeros((96, 96, 3), np.uint8)
     stripes[:, ::2] = 200
     assert (fit_crop(stripes, 48) == 100).all()
+
+
+SIZED = {  # where a format's header has the size of a picture, and how
+    ".png": (16, ">II"),
+    ".bmp": (18, "<ii"),
+    ".gif": (6, "<HH"),
+}
+
+
+@pytest.mark.parametrize("suffix", SIZED)
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(tmp_path: Path, picture: np.ndarray, suffix: str) -> None:
+    place, layout = SIZED[suffix]
+    content = bytearray(cv2.imencode(suffix, picture)[1].tobytes())
+    struct.pack_into(layout, content, place, 32760, 32760)
+    (tmp_path / f"large{suffix}").write_bytes(content)
+    assert "32760x32760" in refusal(tmp_path / f"large{suffix}")
+
+
+def test_so_is_a_jpeg_whatever_its_thumbnail_tells(tmp_path: Path, picture: np.ndarray) -> None:
+    content = cv2.imencode(".jpg", picture)[1].tobytes()
+    at = content.index(b"\xff\xc0")
+    large = content[: at + 5] + struct.pack(">HH", 32760, 32760) + content[at + 9 :]
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
+    (tmp_path / "large.jpg").write_bytes(large[:2] + thumbnail + large[2:])
+    assert "32760x32760" in refusal(tmp_path / "large.jpg")
+
+
+def test_so_is_a_text_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "large.ppm").write_bytes(b"P6 # as large as\n32760 32760\n255\n")
+    assert "32760x32760" in refusal(tmp_path / "large.ppm")
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    assert "no plain file" in refusal(tmp_path / "x.png")

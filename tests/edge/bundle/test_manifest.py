@@ -247,3 +247,23 @@ def test_bytes_changed_at_random_are_read_or_refused_with_a_bundle_error(folder:
             read_bundle(folder)
         except BundleError as error:
             assert "\n" not in str(error)  # noqa: PT017 - as above
+
+
+def test_labels_and_texts_have_bounds(folder: Path) -> None:
+    before, long = (folder / MANIFEST).read_text(), "x" * 201
+    changes = (({"labels": []}, "0 labels"), ({"labels": ["x"] * 10_001}, "10001 labels"), ({"labels": [long] * 43}, "200"), ({"name": long}, "200"))
+    for change, told in changes:
+        (folder / MANIFEST).write_text(json.dumps(json.loads(before) | change))
+        assert told in refusal(folder)
+
+
+def test_a_manifest_of_many_mebibytes_is_not_read(folder: Path) -> None:
+    with (folder / MANIFEST).open("r+b") as file:
+        file.truncate(17 << 20)
+    assert "longer than 16 MiB" in refusal(folder)
+
+
+def test_labels_and_the_name_are_printable_whatever_the_file_has(folder: Path) -> None:
+    change_manifest(folder, lambda raw: raw.update(name="a\nb", labels=["\ud800\x1b[31m", *raw["labels"][1:]]))
+    manifest = read_bundle(folder).manifest
+    assert (manifest.name, manifest.labels[0]) == ("a\\nb", "\\ud800\\x1b[31m")
