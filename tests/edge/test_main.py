@@ -106,7 +106,7 @@ def test_images_of_any_kind_are_run_and_named(bundle: Path, tmp_path: Path, shap
         ("missing", "nothing at"),
         ("empty", "found none"),
         ("unreadable", "found none that can be read"),
-        ("cut.mp4", "OpenCV cannot open"),
+        ("cut.mp4", "without its index (moov)"),
         ("zero.png", "found none that can be read"),
         ("gopher://x", "unknown"),
         ("demo://?frames=abc", "abc"),

@@ -19,7 +19,7 @@ from streams import sending
 
 from edge.bundle.manifest import Thresholds
 from edge.sources.live.rtp.sockets import free_ports
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 ROOT = Path(__file__).resolve().parents[3]
 PROMISED_S = 3.0
