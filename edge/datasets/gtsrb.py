@@ -5,6 +5,7 @@ The 30 frames of a track show one physical sign while the car approaches, so a s
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -37,12 +38,14 @@ __all__ = [
     "split_by_track",
 ]
 
+_LOG = logging.getLogger(__name__)
+
 Sides = tuple[list[Photo], list[Photo]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which training photos are trained on and which are held out. A layout with a folder Valid holds out that one, whatever the share.
+    """Which training photos are trained on and which are held out. A layout with a folder Valid (or Val, Validation) holds out that one, whatever the share.
 
     Attributes:
         valid_share: share of each class's tracks held out, 0 to 1; at least one track of each class stands on either side.
@@ -121,7 +124,9 @@ def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> Si
         DataError: a class has fewer than two tracks, so that it cannot stand on both sides, or a photo without one.
     """
     valid: set[tuple[int, str]] = set()
-    for class_id, tracks in sorted(_by_class(photos).items()):
+    by_class = _by_class(photos)
+    _warn_of_single_photos(by_class)
+    for class_id, tracks in sorted(by_class.items()):
         _check_tracks(tracks)
         if len(tracks) < 2:
             raise DataError(f"wanted at least 2 tracks of {_name(class_id)} to split by track, found {len(tracks)}: add photos of another sign")
@@ -146,6 +151,7 @@ def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_cla
     train: list[Photo] = []
     valid: list[Photo] = []
     by_class = _by_class(photos)
+    _warn_of_single_photos(by_class)
     for class_id in range(CLASSES):
         tracks, chance = by_class[class_id], _chance(seed, class_id)
         _check_tracks(tracks)
@@ -180,6 +186,18 @@ def _by_class(photos: Sequence[Photo]) -> defaultdict[int, dict[str, list[Photo]
     for photo in photos:
         found[photo.class_id].setdefault(photo.track, []).append(photo)
     return found
+
+
+def _warn_of_single_photos(by_class: Mapping[int, Tracks]) -> None:
+    """Tell where most tracks hold one photo: names that do not tell the track would put photos of one sign on both sides, and the score too high."""
+    sizes = [len(track) for tracks in by_class.values() for track in tracks.values()]
+    single = sizes.count(1)
+    if 2 * single > len(sizes):
+        _LOG.warning(
+            "%d of %d tracks hold one photo: where several photos show one sign, name them <class>_<track>_<frame>, or they stand on both sides of the split",
+            single,
+            len(sizes),
+        )
 
 
 def _check_tracks(tracks: Tracks) -> None:
