@@ -6,6 +6,7 @@ The 30 frames of a track show one physical sign while the car approaches, so a s
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,8 @@ def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
 
     Args:
         root: the data set that it was trained on.
-        record: of the training, as a run or a bundle's lineage holds it: `recipe` with the values of its `Split`, `photos` with the number on each side.
+        record: of the training, as a run or a bundle's lineage holds it: `recipe` with the values of its `Split`, `photos` with the number on each side, and
+            in `left_out` the broken ones that it was told to leave out, if any, by their paths within `root`.
 
     Raises:
         InputError: the record lacks one of these.
@@ -102,10 +104,11 @@ def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
     """
     try:
         recipe, wanted = record["recipe"], {side: record["photos"][side] for side in ("train", "valid")}
+        left_out = {os.path.normpath(Path(root) / name) for name in record["photos"].get("left_out", ())}
         split = Split(recipe["valid_share"], recipe["seed"], recipe.get("train_per_class"), recipe.get("valid_per_class"))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"wanted recipe and photos in the record of the training, found a fault ({error!r}): train or export again") from error
-    train, valid = read_split(root, split)
+    train, valid = ([photo for photo in side if os.path.normpath(photo.path) not in left_out] for side in read_split(root, split))
     found = {"train": len(train), "valid": len(valid)}
     if found != wanted:
         raise DataError(f"wanted the photos of the training, {wanted}, found {found} in {root}: give --data the set that was trained on")
