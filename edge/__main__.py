@@ -82,7 +82,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "source",
         metavar="SOURCE",
-        help="stills, video (?realtime=1 as a camera would), demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
+        help="stills, video (?realtime=1 as a camera would), pattern, webcam, demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
     )
     run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
@@ -108,6 +108,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
+    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16)")
+    run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     level_option.add_option(run)
     watching.add_options(run)

@@ -17,15 +17,18 @@ from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
+from edge.geometry.boxes import mean_side
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
 from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
-from edge.recognition.tracking import Tracker, distinct
+from edge.recognition.tracking import Tracker, TrackerSettings, distinct
 from edge.result import Detection, Report, Result, Sink
 from edge.vehicle.levelling import Leveller, View
 
+MIN_SIDE_PX = TrackerSettings.vote_side_px
+"""Least mean side of a sign that is named, in a still as in a track: digits cannot be told apart below."""
 STAGES = ("source", "level", "spot", "classify", "track", "sinks")
 
 
@@ -86,8 +89,12 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
         yield spot_whole if name == "none" else spot_by_colour
 
 
-def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None) -> list[Detection]:
+def name_boxes(
+    image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None, min_side_px: float = 0.0
+) -> list[Detection]:
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
+
+    Boxes whose mean side is below `min_side_px` are left out; a tracker has a least side of its own.
 
     What a tracker does not want, or knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
     Without a tracker there is no other frame that could confirm a sign: the second look decides, where there is one.
@@ -95,6 +102,7 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
     scored = [
         ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
     ]
+    scored = [(box, score) for box, score in scored if mean_side(box) >= min_side_px]
     fusion, named = proposals.fusion, []
     if tracker is not None:
         scored = [(box, score) for box, score in scored if tracker.wants(box, doubtful=fusion is not None and fusion.doubts(score))]
@@ -128,19 +136,27 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
 
 
 def run(
-    source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None, leveller: Leveller | None = None
+    source: Source,
+    spotter: Spotter,
+    classifier: Classifier,
+    sinks: Sequence[Sink],
+    *,
+    max_frames: int | None = None,
+    leveller: Leveller | None = None,
+    min_side_px: float = MIN_SIDE_PX,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came.
+    frames that it turned level, and told where they are in the frames as they came. Signs whose mean side is below `min_side_px` are not named.
 
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
+    tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
+    loop = Loop(spotter, classifier, tracker, leveller, min_side_px)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -172,8 +188,9 @@ class Loop:
         frames: that were worked on.
     """
 
-    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
-        """Take what finds and names, and what follows signs and levels frames, if anything does."""
+    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None, min_side_px: float = MIN_SIDE_PX) -> None:
+        """Take what finds and names, what follows signs and levels frames, if anything does, and how large a sign in a still must be."""
+        self._min_side_px = min_side_px if tracker is None else 0.0
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
@@ -199,7 +216,7 @@ class Loop:
         self._lap("track")
         proposals = self._spotter(view.image)
         self._lap("spot")
-        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker))
+        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker, self._min_side_px))
         self._lap("classify")
         if self._tracker is None:
             reports = _as_stills(distinct(detections))

@@ -39,7 +39,7 @@ def open_source(uri: str) -> Source:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = parse_uri(_meant(source_of(uri)))
+    parsed = parse_uri(meant(source_of(uri)))
     if parsed.scheme == "demo":
         from edge.sources.demo import DemoSource
 
@@ -54,7 +54,7 @@ def open_source(uri: str) -> Source:
     return _open_path(parsed)
 
 
-def _meant(text: str) -> str:
+def meant(text: str) -> str:
     """Return a source as it is written here: what shells, players and other programs call the same."""
     if not text.strip():
         raise SourceError("wanted a source, found an empty text: give a folder, a photo, a video, webcam, or demo://")
@@ -96,17 +96,17 @@ def _open_path(uri: Uri) -> Source:
 
 
 def _open_pattern(uri: Uri) -> Source:
-    matching = _matching(uri.text)
-    if matching:
+    found = matching(uri.text)
+    if found:
         uri = Uri(uri.text, "", uri.text, {})  # its ? stands for a character
     else:
-        matching = _matching(uri.path)
-    if not matching:
+        found = matching(uri.path)
+    if not found:
         raise SourceError(f"wanted a folder, an image, a video, webcam or demo://, found nothing at {uri.path}: check the path")
-    if len(matching) == 1:
-        return _open_path(replace(uri, path=str(matching[0])))
-    folder = Path(commonpath([path.parent for path in matching]))
-    return _pictures(uri, folder, pictures_among(matching, uri.path), _FILM_FPS if _NUMBERED.search(uri.path) else None)
+    if len(found) == 1:
+        return _open_path(replace(uri, path=str(found[0])))
+    folder = Path(commonpath([path.parent for path in found]))
+    return _pictures(uri, folder, pictures_among(found, uri.path), _FILM_FPS if _NUMBERED.search(uri.path) else None)
 
 
 def _pictures(uri: Uri, folder: Path, paths: list[Path], fps: float | None) -> Source:
@@ -115,7 +115,7 @@ def _pictures(uri: Uri, folder: Path, paths: list[Path], fps: float | None) -> S
     return _at_own_speed(uri, StillSource(uri.text, folder, paths, fps))
 
 
-def _matching(text: str) -> list[Path]:
+def matching(text: str) -> list[Path]:
     """Find the files of a pattern, `*.jpg` or `%04d.jpg`."""
     if "\0" in text:
         return []
