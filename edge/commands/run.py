@@ -30,8 +30,8 @@ from edge.process.streams import wait_for_readers
 from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
-from edge.sources.open import open_source
-from edge.sources.uri import parse_uri, source_of, without_credentials
+from edge.sources.open import meant, named_files, open_source
+from edge.sources.uri import without_credentials
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
@@ -110,13 +110,13 @@ def _check_places(arguments: argparse.Namespace) -> None:
         OutputError: an output would replace something.
         SourceError: the source cannot be read as one.
     """
-    uri = parse_uri(source_of(arguments.source))
+    uri = meant(arguments.source)
     outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
     if arguments.events is not None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
         outputs["record="] = [Path(uri.query["record"])]
-    inputs = {"source": [] if uri.scheme else [Path(uri.path)], "bundle": [arguments.bundle]}
+    inputs = {"source": named_files(uri), "bundle": [arguments.bundle]}
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
