@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import signals, threads
+from edge import threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
@@ -26,12 +26,12 @@ from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
 from edge.pipeline import run as run_pipeline
+from edge.process import signals
+from edge.process.streams import wait_for_readers
 from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
-from edge.sources.open import matching, meant, open_source
-from edge.sources.uri import parse_uri, source_of
-from edge.streams import wait_for_readers
+from edge.sources.open import meant, named_files, open_source
 from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:
@@ -120,13 +120,13 @@ def _check_places(arguments: argparse.Namespace) -> None:
         OutputError: an output would replace something.
         SourceError: the source cannot be read as one.
     """
-    uri = parse_uri(meant(source_of(arguments.source)))
+    uri = meant(arguments.source)
     outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
     if arguments.events is not None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
         outputs["record="] = [Path(uri.query["record"])]
-    inputs = {"source": [] if uri.scheme else [Path(uri.path), *matching(uri.text), *matching(uri.path)], "bundle": [arguments.bundle]}
+    inputs = {"source": named_files(uri), "bundle": [arguments.bundle]}
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)

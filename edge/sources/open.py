@@ -39,7 +39,7 @@ def open_source(uri: str) -> Source:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = parse_uri(meant(source_of(uri)))
+    parsed = meant(uri)
     if parsed.scheme == "demo":
         from edge.sources.demo import DemoSource
 
@@ -54,7 +54,23 @@ def open_source(uri: str) -> Source:
     return _open_path(parsed)
 
 
-def meant(text: str) -> str:
+def meant(uri: str) -> Uri:
+    """Return a source in parts, as `open_source` understands it.
+
+    Raises:
+        SourceError: nothing there, or an option that stands twice.
+    """
+    return parse_uri(_meant(source_of(uri)))
+
+
+def named_files(uri: Uri) -> list[Path]:
+    """Return the files or the folder that a source names; none of a camera or a flight."""
+    if uri.scheme:
+        return []
+    return [Path(uri.path)] if exists(uri.path) else _matching(uri.text) or _matching(uri.path)
+
+
+def _meant(text: str) -> str:
     """Return a source as it is written here: what shells, players and other programs call the same."""
     if not text.strip():
         raise SourceError("wanted a source, found an empty text: give a folder, a photo, a video, webcam, or demo://")
@@ -96,11 +112,11 @@ def _open_path(uri: Uri) -> Source:
 
 
 def _open_pattern(uri: Uri) -> Source:
-    found = matching(uri.text)
+    found = _matching(uri.text)
     if found:
         uri = Uri(uri.text, "", uri.text, {})  # its ? stands for a character
     else:
-        found = matching(uri.path)
+        found = _matching(uri.path)
     if not found:
         raise SourceError(f"wanted a folder, an image, a video, webcam or demo://, found nothing at {uri.path}: check the path")
     if len(found) == 1:
@@ -115,7 +131,7 @@ def _pictures(uri: Uri, folder: Path, paths: list[Path], fps: float | None) -> S
     return _at_own_speed(uri, StillSource(uri.text, folder, paths, fps))
 
 
-def matching(text: str) -> list[Path]:
+def _matching(text: str) -> list[Path]:
     """Find the files of a pattern, `*.jpg` or `%04d.jpg`."""
     if "\0" in text:
         return []
