@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -305,9 +304,8 @@ def main() -> None:
     """Serve on the descriptors that the command line names."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are meant for the run, which ends this process with it
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096) if most != resource.RLIM_INFINITY else 4096, most))
+    with suppress(OSError):  # a service may be forbidden to change it
+        os.nice(_NICE)
     listening, link = (socket.socket(fileno=int(handle)) for handle in sys.argv[1:])
     listening.setblocking(False)
     asyncio.run(serve(listening, link))
