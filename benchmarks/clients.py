@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import IO, Any
@@ -64,13 +64,14 @@ def clients(
     along: list[float] = []
     rss: dict[bool, float] = {False: 0.0, True: 0.0}
     with running(setting, source) as (process, port):
-        status = _status(port)
+        with _asking(port) as ask:
+            status = ask()
         print_conditions(status["engine"], status["precision"], setting)
         for turn in range(2 * rounds):
             # With clients first in every other round, so that a machine that slows down favours neither.
             watched = turn % 4 in (1, 2)
-            with looking(port, slow if watched else 0, dead if watched else 0):
-                (along if watched else without).append(_fps(port, seconds))
+            with _asking(port) as ask, looking(port, slow if watched else 0, dead if watched else 0):
+                (along if watched else without).append(_fps(ask, seconds))
                 rss[watched] = max(rss[watched], _rss_mib(process.pid))
         attacks = {kind: _attacked(kind, number, process.pid, port, rounds, seconds) for kind, number in (("silent", silent), ("refused", refused)) if number}
     ratio = median(b / a for a, b in zip(without, along, strict=True))
@@ -104,9 +105,10 @@ def _attacked(kind: str, number: int, pid: int, port: int, rounds: int, seconds:
     with mere_socket() as elsewhere:
         for turn in range(2 * rounds):
             at_page = turn % 4 in (1, 2)
-            began = time.monotonic()
-            with attacking(kind, port if at_page else elsewhere, number) as count:
-                fps[at_page].append(_fps(port, seconds))
+            # Who was served keeps its place; one that comes later may find none.
+            with _asking(port) as ask, attacking(kind, port if at_page else elsewhere, number) as count:
+                began = time.monotonic()
+                fps[at_page].append(_fps(ask, seconds))
                 took_s = time.monotonic() - began
                 rss_mib = max(rss_mib, _rss_mib(pid))
             made[at_page] = round(count[0] / took_s, 1)
@@ -121,12 +123,13 @@ def _attacked(kind: str, number: int, pid: int, port: int, rounds: int, seconds:
     }
 
 
-def _fps(port: int, seconds: int) -> float:
+def _fps(ask: Callable[[], dict[str, Any]], seconds: int) -> float:
     """Return the run's frames a second, by its own clock: its answers may come late."""
     time.sleep(_SETTLE_S)
-    before = _status(port)
-    time.sleep(seconds)
-    after = _status(port)
+    before = ask()
+    for _ in range(seconds):
+        time.sleep(1)
+        after = ask()
     frames, took_s = (after[key] - before[key] for key in ("frames", "uptime_s"))
     return round(float(frames / took_s), 2)
 
@@ -191,15 +194,19 @@ def _port(child: subprocess.Popen[bytes], said: IO[bytes], log: int) -> int:
     raise SourceError(f"wanted to measure the page, found none after {_START_S:.0f} s: run edge run --web by hand")
 
 
-def _status(port: int) -> dict[str, Any]:
-    """Ask from an address of its own: the page answers an attacker's no longer."""
+@contextmanager
+def _asking(port: int) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Give what asks for the run's status, over one connection and from an address of its own: the page answers an attacker's no longer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=("127.0.0.2", 0))
-    try:
+
+    def ask() -> dict[str, Any]:
         connection.request("GET", "/api/status?since=1e12", headers={"Authorization": f"Bearer {_TOKEN}"})
         status: dict[str, Any] = json.load(connection.getresponse())
         return status
-    finally:
-        connection.close()
+
+    with closing(connection):
+        ask()
+        yield ask
 
 
 @contextmanager

@@ -6,18 +6,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+NEW, IDLE, BUSY = range(3)
+"""Never asked anything; asks nothing now; is being answered."""
+
 _SHARE_OF_ONE = 0.75
 _REFUSALS_A_SECOND = 10.0
 _KNOWN = 256
 
 
 class Places:
-    """Gives connections their places; where there is none left, one that asks nothing gives way, the longest silent first."""
+    """Gives connections their places; where there is none left, one that never asked anything gives way, else one that asks nothing now.
 
-    def __init__(self, most: int, idle: Callable[[Any], bool], leave: Callable[[Any], None]) -> None:
-        """Give `most` places; `idle` tells whether a connection asks nothing now, `leave` sends one away."""
+    Of several the longest silent goes first: who holds a thousand connections and says nothing takes them from himself.
+    """
+
+    def __init__(self, most: int, worth: Callable[[Any], int], leave: Callable[[Any], None]) -> None:
+        """Give `most` places; `worth` tells of a connection `NEW`, `IDLE` or `BUSY`, `leave` sends one away."""
         self._most, self._most_of_one = most, max(1, int(most * _SHARE_OF_ONE))
-        self._idle, self._leave = idle, leave
+        self._worth, self._leave = worth, leave
         self._taken: OrderedDict[Hashable, str] = OrderedDict()
         self._of: dict[str, int] = {}
 
@@ -49,12 +55,13 @@ class Places:
         return True
 
     def _make_room(self, of: str | None) -> bool:
-        for connection, address in self._taken.items():
-            if (of is None or address == of) and self._idle(connection):
-                self.free(connection)
-                self._leave(connection)
-                return True
-        return False
+        worth = [(self._worth(connection), connection) for connection, address in self._taken.items() if of is None or address == of]
+        least, connection = min(worth, key=lambda each: each[0])
+        if least == BUSY:
+            return False
+        self.free(connection)
+        self._leave(connection)
+        return True
 
 
 class Refusals:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import one_line
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
-from edge.outputs.web.admission import Budget, Places, Refusals
+from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
 from edge.outputs.web.film import Film
 from edge.outputs.web.wire import LONGEST_LINE, Limits, packed
 
@@ -65,12 +65,16 @@ class Run:
         Raises:
             RuntimeError: the run could not answer; it has told why.
         """
-        async with self._turn:
-            self._writer.write(packed({"ask": what, **about}))
-            head, body = await asyncio.shield(asyncio.ensure_future(self.hear()))
+        # A client that leaves does not take the answer's place in the queue with it.
+        head, body = await asyncio.shield(asyncio.ensure_future(self._exchange(packed({"ask": what, **about}))))
         if head.get("failed"):
             raise RuntimeError(f"no answer for {what}")
         return head, body
+
+    async def _exchange(self, question: bytes) -> tuple[dict[str, Any], bytes]:
+        async with self._turn:
+            self._writer.write(question)
+            return await self.hear()
 
 
 class Site:
@@ -211,7 +215,7 @@ def seated(places: Places, refusals: Refusals) -> Any:
 
         def connection_lost(self, exc: Exception | None) -> None:
             places.free(self)
-            if hasattr(self, "flow") and self.flow is not None:  # it was made
+            if self.flow is not None:  # it had a place
                 super().connection_lost(exc)
 
     return Seated
@@ -241,6 +245,13 @@ def untaken(connection: Any) -> int | None:
     return -1 if connection.cycle is None or connection.cycle.response_complete else None
 
 
+def worth(connection: Any) -> int:
+    """Return what a connection's place is worth, as `Places` wants it."""
+    if connection.cycle is None:
+        return NEW
+    return IDLE if untaken(connection) == -1 else BUSY
+
+
 async def serve(listening: socket.socket, link: socket.socket) -> None:
     """Serve until the run has gone."""
     import uvicorn
@@ -254,7 +265,7 @@ async def serve(listening: socket.socket, link: socket.socket) -> None:
     told, _ = await run.hear()
     limits = Limits(**told["limits"])
     site = Site(run, Access.of(told["host"], told["digest"]), limits)
-    places = Places(limits.connections, lambda connection: untaken(connection) == -1, lambda connection: connection.transport.abort())
+    places = Places(limits.connections, worth, lambda connection: connection.transport.abort())
     config = uvicorn.Config(
         site,
         http=seated(places, site.refusals),

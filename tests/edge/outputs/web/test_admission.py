@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from edge.outputs.web.admission import Budget, Places, Refusals
+from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
 
 
 def test_where_no_place_is_left_the_longest_silent_gives_way_and_who_is_served_never() -> None:
-    idle, left = {1, 2, 3}, []
-    places = Places(4, lambda connection: connection in idle, left.append)
-    assert all(places.take(connection, f"10.0.0.{connection}") for connection in (1, 2, 3, 4))
+    worth, left = dict.fromkeys(range(20), NEW) | {4: BUSY, 3: IDLE}, []
+    places = Places(4, worth.__getitem__, left.append)
+    assert all(places.take(connection, f"10.0.0.{connection}") for connection in (3, 1, 2, 4))
     places.speak(1)
     assert places.take(5, "10.0.0.5")
     assert left == [2]
+    worth |= {5: BUSY, 6: BUSY, 7: BUSY}
     assert places.take(6, "10.0.0.6")
+    assert left == [2, 1]  # one that was served goes after those that never asked
     assert places.take(7, "10.0.0.7")
-    assert (left, len(places)) == ([2, 3, 1], 4)
+    assert (left, len(places)) == ([2, 1, 3], 4)
     assert not places.take(8, "10.0.0.8")
     assert places.free(4)
     assert not places.free(4)
@@ -22,8 +24,8 @@ def test_where_no_place_is_left_the_longest_silent_gives_way_and_who_is_served_n
 
 
 def test_one_address_takes_three_quarters_and_only_its_own_give_way_to_it() -> None:
-    idle, left = {0, 100}, []
-    places = Places(8, lambda connection: connection in idle, left.append)
+    worth, left = dict.fromkeys(range(200), BUSY) | {0: IDLE, 100: NEW}, []
+    places = Places(8, worth.__getitem__, left.append)
     assert places.take(100, "10.0.0.9")
     assert [places.take(at, "10.0.0.1") for at in range(8)] == [True] * 7 + [False]
     assert left == [0]
