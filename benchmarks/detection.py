@@ -24,6 +24,7 @@ from edge.datasets.gtsdb import RoadFrame, read_frames, split_by_group
 from edge.datasets.gtsrb import LABELS
 from edge.engines.contract import Engine
 from edge.errors import DataError
+from edge.frame import Frame
 from edge.images import read_image
 from edge.pipeline import name_boxes, open_spotter
 from edge.recognition.classifier import Classifier
@@ -31,6 +32,8 @@ from edge.recognition.finding import FALSE_RATES, LEAST_SIDE_PX, counted, figure
 from edge.recognition.proposals import Proposals, Spotter
 from edge.recognition.tracking import distinct
 from edge.result import Detection
+from edge.vehicle.attitudes import MountedAslant
+from edge.vehicle.levelling import Leveller, View
 
 SPLITS = ("all", "train", "held-out")
 SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)
@@ -162,9 +165,21 @@ def opened(setting: Setting, spotter: str) -> Iterator[Runtime]:
         yield Runtime(engine, Classifier(engine, bundle.manifest.thresholds.confidence), found_by)
 
 
-def tell(frame: RoadFrame, image: NDArray[np.uint8], runtime: Runtime, size_wh: tuple[int, int] | None = None) -> Told:
-    """Run the runtime over one still, (height, width, 3) uint8 BGR, and match what it says; `size_wh` as of `Told`."""
-    detections = sorted(distinct(name_boxes(image, runtime.spotter(image), runtime.classifier)), key=lambda one: -one.confidence)
+def tell(frame: RoadFrame, image: NDArray[np.uint8], runtime: Runtime, size_wh: tuple[int, int] | None = None, camera_roll: float | None = None) -> Told:
+    """Run the runtime over one still, (height, width, 3) uint8 BGR, and match what it says.
+
+    Args:
+        frame: with its signs as they are in the still.
+        image: the still.
+        runtime: what finds and names.
+        size_wh: as of `Told`.
+        camera_roll: degrees by which the runtime levels the still first; None leaves it as it is.
+    """
+    view = View(Frame(0, image, 0, None), image)
+    if camera_roll is not None:
+        view = Leveller(MountedAslant(camera_roll)).view(view.frame)
+    named = name_boxes(view.image, runtime.spotter(view.image), runtime.classifier)
+    detections = sorted(view.in_frame(distinct(view.mark(named))), key=lambda one: -one.confidence)
     boxes = np.array([one.box_xyxy for one in detections]).reshape(-1, 4)
     return Told(frame, detections, match(boxes, frame.boxes_xyxy, size_wh), size_wh)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import BATCH
-from benchmarks.detection import Runtime, Told, faults, opened, progress, rates, shown_rates, tally, tell
+from benchmarks.detection import Runtime, Told, faults, opened, paint_out, progress, rates, shown_rates, tally, tell
 from benchmarks.measuring.intervals import shown, wilson
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.measuring.sheet import ACROSS, Image, save, tile_of_box, tile_of_photo
@@ -33,15 +33,18 @@ SPLITS = {"train": "train", "tuning": "tuning", "held-out": "held"}
 """A side of the split, and what `edge.datasets.gtsdb.Sides` calls it."""
 BESIDE = "fp32"
 AS_THEY_ARE = "as they are"
+_PAINTED_OUT = (AS_THEY_ARE, *JUDGED)
+"""Views in which frames without signs are looked at, too."""
 _CROPS = {AS_THEY_ARE: CropView(lambda image, _: image), **CROP_VIEWS}
 
 
 @dataclass(frozen=True)
 class _Ran:
-    """A runtime, what it said of the frames of each view, and what it took the photos for, (n,) int64 each."""
+    """A runtime, what it said of each view of the frames, of those with their signs painted out, and what it took the photos for, (n,) int64 each."""
 
     runtime: Runtime
     told: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))
+    bare: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))
     named: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
@@ -76,7 +79,8 @@ def views(
         `views`: of each view by its name `n` (signs), `said` (detections that are not about ignored signs), `find` and `name` (as of
         `benchmarks.detection.rates`); `mean_f1`: of naming, over `edge.datasets.aerial.JUDGED`, None where one of these is left out; with `crops` also
         `crops`: of each view `n`, `top1` and its `interval`; `mean_top1`: over all views but the photos as they are, None where one is left out; all again as
-        `fp32`, of the same weights; `frames`, `left_out` (names), `engine`, `precision`.
+        `fp32`, of the same weights; `painted_out`: detections in frames whose signs are painted out, of each view so looked at; `frames`, `left_out` (names),
+        `engine`, `precision`.
 
     Raises:
         DataError: no frames or photos, or too few.
@@ -98,7 +102,7 @@ def views(
         if engine.precision != BESIDE:
             ran[BESIDE] = _Ran(stack.enter_context(opened(_beside(setting), spotter)))
         if of_frames:
-            _look_at_frames(chosen, of_frames, list(ran.values()))
+            _look_at_frames(chosen, of_frames, list(ran.values()), main)
         if of_photos:
             _look_at_photos(photos, of_photos, list(ran.values()))
     figures = {precision: _figures(one, of_frames, of_photos, photos) for precision, one in ran.items()}
@@ -143,13 +147,17 @@ def _spread(photos: Sequence[Photo], limit: int | None) -> list[tuple[int, Photo
     return [(place, photos[place]) for place in places.tolist()]
 
 
-def _look_at_frames(frames: Sequence[RoadFrame], names: Sequence[str], ran: Sequence[_Ran]) -> None:
+def _look_at_frames(frames: Sequence[RoadFrame], names: Sequence[str], ran: Sequence[_Ran], main: _Ran) -> None:
     for place, frame in progress(list(enumerate(frames)), "frames"):
         image = read_image(frame.path)
+        bare = paint_out(image, frame.boxes_xyxy)
         for name in names:
             view, boxes = FRAME_VIEWS[name].apply(image, frame.boxes_xyxy, place)
             for one in ran:
-                one.told[name].append(tell(replace(frame, boxes_xyxy=boxes), view, one.runtime, (view.shape[1], view.shape[0])))
+                seen, size_wh = replace(frame, boxes_xyxy=boxes), (view.shape[1], view.shape[0])
+                one.told[name].append(tell(seen, view, one.runtime, size_wh, FRAME_VIEWS[name].camera_roll(place)))
+            if name in _PAINTED_OUT:
+                main.bare[name].append(tell(seen, FRAME_VIEWS[name].apply(bare, frame.boxes_xyxy, place)[0], main.runtime, size_wh))
 
 
 def _look_at_photos(photos: Sequence[tuple[int, Photo]], names: Sequence[str], ran: Sequence[_Ran]) -> None:
@@ -170,6 +178,8 @@ def _photo_in(name: str, image: Image, place: int) -> Image:
 
 def _figures(ran: _Ran, of_frames: Sequence[str], of_photos: Sequence[str], photos: Sequence[tuple[int, Photo]]) -> dict[str, Any]:
     found: dict[str, Any] = {"views": {}}
+    if ran.bare:
+        found["painted_out"] = {name: sum(len(one.detections) for one in told) for name, told in ran.bare.items()}
     for name in of_frames:
         counts = tally(ran.told[name])
         found["views"][name] = {"n": counts.signs, "said": counts.said, "find": rates(counts.found, counts), "name": rates(counts.named, counts)}
@@ -189,11 +199,14 @@ def _print(figures: Mapping[str, dict[str, Any]], frames: int) -> None:
         if found["views"]:
             print(f"{precision}, {frames} frames, found and named:")
         for name, row in found["views"].items():
-            print(f"  {name:12}{row['n']:5} signs   found: F1 {shown(row['find']['f1'], row['find']['interval'])}   named: {shown_rates(row['name'])}")
+            print(f"  {name:16}{row['n']:5} signs   found: F1 {shown(row['find']['f1'], row['find']['interval'])}   named: {shown_rates(row['name'])}")
+        if found.get("painted_out"):
+            false = ", ".join(f"{count} in {name}" for name, count in found["painted_out"].items() if count)
+            print(f"  signs painted out, in {len(found['painted_out'])} views of each frame: {false or 'none'} false")
         if found["mean_f1"] is not None:
             print(f"  mean F1, named, of the {len(JUDGED)} views that are judged: {found['mean_f1']:.4f}")
         for name, row in found.get("crops", {}).items():
-            print(f"  {name:12}{row['n']:5} photos  top-1 {shown(row['top1'], row['interval'])}")
+            print(f"  {name:16}{row['n']:5} photos  top-1 {shown(row['top1'], row['interval'])}")
         if found.get("mean_top1") is not None:
             print(f"  mean top-1 of the {len(CROP_VIEWS)} views: {found['mean_top1']:.4f}")
 

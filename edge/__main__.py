@@ -19,13 +19,15 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from edge import __version__, cli
+from edge import __version__, cli, signals
 from edge.bundle.manifest import SHIPPED
 from edge.commands import level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
+from edge.streams import DRAIN_S, HURRY_S, standard_streams
 
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
@@ -99,9 +101,17 @@ def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
         default="auto",
         help="what proposes boxes; auto is learned where the bundle has one, else colour; none: the whole frame",
     )
-    run.add_argument("--events", type=Path, metavar="F", help="write sightings here, as JSON lines")
     run.add_argument(
-        "--events-max", type=cli.mebibytes, metavar="MIB", help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote"
+        "--events",
+        type=Path,
+        metavar="F",
+        help="write sightings here, as JSON lines; - is the standard output; a camera's run goes on in the file that is there",
+    )
+    run.add_argument(
+        "--events-max",
+        type=cli.mebibytes,
+        metavar="MIB",
+        help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote (without it: 64 for a camera)",
     )
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
@@ -162,15 +172,26 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        with cli.heeding_sigterm() as terminated:
+    with signals.heeding(prog), standard_streams() as outlets:
+        try:
             code = cli.main(_parser(prog), argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Who reads us has gone (as `head` does): nothing is left to say, also not by Python as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return cli.EXIT_REFUSED
-    return 0 if terminated.is_set() and code == cli.EXIT_INTERRUPTED else code
+        except BrokenPipeError:  # who reads us has gone (as `head` does): nothing is left to say
+            return cli.EXIT_REFUSED
+        for each in outlets:
+            each.flush()
+            each.outlet.close(HURRY_S if signals.came() else DRAIN_S)
+        if outlets and code == 0 and outlets[0].outlet.patience_s is None and outlets[0].outlet.lost:
+            return _unsaid(prog, outlets[0].outlet.fault, gone=outlets[0].outlet.broken)
+        return 0 if signals.forced() and code == cli.EXIT_INTERRUPTED else code
+
+
+def _unsaid(prog: str, fault: str, *, gone: bool) -> int:
+    """Tell that an answer could not be printed, unless who asked has gone."""
+    if not gone:
+        text = f"{prog}: wanted to print the answer, the standard output refused: {fault or 'nobody reads it'}: make room, or read it\n"
+        with suppress(OSError):
+            os.write(2, text.encode())
+    return cli.EXIT_REFUSED
 
 
 if __name__ == "__main__":

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,26 +94,6 @@ def check_places(arguments: argparse.Namespace) -> None:
                     Path(text) for text in (each, each.rpartition("?")[0], each.removeprefix("@"), each.partition(",")[0]) if text
                 )
     check_outputs(outputs, inputs)
-
-
-@contextmanager
-def heeding_sigterm() -> Iterator[threading.Event]:
-    """Let the first SIGTERM within the block end it as Ctrl-C does, so that outputs are finished; the event tells that it came.
-
-    A service that is stopped did what it was told: its exit code is 0, the one that systemd counts as clean without being told.
-    """
-    came = threading.Event()
-
-    def end(number: int, frame: object) -> None:
-        if not came.is_set():  # a second one would cut short what the first one began
-            came.set()
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def child(module: str, *arguments: str) -> list[str]:

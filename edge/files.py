@@ -9,7 +9,6 @@ import os
 import re
 import select
 import stat
-import sys
 import tempfile
 import time
 import unicodedata
@@ -20,13 +19,13 @@ from typing import Any
 
 from edge.errors import OutputError, SignwingError
 
-STANDARD_OUTPUT = "-"
-"""As the name of an output: the standard output."""
+STDOUT = 1
+"""The descriptor that `-` stands for, as the name of an output."""
 STREAM_S = 2.0
 """Time that who reads a FIFO gets to come, and to go on reading."""
 
 _DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/(?:self|thread-self)/fd/(\d+)")
-_NAMED_DESCRIPTORS = {STANDARD_OUTPUT: 1, "/dev/stdout": 1, "/dev/stderr": 2}
+_NAMED_DESCRIPTORS = {"-": STDOUT, "/dev/stdout": STDOUT, "/dev/stderr": 2}
 _MOST_LINKS = 40
 # What is read of a folder of photos, of a data set, of a run or of a bundle: nothing of these kinds is replaced within a folder that is read.
 _READ_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".keras", ".npz", ".onnx", ".plan", ".png", ".ppm", ".tif", ".tiff", ".webp", ".zip"))
@@ -173,8 +172,6 @@ def written_beside(path: Path) -> Iterator[Path]:
 def _pour(content: bytes, path: Path) -> None:
     """Write to a stream, and wait for who reads it no longer than `STREAM_S` at a time."""
     number = descriptor(path)
-    if number == 1:
-        sys.stdout.flush()
     with telling_refusal(path):
         stream = os.dup(number) if number is not None else _opened(path)
         try:

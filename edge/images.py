@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -10,16 +11,25 @@ from numpy.typing import NDArray
 
 from edge.errors import InputError
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"}
+    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"}
+)
+"""What pictures are called. Not every OpenCV can decode each; what it cannot is told by name."""
+_JPEG_START, _JPEG_END = b"\xff\xd8", 0xD9
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
+"""Within a scan, FF stands for itself before 00, and restarts are no markers of a segment."""
+_HEIF = b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read one image file as (height, width, 3) uint8 BGR; grey, alpha and 16 bit are converted.
 
     Raises:
-        InputError: missing, unreadable, truncated or empty file.
+        InputError: missing, unreadable, truncated or empty file, or none, such as a FIFO, which may never give an end.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"wanted an image file, found something else at {path}: give a file")
     try:
         blob = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -42,13 +52,27 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise InputError(f"wanted an image in {name}, OpenCV refused it ({error.err}): copy it again") from error
     if image is None or image.size == 0:
-        raise InputError(f"wanted an image in {name}, found {blob.size} bytes that OpenCV cannot decode: copy it again or convert it to PNG")
+        raise InputError(f"wanted an image in {name}, found {_why(blob.tobytes())}")
     return image.astype(np.uint8, copy=False)
 
 
 def _lacks_its_end(blob: bytes) -> bool:
-    """Tell a JPEG that is cut off, whose rest OpenCV 4 would paint grey: its end marker follows the last start of scan; those before are a thumbnail's."""
-    return blob.startswith(_JPEG_START) and blob.rfind(_JPEG_END) < max(blob.rfind(_JPEG_SCAN), 1)
+    """Tell a JPEG that is cut off, whose rest OpenCV 4 would paint grey: its segments are walked to its own end, whatever phones put within and behind it."""
+    at = len(_JPEG_START)
+    while blob.startswith(_JPEG_START):
+        found = _JPEG_MARKER.search(blob, at)
+        if found is None:
+            return True
+        if found[1][0] == _JPEG_END:
+            return False
+        at = found.end() + int.from_bytes(blob[found.end() : found.end() + 2], "big")
+    return False
+
+
+def _why(blob: bytes) -> str:
+    if blob[4:8] == b"ftyp" and blob[8:12] in _HEIF:
+        return "a HEIC picture, which OpenCV cannot decode: convert it by heif-convert"
+    return f"{len(blob)} bytes that OpenCV cannot decode: copy it again or convert it to PNG"
 
 
 def fit_crop(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import signals
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
@@ -139,41 +140,57 @@ def run(
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
+    loop = Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
     interrupted = False
     with source, ExitStack() as stack:
         try:
             coming = iter(source)
-            came = next(coming, None)
+            came = _next(coming)
             if came is None:
                 raise SourceError(f"wanted frames from {source.uri}, found none that can be read: choose another source")
             for sink in sinks:
                 stack.enter_context(sink)
-            while came is not None:
-                if isinstance(came, FeedState):
-                    loop.tell(came, sinks)
-                else:
-                    loop.step(came, sinks)
-                came = next(coming, None) if loop.frames != max_frames else None
+            stack.enter_context(signals.rescued(lambda: loop.rescue(sinks)))
+            while came is not None and not signals.came():
+                loop.take(came, sinks)
+                came = _next(coming) if loop.frames != max_frames else None
         except KeyboardInterrupt:
             interrupted = True
         loop.finish(sinks)
-    return loop.summary(source, interrupted)
+    return loop.summary(source, interrupted or signals.came())
 
 
-class _Loop:
-    """What a run carries from frame to frame."""
+def _next(coming: Iterator[Frame | FeedState]) -> Frame | FeedState | None:
+    with signals.interruptible():
+        return next(coming, None)
+
+
+class Loop:
+    """What a run carries from frame to frame.
+
+    Attributes:
+        frames: that were worked on.
+    """
 
     def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
+        """Take what finds and names, and what follows signs and levels frames, if anything does."""
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages_ms = array("d")
         self._last: Frame | None = None
+        self._writing: Sink | None = None
         self._stages_ns = dict.fromkeys(STAGES, 0)
         self._started_ns = self._lap_ns = time.perf_counter_ns()
 
-    def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
+    def take(self, came: Frame | FeedState, sinks: Sequence[Sink]) -> None:
+        """Work on a frame, or hand a change of the feed on."""
+        if isinstance(came, FeedState):
+            self._tell(came, sinks)
+        else:
+            self._step(came, sinks)
+
+    def _step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
         view = self._leveller.view(frame) if self._leveller is not None else View(frame, frame.image)
         frame = view.frame
@@ -193,7 +210,9 @@ class _Loop:
         self._lap("track")
         result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
         for sink in sinks:
+            self._writing = sink
             sink.write(result)
+        self._writing = None
         self._lap("sinks")
         self.frames, self._last = self.frames + 1, frame
         self._sightings += sum(report.event == "sighting" for report in reports)
@@ -206,8 +225,7 @@ class _Loop:
             if motion is not None:
                 self._tracker.move(motion)
 
-    def tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
-        """Hand a change of the feed on."""
+    def _tell(self, state: FeedState, sinks: Sequence[Sink]) -> None:
         if state.state == "lost":
             self.finish(sinks)
         for sink in sinks:
@@ -221,7 +239,15 @@ class _Loop:
             for sink in sinks:
                 sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
 
+    def rescue(self, sinks: Sequence[Sink]) -> None:
+        """Finish every sink but the one whose call hangs, from another thread than that which hangs."""
+        for sink in reversed(sinks):
+            if sink is not self._writing:
+                with suppress(Exception):  # what fails now keeps no other from its end
+                    sink.__exit__(None, None, None)
+
     def summary(self, source: Source, interrupted: bool) -> Summary:
+        """Return the run in figures."""
         frames = max(self.frames, 1)
         seconds = (self._lap_ns - self._started_ns) / 1e9
         ages = np.array(self._ages_ms or [0.0])

@@ -12,7 +12,7 @@ from edge.errors import one_line
 
 _LOG = logging.getLogger(__name__)
 
-END_S = 2.0
+END_S = 1.0
 """Time that a worker gets to come back; then it is left behind, for a call that hangs must not keep a run from its end."""
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 HEALTHY_S = 60.0

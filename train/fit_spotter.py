@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Sequence
-from itertools import starmap
+from itertools import repeat, starmap
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
     """Judge what a spotter finds in stills."""
     maps = [network.predict_on_batch(_batch(stills[start : start + BATCH])) for start in range(0, len(stills), BATCH)]
     pairs = zip(np.concatenate(maps), stills, strict=True)
-    return judge(((decode(found, least_score=LEAST_SCORE, most=MOST), still.boxes_xyxy) for found, still in pairs), spotter.FRAME_WH)
+    return judge(((decode(found, least_score=LEAST_SCORE, most=MOST), still.boxes_xyxy) for found, still in pairs), repeat(spotter.FRAME_WH))
 
 
 def seen_from_the_air(stills: Sequence[Still]) -> list[Still]:

@@ -17,7 +17,15 @@ from edge.datasets.aerial import FRAME_VIEWS, JUDGED
 from edge.files import write_text
 
 Document = dict[str, Any]
-_CAUSES = {"roll": "degrees", "pitch": "degrees", "yaw": "degrees", "blur": "pixels", "light": "share lost", "quantiser": "of H.265"}
+_CAUSES = {
+    "roll": "degrees",
+    "levelled roll": "degrees",
+    "pitch": "degrees",
+    "yaw": "degrees",
+    "blur": "pixels",
+    "light": "share lost",
+    "quantiser": "of H.265",
+}
 """What F1 is drawn over, and the unit of its strength."""
 Section = tuple[str, str, Callable[[Any], bytes]]
 """A title, what to look for, and the picture, drawn by the module that is given: `benchmarks.report.charts`."""

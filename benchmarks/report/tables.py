@@ -110,6 +110,8 @@ def _passes(documents: Sequence[Document]) -> Iterator[tuple[str, ...]]:
             yield f"{silent['frames']} drawn frames{by_drone} without a sign", *[""] * 4, str(silent["sightings"]), ""
         if "approaches" in document:
             yield _pass("real signs that come nearer", document["approaches"])
+        if "approaches_rolling" in document:
+            yield _pass("the same, the camera rolling", document["approaches_rolling"])
 
 
 def _pass(what: str, figures: Document) -> tuple[str, ...]:

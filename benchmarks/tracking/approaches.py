@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.detection import paint_out
 from edge.bundle.manifest import Bundle
+from edge.datasets.aerial import turned, warp
 from edge.datasets.gtsdb import read_sides
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.frame import FeedState
@@ -28,6 +29,8 @@ FRAMES = 30
 _ZOOM = 0.12
 _SOFT_PX = 3.0
 _MARGIN = 0.1
+SWING_DEG = 30.0
+"""How far a rolling camera turns to either side within an approach, which at 30 frames a second lasts one."""
 
 Image = NDArray[np.uint8]
 
@@ -40,11 +43,13 @@ class Approach:
         photos: of one sign, the farthest first.
         ground: the frame that they are pasted into, (height, width, 3) uint8 BGR.
         seed: of where the sign stands.
+        rolling: whether the camera rolls from one side to the other meanwhile, by `SWING_DEG` each; beside the ground it sees grey.
     """
 
     photos: Sequence[Photo]
     ground: Image
     seed: int
+    rolling: bool = False
 
     @property
     def class_id(self) -> int:
@@ -53,6 +58,12 @@ class Approach:
 
     def frames(self) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         """Draw the frames, each with the box of its sign, (4,) float64 pixels."""
+        rolls = np.linspace(-SWING_DEG, SWING_DEG, FRAMES) * (-1) ** self.seed if self.rolling else np.zeros(FRAMES)
+        for (image, box), roll in zip(self._level(), rolls.tolist(), strict=True):
+            seen, boxes = warp(image, box[None], turned((image.shape[1], image.shape[0]), roll)) if self.rolling else (image, box[None])
+            yield seen, boxes[0]
+
+    def _level(self) -> Iterator[tuple[Image, NDArray[np.float64]]]:
         rng = np.random.default_rng([self.seed, 11])
         height, width = self.ground.shape[:2]
         vanishing = np.array([width, height]) * rng.uniform((0.45, 0.42), (0.55, 0.5))
@@ -63,10 +74,10 @@ class Approach:
         for place, side in zip(places, sides, strict=True):
             patch, box = patches[int(place)]
             zoom = 1 + _ZOOM * place / len(patches)
-            turned = cv2.warpAffine(
+            ground = cv2.warpAffine(
                 self.ground, np.column_stack([np.eye(2) * zoom, vanishing * (1 - zoom)]), (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
             )
-            yield _pasted(np.asarray(turned, np.uint8), patch, box, side, vanishing + last * side / sides[-1])
+            yield _pasted(np.asarray(ground, np.uint8), patch, box, side, vanishing + last * side / sides[-1])
 
 
 def approaches(bundle: Bundle, data: Path) -> list[Approach]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +17,13 @@ import numpy as np
 from benchmarks.measuring.kept import KeptSource
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.tracking.approaches import FRAMES as APPROACH_FRAMES
-from benchmarks.tracking.approaches import ApproachSink, approaches
+from benchmarks.tracking.approaches import SWING_DEG, Approach, ApproachSink, approaches
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.outputs.passes import PassSink
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
+from edge.recognition.proposals import Spotter
 from edge.sources.demo import SCHEME
 from edge.sources.open import open_source
 
@@ -47,7 +49,7 @@ def tracks(
     Returns:
         `passes` (the keys of `PASSES`, over all flights), `right_share`, `delay_frames` (p50 and p90 of the frames from a sign's first visible one, 12 px, to
         its announcement), `flights` (each with its seed), `silent` (frames and sightings without signs), `approaches` (the
-        first three of real signs, where there are data), `engine`, `precision`.
+        first three of real signs, where there are data), `approaches_rolling` (the same with a camera that rolls), `engine`, `precision`.
 
     Raises:
         BundleError: no bundle, a damaged one, or one without this spotter.
@@ -61,8 +63,6 @@ def tracks(
     )
     flights: list[dict[str, Any]] = []
     delays: list[int] = []
-    near: list[dict[str, int]] = []
-    near_delays: list[int] = []
     with ExitStack() as stack:
         bundle = read_bundle(setting.bundle)
         coming = approaches(bundle, data) if data else []
@@ -80,17 +80,13 @@ def tracks(
         silent_frames = round(silent_minutes * 60 * FPS)
         silent = f"{SCHEME}?view={view}&signs=0&frames={silent_frames}"
         sightings = run(open_source(silent), found_by, classifier, []).sightings if silent_frames else 0
-        for approach in _shown(coming, "approach"):
-            images, boxes = zip(*approach.frames(), strict=True)
-            judged = ApproachSink(boxes, approach.class_id)
-            run(KeptSource("approach", images), found_by, classifier, [judged])
-            near.append({"class_id": approach.class_id, **judged.score()})
-            near_delays += [delay for delay in [judged.delay()] if delay is not None]
+        near = _neared(coming, found_by, classifier) if data else {}
+        rolled = _neared([replace(approach, rolling=True) for approach in coming], found_by, classifier) if data else {}
     figures: dict[str, Any] = {
         **_together(flights, delays),
         "flights": flights,
         "silent": {"frames": silent_frames, "sightings": sightings},
-        **({"approaches": {**_together(near, near_delays), "tracks": near}} if data else {}),
+        **({"approaches": near, "approaches_rolling": rolled} if data else {}),
         "engine": engine.name,
         "precision": engine.precision,
     }
@@ -99,9 +95,23 @@ def tracks(
     if silent_frames:
         print(f"{silent_frames} frames without a sign: {sightings} sightings")
     if data:
-        print(f"{len(near)} approaches of real signs, {APPROACH_FRAMES} frames each: {_said(figures['approaches'])}")
+        print(f"{len(coming)} approaches of real signs, {APPROACH_FRAMES} frames each: {_said(near)}")
+        print(f"the same, the camera rolling from {SWING_DEG:g} degrees on one side to as many on the other: {_said(rolled)}")
     write_result(json_path, "tracks", started_at, conditions, figures)
     return figures
+
+
+def _neared(coming: Sequence[Approach], spotter: Spotter, classifier: Classifier) -> dict[str, Any]:
+    """Near real signs; returns what `tracks` tells of approaches."""
+    near: list[dict[str, int]] = []
+    delays: list[int] = []
+    for approach in _shown(coming, "approach"):
+        images, boxes = zip(*approach.frames(), strict=True)
+        judged = ApproachSink(boxes, approach.class_id)
+        run(KeptSource("approach", images), spotter, classifier, [judged])
+        near.append({"class_id": approach.class_id, **judged.score()})
+        delays += [delay for delay in [judged.delay()] if delay is not None]
+    return {**_together(near, delays), "tracks": near}
 
 
 def _together(scores: Sequence[Mapping[str, int]], delays: Sequence[int]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from edge.bundle.manifest import read_bundle
 from edge.engines.open import open_engine
 from edge.errors import InputError
-from edge.files import check_place, written_beside
+from edge.files import STDOUT, check_place, descriptor, written_beside
 from edge.images import fit_crop, read_image
 from edge.recognition.classifier import Classifier, Naming
 from edge.sources.recorded import find_images
@@ -50,7 +51,8 @@ def classify(paths: Sequence[Path], bundle_folder: Path, csv_path: Path | None) 
         rows = name_images(images, classifier)
         labels = bundle.manifest.labels
         readable = _print(rows, labels, classifier) if csv_path is None else _write_csv(csv_path, rows, labels)
-    print(f"{readable} of {len(images)} images named{f', table in {csv_path}' if csv_path else ''}")
+    aside = csv_path is not None and descriptor(csv_path) == STDOUT
+    print(f"{readable} of {len(images)} images named{f', table in {csv_path}' if csv_path else ''}", file=sys.stderr if aside else sys.stdout)
 
 
 def list_images(paths: Iterable[Path]) -> list[Path]:

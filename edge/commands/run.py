@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge import signals, threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
 from edge.commands import level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
-from edge.files import check_outputs, check_place, write_json
+from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
 from edge.frame import Source
 from edge.outputs.console import ConsoleSink
-from edge.outputs.events import EVENT_FILES, EventSink, numbered
+from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
@@ -28,9 +30,13 @@ from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import open_source
 from edge.sources.uri import parse_uri, source_of, without_credentials
+from edge.streams import wait_for_readers
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
+
+READER_S = 1.0
+"""What a recorded source waits for a reader that stands still, once; a live one never does."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -42,6 +48,19 @@ def run(arguments: argparse.Namespace) -> None:
     """
     started_at = now()
     _check_places(arguments)
+    with _text_aside(arguments):
+        _run(arguments, started_at)
+
+
+@contextmanager
+def _text_aside(arguments: argparse.Namespace) -> Iterator[None]:
+    """Print to the standard error what is for people, where the standard output is an output's."""
+    aside = any(path is not None and descriptor(path) == STDOUT for path in (arguments.events, arguments.json))
+    with redirect_stdout(sys.stderr) if aside else nullcontext():
+        yield
+
+
+def _run(arguments: argparse.Namespace, started_at: str) -> None:
     bundle = read_bundle(arguments.bundle)
     if arguments.json is not None:
         check_place(arguments.json)
@@ -53,16 +72,19 @@ def run(arguments: argparse.Namespace) -> None:
         open_source(arguments.source) as source,
         ExitStack() as stack,
     ):
+        wait_for_readers(0.0 if source.live else READER_S)
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
         sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
+        signals.gently()
         summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
     figures["missed"] = missed = _missed(sinks)
+    figures["restarts"] = threads.restarts()
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
         conditions |= {
@@ -73,7 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, result("edge run", started_at, conditions, figures))
     _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
     if missed["events"]:
-        raise OutputError(f"wanted every event in {arguments.events}, {missed['events']} lines found no space; those before stand whole: free the disk")
+        raise OutputError(
+            f"wanted every event in {arguments.events}, {missed['events']} lines found no space or no reader; the others stand whole: free the disk, or read on"
+        )
     if summary.interrupted:
         raise KeyboardInterrupt
 
@@ -108,7 +132,7 @@ def _service_sink(source: Source) -> list[Sink]:
 
 
 def _pass_sink(source: str) -> PassSink | None:
-    if not source.startswith("demo://"):
+    if not source.lower().startswith("demo://"):
         return None
     from edge.outputs.passes import PassSink
 
@@ -116,7 +140,11 @@ def _pass_sink(source: str) -> PassSink | None:
 
 
 def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
-    sinks: list[Sink] = [EventSink(arguments.events, labels, max_bytes=arguments.events_max)] if arguments.events else []
+    sinks: list[Sink] = []
+    if arguments.events is not None:
+        # A live source goes on where it was: a service that is started anew must not lose what was seen before.
+        bound = arguments.events_max or (LIVE_BYTES if source.live else None)
+        sinks.append(EventSink(arguments.events, labels, max_bytes=bound, patience_s=0.0 if source.live else READER_S))
     sinks.append(ConsoleSink(labels))
     if arguments.video and source.live:
         sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))

@@ -101,7 +101,7 @@ def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], group
     told = [python, "-m", "edge", "run", source, *(["--bundle", str(Path(bundle).resolve())] if bundle else []), *more]
     if any("\n" in part or "\r" in part for part in (*told, user)):
         raise InputError("wanted a source and options of one line each, found a line break: leave it out")
-    private_tmp = "no" if source_of(source).startswith("csi://") else "yes"  # a CSI camera is reached through /tmp/argus_socket
+    private_tmp = "no" if source_of(source).lower().startswith("csi://") else "yes"  # a CSI camera is reached through /tmp/argus_socket
     return _UNIT.format(
         command=" ".join(map(_quoted, told)), folder=folder, user=user, groups=" ".join(groups), state=STATE, watchdog=WATCHDOG_S, private_tmp=private_tmp
     )

@@ -190,16 +190,22 @@ class FrameView:
     """One way to look at an annotated frame.
 
     Attributes:
-        cause: what its strength is counted in: roll, pitch, yaw, blur, light, quantiser, or a word of its own.
+        cause: what its strength is counted in: roll, levelled roll, pitch, yaw, blur, light, quantiser, or a word of its own.
         strength: how strong; 0 is none. Of light and fog it is the share that is lost.
         apply: from (picture, boxes, place of the frame in its list) to the view and its boxes, which may reach beyond it.
         needs_ffmpeg: the view goes through an encoder.
+        levelled: the roll is known to the runtime, which turns the picture back.
     """
 
     cause: str
     strength: float
     apply: Callable[[Image, Boxes, int], tuple[Image, Boxes]]
     needs_ffmpeg: bool = False
+    levelled: bool = False
+
+    def camera_roll(self, place: int) -> float | None:
+        """Return the roll, degrees, that an autopilot tells of the camera of a frame with this place in its list; None where none does."""
+        return -self.strength * _sign(place) if self.levelled else None
 
 
 def _rng(place: int) -> np.random.Generator:
@@ -247,6 +253,7 @@ def _flight(image: Image, boxes: Boxes, place: int) -> tuple[Image, Boxes]:
 FRAME_VIEWS: dict[str, FrameView] = {
     "as they are": FrameView("none", 0, lambda image, boxes, _: (image, boxes)),
     **{f"roll {by}": FrameView("roll", by, partial(_turn, roll=by)) for by in (10, 20, 30, 45, 60)},
+    **{f"roll {by} levelled": FrameView("levelled roll", by, partial(_turn, roll=by), levelled=True) for by in (30, 45, 60)},
     **{f"pitch {by}": FrameView("pitch", by, partial(_turn, pitch=by)) for by in (30, 45, 60)},
     **{f"yaw {by}": FrameView("yaw", by, partial(_turn, yaw=by)) for by in (30, 45, 60)},
     "fisheye": FrameView("lens", BARREL, lambda image, boxes, _: barrelled(image, boxes)),

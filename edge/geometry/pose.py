@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,7 @@ class Pose:
     roll_deg: float | None = None
     pitch_deg: float | None = None
     yaw_deg: float | None = None
+
+    def told_by(self, other: Pose) -> Pose:
+        """Return this pose with all that another one knows in its place."""
+        return replace(self, **{name: value for name, value in asdict(other).items() if value is not None})

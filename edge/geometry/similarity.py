@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +81,14 @@ class Similarity:
         return np.array([[self.a, -self.b, right - 0.5], [self.b, self.a, down - 0.5]])
 
 
-def around(quad_xy: Sequence[Point], size_wh: tuple[int, int]) -> Box:
-    """Return the upright box around corners, clipped to a picture of this width and height."""
-    (width, height), (xs, ys) = size_wh, zip(*quad_xy, strict=True)
-    x1, x2 = (min(max(side, 0.0), float(width)) for side in (min(xs), max(xs)))
-    y1, y2 = (min(max(side, 0.0), float(height)) for side in (min(ys), max(ys)))
-    return x1, y1, x2, y2
+def around(quad_xy: Quad, size_wh: tuple[int, int]) -> Box:
+    """Return the upright box around the ellipse that fills a parallelogram, clipped to a picture of this width and height.
+
+    A box around its corners would exaggerate: of a round sign that is turned by 45 degrees, by 41% a side.
+    """
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad_xy
+    across, up = math.hypot(x1 - x0, x3 - x0) / 2, math.hypot(y1 - y0, y3 - y0) / 2
+    x, y = (x0 + x2) / 2, (y0 + y2) / 2
+    left, right = (min(max(side, 0.0), float(size_wh[0])) for side in (x - across, x + across))
+    upper, lower = (min(max(side, 0.0), float(size_wh[1])) for side in (y - up, y + up))
+    return left, upper, right, lower

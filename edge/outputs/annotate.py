@@ -1,4 +1,4 @@
-"""Draws onto a frame what the runtime found in it. Pure: a copy is returned."""
+"""Draws onto a frame what the runtime found in it. `annotate` returns a copy; `mark` draws on what it gets."""
 
 from __future__ import annotations
 
@@ -37,21 +37,30 @@ def annotate(result: Result, labels: Sequence[str]) -> NDArray[np.uint8]:
     Returns:
         (height, width, 3) uint8 BGR, of the frame's size.
     """
-    image = result.frame.image.copy()
-    # Everything grows with the picture, within bounds in which text can be read.
-    scale = float(np.clip(image.shape[0] / _STANDARD_HEIGHT, 0.6, 3.0))
     announced: list[Track | Report] = [*result.tracks, *(r for r in result.reports if r.track is None and r.event == "sighting")]
+    image = result.frame.image.copy()
     known = np.array([one.box_xyxy for one in announced], np.float64).reshape(-1, 4)
     for detection in result.detections:
         if not (iou_matrix([detection.box_xyxy], known) >= _SAME_IOU).any():
             _outline(image, detection.box_xyxy, detection.quad_xy, _UNSURE, 1)
-    for one in announced:
-        _outline(image, one.box_xyxy, one.quad_xy, _ANNOUNCED, max(round(2 * scale), 1))
-    taken: list[Box] = [one.box_xyxy for one in announced]
-    for one in announced:
-        taken.append(_plate(image, one.box_xyxy, f"{labels[one.class_id]} {one.confidence:.0%}", scale, taken))
-    _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(announced)}", scale)
+    mark(image, announced, labels)
+    _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(announced)}", _scale_of(image))
     return image
+
+
+def mark(image: NDArray[np.uint8], signs: Sequence[Track | Report], labels: Sequence[str]) -> None:
+    """Outline signs in a picture, (height, width, 3) uint8 BGR, each with its label and confidence: the picture itself is drawn on."""
+    scale = _scale_of(image)
+    for one in signs:
+        _outline(image, one.box_xyxy, one.quad_xy, _ANNOUNCED, max(round(2 * scale), 1))
+    taken: list[Box] = [one.box_xyxy for one in signs]
+    for one in signs:
+        taken.append(_plate(image, one.box_xyxy, f"{labels[one.class_id]} {one.confidence:.0%}", scale, taken))
+
+
+def _scale_of(image: NDArray[np.uint8]) -> float:
+    """Return how large things are drawn: everything grows with the picture, within bounds in which text can be read."""
+    return float(np.clip(image.shape[0] / _STANDARD_HEIGHT, 0.6, 3.0))
 
 
 def _outline(image: NDArray[np.uint8], box: Box, quad: Quad | None, colour: Colour, width: int) -> None:

@@ -13,13 +13,17 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from edge.files import check_place, telling_refusal
+from edge import signals
+from edge.files import check_place, is_stream, open_stream, telling_refusal
 from edge.frame import FeedState
 from edge.geometry.pose import Pose
 from edge.result import LevelState, Report, Result
+from edge.streams import DRAIN_S, HURRY_S, Outlet
 
 EVENT_SCHEMA = 2
 EVENT_FILES = 4
+LIVE_BYTES = 64 << 20
+"""Size of a live source's file, whose events are kept across runs."""
 
 _KEYS = (
     *("schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"),
@@ -34,27 +38,38 @@ _LONGEST_LINE = 1 << 16
 class EventSink:
     """Writes events as JSON lines, each at once: what was announced can be read even if the run is killed.
 
-    A full disk does not end the run: it is told once, lines that found no space are counted, and writing goes on when there is space again.
-
-    Attributes:
-        missed: lines that could not be written.
+    Neither a full disk nor a reader that stands still ends or delays the run: it is told once, lines that found no space are counted, and writing goes on
+    when there is space again.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str], *, max_bytes: int | None = None, keep: int = EVENT_FILES) -> None:
+    def __init__(self, path: Path, labels: Sequence[str], *, max_bytes: int | None = None, keep: int = EVENT_FILES, patience_s: float = 0.0) -> None:
         """Write to `path`; class ids become `labels`, in output order.
 
         Args:
-            path: the newest lines; older ones move to `path`.1, .2 and so on.
+            path: the newest lines; older ones move to `path`.1, .2 and so on. What is no file (a FIFO, `-`) is written to as it is.
             labels: names of the classes.
             max_bytes: size that a file does not exceed, if lines are shorter; what an earlier run wrote is kept. None: no bound, and a new file each run.
             keep: files in all, the newest included.
+            patience_s: what is waited, once, for who reads what is no file.
         """
         self._path, self._labels, self._max_bytes, self._keep = path, labels, max_bytes, keep
+        self._patience_s = patience_s
         self._file: FileIO | None = None
-        self._whole = self.missed = 0
+        self._outlet: Outlet | None = None
+        self._descriptor = -1
+        self._whole = self._missed = 0
         self._full = False
 
+    @property
+    def missed(self) -> int:
+        """Lines that could not be written."""
+        return self._missed + (self._outlet.lost if self._outlet is not None else 0)
+
     def __enter__(self) -> EventSink:
+        if is_stream(self._path):
+            self._descriptor = open_stream(self._path)
+            self._outlet = Outlet(self._descriptor, patience_s=self._patience_s)
+            return self
         check_place(self._path)
         with telling_refusal(self._path):
             self._open(anew=self._max_bytes is None)
@@ -63,6 +78,8 @@ class EventSink:
     def __exit__(self, *exc: object) -> None:
         if self._file is not None:
             self._file.close()
+        if self._outlet is not None and self._outlet.close(HURRY_S if signals.came() else DRAIN_S):
+            os.close(self._descriptor)
 
     def write(self, result: Result) -> None:
         """Write a line for each report, and one where levelling begins or ends."""
@@ -76,8 +93,14 @@ class EventSink:
     def _write(self, events: Sequence[dict[str, Any]]) -> None:
         if not events:
             return
-        lines = "".join(json.dumps(event) + "\n" for event in events).encode()
+        each = [f"{json.dumps(event)}\n".encode() for event in events]
+        if self._outlet is not None:
+            taken = [self._outlet.offer(line) for line in each]
+            self._tell("" if all(taken) else self._outlet.fault or "nobody reads on")
+            return
+        lines = b"".join(each)
         try:
+            self._look()
             if self._max_bytes is not None and 0 < self._whole > self._max_bytes - len(lines):
                 self._rotate()
             if self._file is None:
@@ -86,22 +109,36 @@ class EventSink:
             if self._file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._miss(len(events), error)
+            self._missed += len(events)
+            self._cut()
+            self._tell(error.strerror or str(error))
             return
         self._whole += len(lines)
-        if self._full:
-            self._full = False
-            _LOG.warning("events go on in %s, after %d lines that found no space", self._path, self.missed)
+        self._tell("")
 
-    def _miss(self, lines: int, error: OSError) -> None:
-        self.missed += lines
+    def _look(self) -> None:
+        """Let go of a file that was removed or renamed by somebody: nobody would find what is written to it."""
         if self._file is not None:
-            with suppress(OSError):  # what is no plain file cannot be cut
+            with suppress(OSError):
+                if self._path.exists() and os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                    return
+            self._file.close()
+            self._file = None
+
+    def _tell(self, trouble: str) -> None:
+        """Say once that lines wait, and once that they go on."""
+        if trouble and not self._full:
+            _LOG.warning("events in %s wait for space: %s", self._path, trouble)
+        elif self._full and not trouble:
+            _LOG.warning("events go on in %s, after %d lines that found no space", self._path, self.missed)
+        self._full = bool(trouble)
+
+    def _cut(self) -> None:
+        """Leave whole lines alone in the file."""
+        if self._file is not None:
+            with suppress(OSError):  # the disk is gone
                 self._file.truncate(self._whole)
                 self._file.seek(self._whole)
-        if not self._full:
-            self._full = True
-            _LOG.warning("events in %s wait for space: %s", self._path, error.strerror or error)
 
     def _open(self, *, anew: bool) -> None:
         self._file = self._path.open("wb" if anew or not self._path.is_file() else "r+b", buffering=0)

@@ -1,12 +1,8 @@
-"""Writes H.264, which every browser and phone plays, through PyAV; without it a video is MPEG-4 Part 2, which players play and browsers do not.
-
-PyAV's wheels carry FFmpeg's libraries, libx264 among them, which is under the GPL.
-"""
+"""Writes H.264, which every browser and phone plays, through PyAV; without it a video is MPEG-4 Part 2, which players play and browsers do not."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import pyav
 from edge.errors import OutputError, one_line
 
 _PRESET, _CRF = "veryfast", "23"
 """As libx264 names them: beside a loop that runs on the same cores, speed counts more than size."""
-
-
-def is_here() -> bool:
-    """Tell whether PyAV is installed."""
-    return find_spec("av") is not None
 
 
 class H264Writer:
@@ -34,9 +26,7 @@ class H264Writer:
         Raises:
             OutputError: the encoder refuses the size or the rate, or the file cannot be written.
         """
-        import av
-
-        self._av: Any = av
+        self._av = av = pyav.load()
         self._path, self._odd = path, (size_wh[1] % 2, size_wh[0] % 2)
         try:
             self._container = av.open(str(path), "w", options={"movflags": "+faststart"})

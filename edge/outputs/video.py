@@ -10,13 +10,14 @@ from types import TracebackType
 
 import cv2
 
+from edge import pyav
 from edge.errors import OutputError
 from edge.files import check_place, is_stream, partial, refused
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
-from edge.outputs.h264 import H264Writer, is_here
+from edge.outputs.h264 import H264Writer
 from edge.result import Result
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}
 
@@ -81,7 +82,7 @@ class VideoSink:
 
     def _open(self, size_wh: tuple[int, int]) -> None:
         self._size_wh = size_wh
-        if self._path.suffix.lower() == ".mp4" and is_here():
+        if self._path.suffix.lower() == ".mp4" and pyav.is_here():
             self._writer = H264Writer(self._beside, self._fps, size_wh)
             return
         fourcc = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])

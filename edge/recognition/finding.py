@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,17 +79,17 @@ def counted(boxes_xyxy: NDArray[np.float64], size_wh: tuple[int, int] | None = N
     return np.asarray(large & (boxes_xyxy[:, :2] >= 0).all(axis=1) & (boxes_xyxy[:, 2:] <= size_wh).all(axis=1))
 
 
-def judge(frames: Iterable[tuple[Proposals, ArrayLike]], size_wh: tuple[int, int] | None = None) -> Findings:
+def judge(frames: Iterable[tuple[Proposals, ArrayLike]], sizes_wh: Iterable[tuple[int, int] | None] = repeat(None)) -> Findings:
     """Judge detections.
 
     Args:
         frames: of each frame its detections, and the true boxes, (m, 4) pixels, end-exclusive, ignored ones among them.
-        size_wh: of the frames, where true boxes may reach beyond them.
+        sizes_wh: of each frame, where true boxes may reach beyond it.
     """
     scores: list[float] = []
     hits: list[bool] = []
     signs = count = 0
-    for proposals, truth in frames:
+    for (proposals, truth), size_wh in zip(frames, sizes_wh, strict=False):
         boxes = np.asarray(truth, np.float64).reshape(-1, 4)
         counting = counted(boxes, size_wh)
         matched = match(proposals.boxes_xyxy, boxes, size_wh)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from edge.frame import Frame, Source
+from edge.threads import END_S
 
 _LOOK_S = 0.05
 
@@ -41,10 +42,12 @@ class Ahead:
 
     def __exit__(self, *exc: object) -> None:
         self._stopping.set()
-        while self._thread.is_alive():
+        deadline_s = time.monotonic() + END_S
+        while self._thread.is_alive() and time.monotonic() < deadline_s:
             self._fetched()
             self._thread.join(_LOOK_S)
-        self._source.__exit__(None, None, None)
+        if not self._thread.is_alive():  # a decoder that does not come back keeps what it works with
+            self._source.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Start the thread and give one frame after the other, received as it is given: it waited for the loop.

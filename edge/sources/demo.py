@@ -56,6 +56,8 @@ class DemoSource:
         pass
 
     def __iter__(self) -> Iterator[Frame]:
-        """Draw the flight."""
-        for index in range(self._flight.frames):
-            yield Frame(index, self._flight.frame(index).image, time.monotonic_ns(), None, media_s=index / self._flight.fps)
+        """Draw the flight; a drone's frames have their pose."""
+        flight = self._flight
+        for index in range(flight.frames):
+            pose = flight.pose(index) if isinstance(flight, DroneFlight) else None
+            yield Frame(index, flight.frame(index).image, time.monotonic_ns(), None, media_s=index / flight.fps, pose=pose)

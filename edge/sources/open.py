@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from dataclasses import replace
+from glob import escape, glob
+from os.path import commonpath
 from pathlib import Path
+from urllib.parse import unquote
 
 from edge.errors import SourceError
 from edge.frame import Source
 from edge.images import SUFFIXES
 from edge.sources.ahead import Ahead
 from edge.sources.realtime import Realtime
-from edge.sources.recorded import StillSource, VideoSource, find_images
+from edge.sources.recorded import StillSource, find_images, pictures_among
 from edge.sources.uri import Uri, exists, parse_uri, source_of
+from edge.sources.video import VideoSource
+
+_WEBCAM = re.compile(r"(?:(?P<number>[0-9]{1,3})|webcam|camera)(?P<query>\?.*)?", re.IGNORECASE)
+_NUMBERED = re.compile(r"%0?[0-9]*d")
+_DEVICES = "/dev/video", "/dev/v4l/"
+_FILM_FPS = 25.0
+"""Of numbered pictures, as FFmpeg takes them."""
+_ANIMATED = ".gif"
 
 
 def open_source(uri: str) -> Source:
     """Open a folder, an image, a video, `demo://?seed=0&frames=600&width=960&height=540&fps=30`, or a camera (`edge.sources.live.open` has their URIs).
 
     demo:// is a drone's flight, with `lens=0` through a pinhole, and with `view=car` a car's view.
-    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `@FILE` stands for the
-    source in a file's first line.
+    `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `fps=30` behind a folder or
+    a pattern (`frames/*.jpg`, `frames/%04d.jpg`) makes its pictures the frames of a film. `0`, `webcam` and `/dev/video0` are USB cameras. `@FILE` stands for
+    the source in a file's first line.
 
     Raises:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = parse_uri(source_of(uri))
+    parsed = parse_uri(_meant(source_of(uri)))
     if parsed.scheme == "demo":
         from edge.sources.demo import DemoSource
 
@@ -33,23 +48,83 @@ def open_source(uri: str) -> Source:
         from edge.sources.live.open import SCHEMES, open_live
 
         if parsed.scheme not in SCHEMES:
-            raise SourceError(f"wanted a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://, found {uri}: {parsed.scheme}:// is unknown")
+            known = f"a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://"
+            raise SourceError(f"wanted {known}, found {parsed.text}: {parsed.scheme}:// is unknown{_relayed(parsed)}")
         return open_live(parsed)
     return _open_path(parsed)
 
 
+def _meant(text: str) -> str:
+    """Return a source as it is written here: what shells, players and other programs call the same."""
+    if not text.strip():
+        raise SourceError("wanted a source, found an empty text: give a folder, a photo, a video, webcam, or demo://")
+    if re.match("file://", text, re.IGNORECASE):
+        path = unquote(re.sub("^(localhost)?(?=/)", "", text[len("file://") :]))
+        text = path if exists(path) or "?" not in text else f"{unquote(path.rpartition('?')[0])}?{path.rpartition('?')[2]}"
+    if text.startswith("~"):
+        with suppress(RuntimeError):  # no such user: a name like any other
+            text = str(Path(text).expanduser())
+    if text.startswith(_DEVICES):
+        return f"v4l2://{text}"
+    camera = _WEBCAM.fullmatch(text)
+    if camera and not exists(text):
+        return f"v4l2:///dev/video{int(camera['number'] or 0)}{camera['query'] or ''}"
+    return text
+
+
+def _relayed(uri: Uri) -> str:
+    """Name the way for what FFmpeg can receive and we cannot."""
+    if uri.scheme not in ("http", "https", "rtmp", "rtmps", "srt", "udp", "tcp"):
+        return ""
+    return f", let ffmpeg hand it on: ffmpeg -i {uri.scheme}://... -an -c copy -bsf:v dump_extra -f rtp rtp://127.0.0.1:5600, and give rtp://@:5600"
+
+
 def _open_path(uri: Uri) -> Source:
-    path = Path(uri.path)
     if not exists(uri.path):
-        raise SourceError(f"wanted a folder, an image, a video or demo://, found nothing at {path}: check the path")
+        return _open_pattern(uri)
+    path = Path(uri.path)
     if path.is_dir():
-        uri.check_keys()
-        return Ahead(StillSource(uri.text, path, find_images(path)))
-    if path.suffix.lower() in SUFFIXES:
+        return _pictures(uri, path, find_images(path), None)
+    if not path.is_file():  # a decoder would wait in it, deaf to every signal
+        cure = f"give v4l2://{path}" if path.name.startswith("video") else "write it to a file first, or send it to rtp://@:5600"
+        raise SourceError(f"wanted a folder, an image or a video, found {'a FIFO' if path.is_fifo() else 'a device'} at {path}: {cure}")
+    if path.suffix.lower() in SUFFIXES - {_ANIMATED}:
         uri.check_keys()
         return Ahead(StillSource(uri.text, path.parent, [path]))
     uri.check_keys("realtime")
     return _at_own_speed(uri, VideoSource(uri.text, path))
+
+
+def _open_pattern(uri: Uri) -> Source:
+    matching = _matching(uri.text)
+    if matching:
+        uri = Uri(uri.text, "", uri.text, {})  # its ? stands for a character
+    else:
+        matching = _matching(uri.path)
+    if not matching:
+        raise SourceError(f"wanted a folder, an image, a video, webcam or demo://, found nothing at {uri.path}: check the path")
+    if len(matching) == 1:
+        return _open_path(replace(uri, path=str(matching[0])))
+    folder = Path(commonpath([path.parent for path in matching]))
+    return _pictures(uri, folder, pictures_among(matching, uri.path), _FILM_FPS if _NUMBERED.search(uri.path) else None)
+
+
+def _pictures(uri: Uri, folder: Path, paths: list[Path], fps: float | None) -> Source:
+    fps = uri.rate("fps", fps or _FILM_FPS) if fps or "fps" in uri.query else None
+    uri.check_keys("fps", *(["realtime"] if fps else []))
+    return _at_own_speed(uri, StillSource(uri.text, folder, paths, fps))
+
+
+def _matching(text: str) -> list[Path]:
+    """Find the files of a pattern, `*.jpg` or `%04d.jpg`."""
+    if "\0" in text:
+        return []
+    numbers = _NUMBERED.search(text)
+    if numbers is None:
+        return [path for path in map(Path, glob(text, recursive=True)) if path.is_file()]  # noqa: PTH207 # a whole pattern, absolute or not
+    before, after = text[: numbers.start()], text[numbers.end() :]
+    found = map(Path, glob(f"{escape(before)}*{escape(after)}"))  # noqa: PTH207
+    return [path for path in found if str(path)[len(before) : len(str(path)) - len(after)].isdigit() and path.is_file()]
 
 
 def _at_own_speed(uri: Uri, source: Source) -> Source:

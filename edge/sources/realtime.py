@@ -35,9 +35,10 @@ class Realtime(NewestFrame):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._thread.stop()
+        ended = self._thread.stop()
         self._mailbox.discard()
-        self._source.__exit__(None, None, None)
+        if ended:  # a decoder that does not come back keeps what it works with
+            self._source.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Start the capture and give the newest frame each time."""
@@ -51,7 +52,7 @@ class Realtime(NewestFrame):
         try:
             for frame in self._source:
                 assert isinstance(frame, Frame)  # a recorded source has no feed that could change
-                due_s = frame.index / self._speed
+                due_s = frame.index / self._speed if frame.media_s is None else frame.media_s  # a phone's rate varies
                 start_s = time.monotonic() - due_s if start_s is None else start_s
                 if self._thread.stopping.wait(max(0.0, start_s + due_s - time.monotonic())):
                     break

@@ -1,37 +1,54 @@
-"""Frames of a recorded source: stills, which are independent images, and videos. None is lost."""
+"""Frames from files of pictures: stills, which are independent, or a film of numbered ones. None is lost without being counted."""
 
 from __future__ import annotations
 
 import logging
-import math
 import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
-from edge.sources.capture import announced, open_file
+from edge.sources.decoding import Picture, open_decoder
 
 _LOG = logging.getLogger(__name__)
-# A file that ends early still announces its frames: after so many failures in a row no more are expected.
-_PATIENCE = 1000
+_HIDDEN = ".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle"
+"""How names begin that systems and programs keep for themselves: macOS, Jupyter, Synology, Windows."""
+_BY_FFMPEG = ".avif", ".heic", ".heif", ".jp2", ".jxl"
+"""Pictures that PyAV may decode where OpenCV does not. Of others it would make the best of half a file."""
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Find the image files in a folder and below it, in the order that people count in (2 before 10).
+    """Find the image files in a folder and below it, in the order that people count in (2 before 10); hidden ones are passed over, others are told of.
 
     Raises:
         SourceError: there is none.
     """
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    shown = [path for path in folder.rglob("*") if not any(part.startswith(_HIDDEN) for part in path.relative_to(folder).parts) and path.is_file()]
+    return pictures_among(shown, f"the folder {folder}")
+
+
+def pictures_among(paths: Sequence[Path], where: str) -> list[Path]:
+    """Return those of some files that are pictures by their names, in the order that people count in; what is left out is told by kind.
+
+    Raises:
+        SourceError: there is none.
+    """
+    found = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    others = Counter(path.suffix.lower() or "without a suffix" for path in paths if path.suffix.lower() not in SUFFIXES)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
     if not found:
-        raise SourceError(f"wanted images ({', '.join(sorted(SUFFIXES))}) in the folder {folder}, found none: choose another folder")
-    return sorted(found, key=lambda path: _natural(str(path.relative_to(folder))))
+        raise SourceError(f"wanted images ({', '.join(sorted(SUFFIXES))}) in {where}, found none{kinds and f' but {kinds}'}: choose another folder")
+    if others:
+        _LOG.warning("%d of the files in %s are no images and were left out: %s", others.total(), where, kinds)
+    return sorted(found, key=lambda path: _natural(str(path)))
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -39,15 +56,15 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 class StillSource:
-    """Independent images; one that cannot be read is passed over with a warning."""
+    """Independent images, or the frames of a film; one that cannot be read is passed over with a warning."""
 
-    stills, live, feed = True, False, None
-    fps: float | None = None
+    live, feed = False, None
     dropped = 0
 
-    def __init__(self, uri: str, folder: Path, paths: list[Path]) -> None:
-        """Take `paths`, all of them below `folder`."""
+    def __init__(self, uri: str, folder: Path, paths: list[Path], fps: float | None = None) -> None:
+        """Take `paths`, all of them below `folder`; with `fps` they are a film of so many frames a second."""
         self.uri, self.unreadable = uri, 0
+        self.fps, self.stills = fps, fps is None
         self._folder, self._paths = folder, paths
 
     def __enter__(self) -> StillSource:
@@ -60,82 +77,28 @@ class StillSource:
         """Read one image after the other."""
         for index, path in enumerate(self._paths):
             try:
-                image = read_image(path)
+                image = _read(path)
             except InputError as error:
                 self.unreadable += 1
                 _LOG.warning("%s: passed over", error)
                 continue
-            yield Frame(index, image, time.monotonic_ns(), path.relative_to(self._folder).as_posix())
+            if self.fps is not None:
+                yield Frame(index, image, time.monotonic_ns(), None, media_s=index / self.fps)
+            else:
+                yield Frame(index, image, time.monotonic_ns(), path.relative_to(self._folder).as_posix())
 
 
-class VideoSource:
-    """A video file; frames that cannot be decoded are counted and passed over with a warning, also those that a cut-off file announces and does not hold."""
+def _read(path: Path) -> NDArray[np.uint8]:
+    """Read a picture by OpenCV, or by what decodes videos where that knows more.
 
-    stills = live = False
-    feed = None
-    dropped = 0
-
-    def __init__(self, uri: str, path: Path) -> None:
-        """Open the file.
-
-        Raises:
-            SourceError: it is no video, or a damaged one.
-        """
-        self.uri, self.unreadable = uri, 0
-        self._path = path
-        self._capture = open_file(path)
-        if not self._capture.isOpened():
-            size = path.stat().st_size
-            raise SourceError(f"wanted a video or an image in {path}, found {size} bytes that OpenCV cannot open: copy it again or convert it")
-        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
-        self._announced = announced(self._capture)
-
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._capture.release()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Decode one frame after the other."""
-        index = failed = 0
-        while failed < _PATIENCE and not (failed and 0 < self._announced <= index + failed):
-            good, image = self._capture.read()
-            received_ns = time.monotonic_ns()
-            if not good:
-                failed += 1
-                continue
-            self._pass_over(index, failed)
-            index, failed = index + failed, 0
-            yield Frame(index, np.asarray(image, np.uint8), received_ns, None, media_s=self._media_s(index))
-            index += 1
-        if index and self._ends_early():
-            self._pass_over(index, self._announced - index)
-
-    def _media_s(self, index: int) -> float | None:
-        """Tell a frame's time by the container's clock, which may run unevenly; by its index where there is none."""
-        told_s = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-        if math.isfinite(told_s) and (told_s > 0 or not index):
-            return told_s
-        return index / self.fps if self.fps is not None else None
-
-    def _ends_early(self) -> bool:
-        """Tell by the clock of the last frame: some containers guess the number of frames, and a right guess may be off for a film of changing rate."""
-        if self.fps is None or self._announced <= 0:
-            return False
-        return (float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 * self.fps) + 1.5 < self._announced
-
-    def _pass_over(self, index: int, count: int) -> None:
-        if count > 0:
-            self.unreadable += count
-            _LOG.warning("%d of the frames of %s cannot be decoded, from frame %d on: passed over", count, self._path, index)
-
-
-def count_frames(path: Path) -> int:
-    """Return how many frames a video file announces; 0 if it is none."""
-    capture = open_file(path)
+    Raises:
+        InputError: neither can.
+    """
     try:
-        return max(announced(capture), 0) if capture.isOpened() else 0
-    finally:
-        capture.release()
+        return read_image(path)
+    except InputError:
+        if path.suffix.lower() not in _BY_FFMPEG:
+            raise
+        with suppress(SourceError, StopIteration), closing(open_decoder(path)) as decoder:
+            return next(each.image for each in decoder if isinstance(each, Picture))
+        raise

@@ -19,7 +19,7 @@ class Uri:
 
     Attributes:
         text: as the user gave it.
-        scheme: what stands before "://"; "" for a file or a folder.
+        scheme: what stands before "://", in small letters; "" for a file or a folder.
         path: what stands between scheme and query.
         query: keys and values; a key without a value has "".
     """
@@ -83,7 +83,7 @@ def parse_uri(text: str) -> Uri:
     if exists(text):
         return Uri(text, "", text, {})
     scheme, found, rest = text.partition("://")
-    scheme, rest = (scheme, rest) if found else ("", text)
+    scheme, rest = (scheme.lower(), rest) if found else ("", text)
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")
     pairs = parse_qsl(query, keep_blank_values=True)

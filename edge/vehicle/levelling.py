@@ -72,7 +72,7 @@ class View:
         return [replace(one, quad_xy=back.quad(one.box_xyxy)) for one in found]
 
     def in_frame(self, marked: Sequence[T]) -> list[T]:
-        """Give what has corners in a frame the upright box around them, clipped to it; what has none stays."""
+        """Give what has corners in a frame the upright box of the ellipse that fills them, clipped to it; what has none stays."""
         height, width = self.frame.image.shape[:2]
         return [one if one.quad_xy is None else replace(one, box_xyxy=around(one.quad_xy, (width, height))) for one in marked]
 
@@ -111,7 +111,7 @@ class Leveller:
         if pose is None or pose.roll_deg is None:
             return View(frame, frame.image, None, change)
         if self.attitudes.measured:
-            frame = replace(frame, pose=pose)
+            frame = replace(frame, pose=pose if frame.pose is None else frame.pose.told_by(pose))
         steep = pose.pitch_deg is not None and abs(pose.pitch_deg) > STEEPEST_DEG
         if steep or abs(pose.roll_deg) < LEAST_ROLL_DEG:
             return View(frame, frame.image, None, change)

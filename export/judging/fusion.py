@@ -204,18 +204,12 @@ def _examples(seen: _Seen, threshold: float) -> tuple[NDArray[np.float64], NDArr
 
 def _ranked(looks: Sequence[_Seen]) -> Findings:
     """Judge all that is proposed, ranked by its score."""
-    return judge(((one.proposals, one.truth_xyxy) for one in looks), _size_of(looks))
+    return judge(((one.proposals, one.truth_xyxy) for one in looks), (one.size_wh for one in looks))
 
 
 def _findings(looks: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
     """Judge what is accepted from a margin on, ranked by it."""
-    return judge(((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in looks), _size_of(looks))
-
-
-def _size_of(looks: Sequence[_Seen]) -> tuple[int, int] | None:
-    """Return the frames' size where they have one in common; boxes of frames as they are never reach beyond them."""
-    sizes = {one.size_wh for one in looks}
-    return sizes.pop() if len(sizes) == 1 else None
+    return judge(((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in looks), (one.size_wh for one in looks))
 
 
 def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:

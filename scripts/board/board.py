@@ -1,7 +1,8 @@
 """The part of scripts/deploy that runs on the board. It is carried there, and needs Python 3.8 and nothing else, so that an old board is refused in words.
 
 A release is proved in its own folder before /opt/signwing/current, a link, is switched to it by a rename. What is being switched stands in
-switching.json until the new release has proved healthy: whoever comes next after a crash takes the switch back first.
+switching.json until the new release has proved healthy: whoever comes next after a crash takes the switch back first. Each of these steps is on the disk
+before the next one begins, so that a power cut is one more kind of crash.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 from releases import (
     CURRENT,
     HOME,
+    LOCK,
+    MARK,
     PROVED,
     RELEASES,
     SWITCHING,
@@ -33,12 +36,17 @@ from releases import (
     is_whole,
     locked,
     now,
+    plain,
     proved_releases,
     prune,
+    read_state,
     read_sums,
     record_of,
+    remove_file,
     replace_file,
     say,
+    sync_disk,
+    sync_folder,
     verify,
 )
 
@@ -53,7 +61,7 @@ def status(arguments):
     """Print what is current and what else is kept."""
     current = current_release()
     for release in proved_releases():
-        told = json.loads((release / PROVED).read_text())
+        told = {"bundle": "unknown", "at": "unknown", "engine": "unknown", **record_of(release.name)}
         say(f"{'* ' if release.name == current else '  '}{release.name}  {told['bundle']}  since {told['at']}  engine {told['engine']}")
     if current is None:
         say("nothing is deployed here")
@@ -81,7 +89,7 @@ def preflight(arguments):
 
 def missing(arguments):
     """Print the files of SHA256SUMS that the upload lacks, or has otherwise, each ended by a zero byte."""
-    for name, digest in read_sums(arguments.upload):
+    for name, digest in read_sums(arguments.upload, arguments.upload.name):
         if not holds(arguments.upload / name, digest):
             sys.stdout.write(name + "\0")
 
@@ -91,17 +99,15 @@ def install(arguments):
     with locked():
         _settle()
         release = RELEASES / arguments.id
-        _end_orphans(release)
         if not is_whole(release):
             _take(arguments.upload, release)
         say(f"{arguments.id}: whole")
         python = _venv(release)
         _engine(release, python, arguments.engine)
         _run("edge check", [python, "-m", "edge", "check", "bundle", "--engine", arguments.engine], release)
+        sync_disk()  # engines, before anything is called by this release's name
         former = current_release()
-        _switch_and_watch(arguments.id, former, arguments.watch)
-        told = {"id": arguments.id, "bundle": json.loads((release / "bundle/manifest.json").read_text())["name"], "engine": arguments.engine, "at": now()}
-        replace_file(release / PROVED, json.dumps(told))
+        _switch_and_watch(arguments.id, former, arguments.engine, arguments.watch)
         prune()
         shutil.rmtree(arguments.upload, ignore_errors=True)
         say(
@@ -114,14 +120,11 @@ def rollback(arguments):
     with locked():
         _settle()
         current = current_release()
-        others = [release.name for release in proved_releases() if release.name != current]
-        if not others:
+        former = next((release.name for release in proved_releases() if release.name != current and is_whole(release)), None)
+        if former is None:
             raise Refused("wanted a former release to go back to, found none: deploy one")
-        _switch_and_watch(others[0], current, arguments.watch)
-        told = record_of(others[0])
-        told["at"] = now()
-        replace_file(RELEASES / others[0] / PROVED, json.dumps(told))
-        say(f"{others[0]} is current, {current} is kept")
+        _switch_and_watch(former, current, record_of(former).get("engine", "unknown"), arguments.watch)
+        say(f"{former} is current, {current} is kept")
 
 
 def refuse_jetpack(engine):
@@ -152,32 +155,24 @@ def _refuse_room(arguments):
         raise Refused(f"wanted {BUILD_MIB} MiB of memory to build engines in, found {available}: sudo systemctl isolate multi-user.target ends the desktop")
 
 
-def _end_orphans(release):
-    """End what a killed deploy left running in its release: it would write into what is made anew. What is current there is the service's."""
-    if release.name == current_release():
-        return
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            place = Path(os.readlink(str(entry / "cwd"))) if entry.name.isdigit() else HOME  # noqa: PTH115 - Python 3.8
-            if release == place or release in place.parents:
-                os.kill(int(entry.name), signal.SIGKILL)
-                say(f"ended process {entry.name}, which a killed deploy left")
-
-
 def _take(upload, release):
-    verify(upload)
-    part = release.with_name(f"{release.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part, old = (release.with_name(f"{release.name}.{suffix}") for suffix in ("part", "old"))
+    shutil.rmtree(str(part), ignore_errors=True)
     try:
-        for name in ["SHA256SUMS", *(name for name, _ in read_sums(upload))]:
+        for name in ["SHA256SUMS", *(name for name, _ in read_sums(upload, release.name))]:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(upload / name), str(part / name))
+        verify(part, release.name)  # and not the upload, which may change meanwhile
         (part / "edge/models").symlink_to("../bundle")  # the default of every command
-        os.sync()
-        shutil.rmtree(release, ignore_errors=True)
+        sync_disk()
+        shutil.rmtree(str(old), ignore_errors=True)
+        if release.exists():
+            release.rename(old)
         part.rename(release)
-    except OSError:
-        shutil.rmtree(part, ignore_errors=True)
+        sync_folder(RELEASES)
+        shutil.rmtree(str(old), ignore_errors=True)
+    except (OSError, Refused):
+        shutil.rmtree(str(part), ignore_errors=True)
         raise
 
 
@@ -189,7 +184,8 @@ def _venv(release):
         _run("the virtual environment (apt install python3-venv)", made, release)
         if wheels:
             _run("the wheels", [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", *wheels], release)
-        (release / "venv/made").touch()
+        sync_disk()  # before what tells that it is whole
+        replace_file(release / "venv/made", "")
     return python
 
 
@@ -204,7 +200,8 @@ def _engine(release, python, engine):
 
 def _run(what, command, folder):
     """Run a step in the release's folder, its lines going to the desk as they come; it dies with this process."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/root", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PATH": os.environ["PATH"], "HOME": "/root", "LANG": "C.UTF-8", MARK: LOCK.read_text()}
+    environment.update(dict.fromkeys(("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE"), "1"))
     with subprocess.Popen(  # noqa: S603
         [str(part) for part in command],
         cwd=str(folder),
@@ -212,7 +209,8 @@ def _run(what, command, folder):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - there are no threads here
     ) as child:
         last = ""
@@ -231,8 +229,8 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _switch_and_watch(release, former, seconds):
-    """Make a release current and watch its service; on any failure the former one is current again."""
+def _switch_and_watch(release, former, engine, seconds):
+    """Make a release current, watch its service and record that it ran; on any failure the former one is current again."""
     replace_file(SWITCHING, json.dumps({"from": former, "to": release}))
     try:
         _link(release)
@@ -241,10 +239,12 @@ def _switch_and_watch(release, former, seconds):
         else:
             _restart()
             _watch(seconds)
+        bundle = read_state(RELEASES / release / "bundle/manifest.json", {}).get("name", "unknown")
+        replace_file(RELEASES / release / PROVED, json.dumps({"id": release, "bundle": bundle, "engine": engine, "at": now()}))
     except BaseException:
         _take_back(former)
         raise
-    SWITCHING.unlink()
+    remove_file(SWITCHING)
 
 
 def _watch(seconds):
@@ -261,21 +261,25 @@ def _watch(seconds):
 
 
 def _settle():
-    """Take back a switch that was cut short."""
+    """Take back a switch that was cut short; where its record is damaged, to the release that ran last."""
     if SWITCHING.exists():
-        cut = json.loads(SWITCHING.read_text())
-        say(f"the switch to {cut['to']} was cut short, {cut['from'] or 'nothing'} is current again")
-        _take_back(cut["from"])
+        cut = read_state(SWITCHING, {})
+        former = cut.get("from", "unknown")
+        if former not in (None, *(release.name for release in RELEASES.iterdir())):
+            former = next((release.name for release in proved_releases() if is_whole(release)), None)
+        say(f"the switch to {cut.get('to', 'an unknown release')} was cut short, {former or 'nothing'} is current again")
+        _take_back(former)
 
 
 def _take_back(former):
     if former is None:
         CURRENT.unlink(missing_ok=True)
+        sync_folder(HOME)
     else:
         _link(former)
     if _has_unit():
         subprocess.run(["systemctl", "restart" if former else "stop", UNIT], capture_output=True, check=False)  # noqa: S603, S607
-    SWITCHING.unlink()
+    remove_file(SWITCHING)
 
 
 def _link(release):
@@ -283,6 +287,7 @@ def _link(release):
     beside.unlink(missing_ok=True)
     beside.symlink_to(f"releases/{release}")
     beside.replace(CURRENT)
+    sync_folder(HOME)
 
 
 def _restart():
@@ -331,7 +336,7 @@ def main():
         arguments.step(arguments)
     except (Refused, OSError) as failure:
         with suppress(OSError):
-            print(f"scripts/deploy: on the board: {failure}", file=sys.stderr)
+            print(plain(f"scripts/deploy: on the board: {failure}"), file=sys.stderr)
         return 1
     return 0
 

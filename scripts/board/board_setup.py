@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from board import refuse_jetpack
-from releases import Refused
+from releases import Refused, read_state, replace_file
 
 RECORD = Path("/var/lib/signwing/provision.json")
 PACKAGES = ("python3-libnvinfer", "python3-opencv", "python3-venv", "rsync")
@@ -131,9 +131,7 @@ def _make_swap():
 def _set_fstab(line):
     fstab = Path("/etc/fstab")
     kept = [row for row in fstab.read_text().splitlines(keepends=True) if not row.startswith(f"{SWAP} ")] if fstab.exists() else []
-    beside = fstab.with_name("fstab.signwing")
-    beside.write_text("".join(kept) + line)
-    beside.replace(fstab)
+    replace_file(fstab, "".join(kept) + line)
 
 
 def _set_power(name, number):
@@ -175,14 +173,12 @@ def _lacks(user, group):
 
 
 def _recorded():
-    return json.loads(RECORD.read_text()) if RECORD.exists() else []
+    return read_state(RECORD, [])
 
 
 def _record(changes):
     RECORD.parent.mkdir(parents=True, exist_ok=True)
-    beside = RECORD.with_name("provision.json.new")
-    beside.write_text(json.dumps(changes))
-    beside.replace(RECORD)
+    replace_file(RECORD, json.dumps(changes))
 
 
 def _ask(*command):
@@ -207,6 +203,8 @@ def main():
     parser.add_argument("--power")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # an ordinary user's has neither
+    if RECORD.exists() and not RECORD.read_bytes().startswith(b"["):
+        print(f"what was changed here before is unknown: {RECORD} is damaged", flush=True)
     try:
         (undo if arguments.undo else provision)(arguments)
     except (Refused, OSError) as failure:

@@ -15,6 +15,7 @@ GUIDES = {
     "Try it": "README.md",
     "中文": "README.zh-CN.md",
     "Run it": "edge/README.md",
+    "From Python": "edge/api/README.md",
     "On a board": "scripts/README.md",
     "Train": "train/README.md",
     "Export": "export/README.md",

@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import Told, draw, faults, paint_out, score, tally
+from benchmarks.detection import Runtime, Told, draw, faults, paint_out, score, tally, tell
 from benchmarks.measuring.intervals import f1_interval, wilson
+from edge.bundle.manifest import read_bundle
+from edge.datasets.aerial import FRAME_VIEWS
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import LABELS
+from edge.engines.open import open_engine
+from edge.recognition.classifier import Classifier
 from edge.recognition.finding import match
+from edge.recognition.proposals import Proposals
 from edge.result import Detection
 
 
@@ -44,6 +49,28 @@ def test_found_and_named_are_told_apart() -> None:
     assert figures["by_size"]["16-23"] == {"signs": 1, "found": 1, "named": 1}
     assert figures["by_size"]["24-31"] == {"signs": 1, "found": 0, "named": 0}
     assert figures["by_size"]["32-47"] == {"signs": 1, "found": 1, "named": 0}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_still_is_levelled_by_the_roll_that_is_told(tiny_bundle: Path, place: int) -> None:
+    """The spotter sees the upright frame, and its boxes are matched in the turned one, as an autopilot's roll has it."""
+    view, box = FRAME_VIEWS["roll 45 levelled"], np.array([[150.0, 40, 190, 80]])
+    upright = np.full((160, 256, 3), 114, np.uint8)
+    cv2.rectangle(upright, (150, 40), (189, 79), (0, 0, 250), cv2.FILLED)
+    turned, boxes = view.apply(upright, box, place)
+    seen: list[np.ndarray] = []
+
+    def spotter(image: np.ndarray) -> Proposals:
+        seen.append(image)
+        return Proposals(box.astype(np.float32), np.ones(1, np.float32))
+
+    frame = RoadFrame(Path("0.png"), boxes, np.array([14]))
+    bundle = read_bundle(tiny_bundle)
+    with open_engine(bundle, "classifier", engine="fake", precision="int8-cpu") as engine:
+        one = tell(frame, turned, Runtime(engine, Classifier(engine, 0.0), spotter), (256, 160), view.camera_roll(place))
+    assert np.abs(seen[0][30:130, 60:200].astype(int) - upright[30:130, 60:200]).mean() < 3
+    assert list(one.matched) == [0]
+    assert one.detections[0].box_xyxy == pytest.approx(boxes[0], abs=0.6)
 
 
 def test_small_signs_are_neither_hit_nor_miss() -> None:

@@ -77,6 +77,8 @@ def test_each_view_has_its_figures_for_both_precisions_and_the_same_ones_again(r
     assert (plain["n"], plain["find"]["recall"]) == (4, 1.0)
     assert plain["find"]["interval"] == f1_interval(4, 4, plain["said"])
     assert set(plain["name"]) >= {"recall", "precision", "f1", "interval"}
+    assert set(found["painted_out"]) == {"as they are", "dim"}
+    assert "painted_out" not in found["fp32"]
     assert found["views"]["roll 60"]["n"] == 2  # the other two reach beyond the picture
     assert {key: again[key] for key in ("views", "fp32")} == {key: found[key] for key in ("views", "fp32")}
     assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] > 160

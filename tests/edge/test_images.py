@@ -11,8 +11,8 @@ import pytest
 from edge.errors import InputError
 from edge.images import decode_image, fit_crop, read_image
 
-LOSSLESS = (".png", ".bmp", ".ppm")
-LOSSY = (".jpg", ".webp")
+LOSSLESS = (".png", ".bmp", ".ppm", ".tiff", ".tif")
+LOSSY = (".jpg", ".webp", ".jpe", ".jp2")
 
 
 @pytest.fixture
@@ -97,6 +97,21 @@ def test_a_jpeg_is_whole_with_something_behind_it_and_cut_off_with_a_whole_thumb
     assert decode_image(np.frombuffer(both + b"\0" * 30, np.uint8), "name").shape == picture.shape
     with pytest.raises(InputError, match="JPEG without its end"):
         decode_image(np.frombuffer(both[:-40], np.uint8), "name")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 400])
+def test_a_motion_photo_is_whole_and_one_that_is_cut_is_not(picture: np.ndarray, cut: int) -> None:
+    # A film behind the photo, and a thumbnail, a second picture and restarts within it, hold the bytes of every marker.
+    film = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 9 + b"\xff\xda\xff\xd8\xff\xc4" * 5
+    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2, cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", picture[::4, ::4])[1].tobytes()
+    exif = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    photo = jpeg[:2] + exif + b"\xff" + jpeg[2:]  # markers may be filled up with FF
+    if cut:
+        with pytest.raises(InputError, match="JPEG without its end"):
+            decode_image(np.frombuffer(photo[:-cut], np.uint8), "name")
+    else:
+        assert decode_image(np.frombuffer(photo + film, np.uint8), "name").shape == picture.shape
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (48, 48), (200, 30)])

@@ -20,7 +20,7 @@ from edge.__main__ import main
 from edge.bundle.manifest import Thresholds, read_bundle
 from edge.datasets.gtsrb import LABELS
 from edge.drawn.scenes import Flight
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_DEMO = "demo://?frames=30&width=320&height=180"
@@ -106,7 +106,7 @@ def test_images_of_any_kind_are_run_and_named(bundle: Path, tmp_path: Path, shap
         ("missing", "nothing at"),
         ("empty", "found none"),
         ("unreadable", "found none that can be read"),
-        ("cut.mp4", "OpenCV cannot open"),
+        ("cut.mp4", "without its index (moov)"),
         ("zero.png", "found none that can be read"),
         ("gopher://x", "unknown"),
         ("demo://?frames=abc", "abc"),

@@ -110,7 +110,9 @@ def test_it_is_chosen_and_verified_on_frames_that_were_not_trained_on(made: tupl
     export = spotter.lineage["export"]
     assert set(export["verification"]) == {"fp32", "keras", "fp16", "int8", "int8-cpu"}
     assert export["verification"]["fp32"]["n"] == 4
-    assert export["quantization"]["int8"]["tried"]["minmax"]["n"] == 2 * (1 + 3)
+    assert (
+        export["quantization"]["int8"]["tried"]["minmax"]["n"] == 2 * (1 + 3) + 2 * 2
+    )  # tuning frames with their views, and two views more of those that calibrate
     assert set(export["verification_from_the_air"]) == {"fp32", "int8", "int8-cpu"}
     assert export["verification_from_the_air"]["int8"]["n"] == 4 * 3
     assert [model.precision for model in spotter.models] == ["fp16", "int8", "int8-cpu"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from board_root import JETPACK_51, JETPACK_62, MODEL, ROOT, BoardRoot, board_root
-from commands import rewrite
+from commands import rehash, rewrite
 
 from edge.files import sha256_of
 
@@ -111,13 +111,15 @@ def test_a_user_with_sudo_deploys(board: BoardRoot, tiny_bundle: Path) -> None:
 
 
 def test_a_release_holds_what_the_board_runs_and_no_more(tmp_path: Path, tiny_bundle: Path) -> None:
-    shutil.copy(ROOT / "CHANGELOG.md", tiny_bundle / "token")
+    for name in ("token", "MODEL_CARD.md"):
+        shutil.copy(ROOT / "CHANGELOG.md", tiny_bundle / name)
     command = [sys.executable, ROOT / "scripts/board/release.py", tiny_bundle, tmp_path / "release"]
     (tmp_path / "release").mkdir()
     release = tmp_path / "release"
     one = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert {path.name for path in release.iterdir()} == {"edge", "export", "bundle", "LICENSE", "SHA256SUMS"}
-    assert not (release / "bundle/token").exists()
+    named = json.loads((tiny_bundle / "manifest.json").read_text())
+    assert {path.name for path in (release / "bundle").iterdir()} == {"manifest.json", named["golden"]["file"], *(model["file"] for model in named["models"])}
     assert {path.stem for path in (release / "export").iterdir()} == {"__init__", "__main__", "engines"}
     held = [path.relative_to(release) for path in release.rglob("*.py") if path.stem not in ("__init__", "__main__")]
     assert set(held) == {
@@ -131,6 +133,26 @@ def test_a_release_holds_what_the_board_runs_and_no_more(tmp_path: Path, tiny_bu
     shutil.rmtree(release)
     release.mkdir()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == one
+
+
+@pytest.mark.parametrize("part", ["classifier.fp16.onnx", "golden.npz", "manifest.json", "MODEL_CARD.md", "wheel", "hash"])
+def test_nothing_of_the_desk_is_carried_by_a_link_or_unproved(tmp_path: Path, tiny_bundle: Path, part: str) -> None:
+    key, release = tmp_path / "id_ed25519", tmp_path / "release"
+    key.write_text("PRIVATE")
+    (tmp_path / "wheels").mkdir()
+    if part == "hash":
+        shutil.copy(key, tiny_bundle / "golden.npz")
+    elif part == "wheel":
+        (tmp_path / "wheels/x-1-py3-none-any.whl").symlink_to(key)
+    else:
+        target = key if part in ("classifier.fp16.onnx", "golden.npz", "MODEL_CARD.md") else shutil.copy(tiny_bundle / part, tmp_path)
+        (tiny_bundle / part).unlink(missing_ok=True)
+        (tiny_bundle / part).symlink_to(target)
+    release.mkdir()
+    layout = [sys.executable, ROOT / "scripts/board/release.py", tiny_bundle, release, tmp_path / "wheels"]
+    done = subprocess.run(layout, capture_output=True, text=True, check=False)
+    assert not [path for path in release.rglob("*") if path.is_file() and path.read_bytes() == key.read_bytes()]
+    assert (done.returncode, done.stderr.count("\n")) == ((0, 0) if part == "MODEL_CARD.md" else (1, 1)), done.stderr
 
 
 def in_copy(board: BoardRoot, deploy: subprocess.Popen[str]) -> None:
@@ -225,6 +247,8 @@ def test_a_bundle_that_computes_otherwise_is_not_switched_to(board: BoardRoot, t
     bad = other(tiny_bundle, "bad")
     with (bad / "classifier.int8-cpu.onnx").open("ab") as model:
         model.write(b"x")
+    assert "the file is damaged or of another bundle" in board.refused(bad, *ENGINE)
+    rehash(bad)
     assert "edge check to succeed" in board.refused(bad, *ENGINE)
     assert board.current == first
 

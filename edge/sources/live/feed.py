@@ -26,8 +26,8 @@ TICK_S = 0.05
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 STUCK_S, LONGEST_STUCK_S = 8.0, 60.0
 """Time that opening or reading may take, which is more than any back end's own time-out; twice as much after each that was left behind."""
-LEAVE_S = 2.0
-"""Time that a reader gets to come back as the feed is closed."""
+LEAVE_S = 1.6
+"""Time that a reader gets to come back as the feed is closed: more than FFmpeg waits for a frame."""
 
 
 class Reading(AbstractContextManager["Reading", None], Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measuring.kept import KeptSource
-from benchmarks.tracking.approaches import FRAMES, Approach, ApproachSink, approaches
+from benchmarks.tracking.approaches import FRAMES, SWING_DEG, Approach, ApproachSink, approaches
 from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsrb import Photo
 from edge.frame import Frame
@@ -44,6 +45,20 @@ def test_the_sign_is_in_its_box_and_comes_nearer(approach: Approach) -> None:
     assert sides[0] < 24 < 45 < sides[-1]
     again = list(approach.frames())
     assert all(np.array_equal(one[0], other[0]) for one, other in zip(frames, again, strict=True))
+
+
+def test_a_rolling_camera_turns_the_picture_from_one_side_to_the_other_and_the_box_with_it(approach: Approach) -> None:
+    level, rolling = list(approach.frames()), list(replace(approach, rolling=True).frames())
+    middle = np.array([319, 239]) / 2
+    turns = []
+    for (_, box), (image, turned) in zip(level, rolling, strict=True):
+        before, after = (np.array([one[:2] + one[2:]]).ravel() / 2 - 0.5 - middle for one in (box, turned))
+        turns.append(np.degrees(np.arctan2(after[1], after[0]) - np.arctan2(before[1], before[0])))
+        x, y = np.rint(after + middle).astype(int)
+        assert image[y, x].min() > 200
+    turns = (np.array(turns) + 180) % 360 - 180
+    assert np.abs(turns) == pytest.approx(np.abs(np.linspace(-SWING_DEG, SWING_DEG, FRAMES)), abs=0.5)
+    assert turns[0] == pytest.approx(-turns[-1], abs=0.5)
 
 
 Said = tuple[int, str, int, int, bool]

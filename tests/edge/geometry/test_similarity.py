@@ -41,9 +41,13 @@ def test_a_box_keeps_its_shape_where_it_goes() -> None:
     assert Similarity(2.0).upright((10, 0, 20, 6)) == pytest.approx((20, 0, 40, 12))
 
 
+def test_the_box_of_a_turned_box_is_that_of_the_ellipse_that_fills_it() -> None:
+    box = (54.0, 38.0, 84.0, 58.0)
+    rim = np.linspace(0, 2 * np.pi, 3600)
+    ellipse = np.array([TURN.point(69 + 15 * np.cos(at), 48 + 10 * np.sin(at)) for at in rim])
+    assert around(TURN.quad(box), (128, 96)) == pytest.approx((*ellipse.min(axis=0), *ellipse.max(axis=0)), abs=1e-3)
+    assert around(Similarity.turned(45, (64, 48)).quad((54, 38, 74, 58)), (128, 96)) == pytest.approx((54, 38, 74, 58))
+
+
 def test_the_box_around_corners_stays_in_the_picture() -> None:
-    quad = TURN.quad((0, 0, 128, 96))
-    assert around(quad, (128, 96)) == (0, 0, 128, 96)
-    inner = TURN.quad((54, 38, 74, 58))
-    xs, ys = zip(*inner, strict=True)
-    assert around(inner, (128, 96)) == (min(xs), min(ys), max(xs), max(ys))
+    assert around(TURN.quad((-80, -80, 208, 176)), (128, 96)) == (0, 0, 128, 96)

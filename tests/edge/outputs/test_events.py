@@ -21,7 +21,7 @@ from edge.outputs.events import EventSink
 from edge.outputs.video import CODECS, VideoSink
 from edge.result import Detection, Report, Result, Sink
 from edge.sources.open import open_source
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 BOX = (10.0, 20.25, 30.5, 40.123)
 KEYS = ["schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"]

@@ -57,7 +57,7 @@ def test_the_index_stands_in_front_so_that_a_page_can_play_while_it_loads(tmp_pa
 
 @pytest.mark.parametrize(("here", "codec"), [(True, "h264"), (False, "mpeg4")])
 def test_an_mp4_is_h264_where_pyav_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, codec: str) -> None:
-    monkeypatch.setattr(video, "is_here", lambda: here)
+    monkeypatch.setattr(video.pyav, "is_here", lambda: here)
     path = tmp_path / "seen.mp4"
     with VideoSink(path, 25.0, ("Stop",)) as sink:
         for place in range(3):

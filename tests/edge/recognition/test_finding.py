@@ -30,9 +30,11 @@ def test_small_truth_is_neither_hit_nor_miss():
 def test_truth_that_reaches_beyond_the_picture_is_neither_hit_nor_miss():
     beyond = (80, 20, 140, 60)
     seen = (80, 20, 100, 60)  # a third of it: nobody sees more in a picture that is 100 wide
-    found = judge([(proposals((seen, 0.9), ((10, 10, 40, 40), 0.8)), [beyond, (10, 10, 40, 40)])], (100, 80))
+    found = judge([(proposals((seen, 0.9), ((10, 10, 40, 40), 0.8)), [beyond, (10, 10, 40, 40)])], [(100, 80)])
     assert (found.signs, found.hits.tolist()) == (1, [True])
     assert found.scores.tolist() == pytest.approx([0.8])
+    frames = [(proposals((seen, 0.9)), [beyond])] * 2
+    assert judge(frames, [(100, 80), (200, 80)]).signs == 1  # each frame has a size of its own
 
 
 def test_recall_at_a_rate_counts_the_false_boxes_of_all_frames():

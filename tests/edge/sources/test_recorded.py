@@ -15,7 +15,7 @@ from edge.frame import Frame
 from edge.sources.mailbox import Mailbox
 from edge.sources.open import open_source
 from edge.sources.realtime import Realtime
-from edge.sources.recorded import count_frames
+from edge.sources.video import count_frames
 
 
 def read(uri: str) -> tuple[list[Frame], int]:
@@ -94,6 +94,11 @@ def test_the_flight_is_drawn_as_it_is() -> None:
     flight = DroneFlight(3, (160, 96), 4, 12.5)
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     np.testing.assert_array_equal(frames[3].image, flight.frame(3).image)
+    assert [frame.pose for frame in frames] == [flight.pose(index) for index in range(4)]
+    assert frames[2].pose is not None
+    assert (frames[2].pose.time_s, frames[2].media_s) == (2 / 12.5, 2 / 12.5)
+    with open_source("demo://?view=car&frames=1&width=160&height=96") as source:
+        assert next(iter(source)).pose is None
 
 
 def test_a_question_mark_may_stand_in_a_name(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_a_question_mark_may_stand_in_a_name(tmp_path: Path) -> None:
         ("{tmp}/empty", "found none"),
         ("{tmp}/text.mp4", "11 bytes"),
         ("{tmp}/nothing.avi", "0 bytes"),
-        ("{tmp}/cut.mp4", "cannot open"),
+        ("{tmp}/cut.mp4", "without its index"),
         ("{tmp}/x.avi?loop=1", "loop"),
         ("{tmp}/x.avi?realtime=2", "realtime"),
         ("{tmp}/x.png?realtime=1", "realtime"),

@@ -21,6 +21,9 @@ _H265_USUAL = (0, 1, 19, 20, 21, 32, 33, 34, 35, 39, _AP, _FU)
 _H264_SEI, _H264_SPS = 6, 7
 _H264_PROFILES = (66, 77, 88, 100, 110, 122, 244)
 _LARGEST_PARAMETERS = 1024
+# Delimiter, parameter sets and prefix SEI (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
+_H264_BEFORE = (_H264_SEI, _H264_SPS, 8, 9)
+_H265_BEFORE = (32, 33, 34, 35, 39)
 _LARGEST_UNIT = 4 << 20
 
 
@@ -124,6 +127,14 @@ def is_sound(unit: Unit, codec: str) -> bool:
 def is_picture(kind: int, codec: str) -> bool:
     """Tell whether a unit of this type holds a part of a picture."""
     return 1 <= kind <= 5 if codec == "h264" else kind < 32
+
+
+def begins_picture(kind: int, unit: bytes, codec: str) -> bool:
+    """Tell whether a whole unit, after one that holds a part of a picture, belongs to the next picture: its first slice, or what stands before that."""
+    if is_picture(kind, codec):
+        header = 1 if codec == "h264" else 2
+        return len(unit) > header and bool(unit[header] & 0x80)  # first_mb_in_slice is 0; first_slice_segment_in_pic_flag
+    return kind in (_H264_BEFORE if codec == "h264" else _H265_BEFORE)
 
 
 class ParameterSets:

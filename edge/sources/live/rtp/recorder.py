@@ -10,9 +10,9 @@ import errno
 import logging
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from io import FileIO
@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.files import check_place
-from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, is_intra, is_picture
+from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, begins_picture, is_intra, is_picture
 from edge.sources.live.rtp.packets import Packet, Reorder, ahead
+from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0
 _QUEUED, _QUEUED_BYTES = 8192, 16 << 20
+_LARGEST_PICTURE = 8 << 20
+_END_S = 1.0
 # What a power cut may take: the system itself keeps written data back for up to half a minute.
 _SYNC_S = 2.0
 _RETRY_S = 1.0
-_LARGEST_PICTURE = 8 << 20
 
 
 class AccessUnit(NamedTuple):
@@ -45,15 +47,22 @@ class AccessUnit(NamedTuple):
 
 
 class AccessUnits:
-    """Makes access units of packets; late packets get their places, units with a piece missing are left out."""
+    """Makes access units of packets; late packets get their places, units with a piece missing are left out.
+
+    A picture ends with the packet that is marked so, before another timestamp, and before the first slice of another picture: some senders give neither.
+
+    Attributes:
+        given_up: pictures that were too large to be any.
+    """
 
     def __init__(self, codec: str) -> None:
         """Read packets of `codec`."""
+        self.given_up = 0
         self._codec = codec
         self._reorder, self._depacketizer = Reorder(), Depacketizer(codec)
         self._last: Packet | None = None
         self._units: list[tuple[int, bytes]] = []
-        self._size = 0
+        self._size, self._pictured = 0, False
 
     def push(self, packet: Packet) -> list[AccessUnit]:
         """Take a packet and return the pictures that are complete now."""
@@ -62,13 +71,25 @@ class AccessUnits:
             if self._last is not None and each.timestamp != self._last.timestamp:
                 done += self._end()
             gap = self._last is not None and ahead(each.sequence, self._last.sequence) != 1
-            found = self._depacketizer.push(each.payload, gap=gap)
-            self._units += found
-            self._size += sum(len(data) for _, data in found)
-            if each.marker or self._size > _LARGEST_PICTURE:  # a sender that tells no end
+            for kind, unit in self._depacketizer.push(each.payload, gap=gap):
+                if self._pictured and begins_picture(kind, unit, self._codec):
+                    done += self._end()
+                self._add(kind, unit)
+            if each.marker:
                 done += self._end()
             self._last = each
         return done
+
+    def _add(self, kind: int, unit: bytes) -> None:
+        self._pictured |= is_picture(kind, self._codec)
+        self._size += len(unit)
+        self._units.append((kind, unit))
+        if self._size > _LARGEST_PICTURE:
+            self.given_up += 1
+            self._forget()
+
+    def _forget(self) -> None:
+        self._units, self._size, self._pictured = [], 0, False
 
     def flush(self) -> list[AccessUnit]:
         """Return what is there of the last picture."""
@@ -78,7 +99,7 @@ class AccessUnits:
         kinds, units = [kind for kind, _ in self._units], self._units
         if not units:
             return []
-        self._units, self._size = [], 0
+        self._forget()
         return [AccessUnit(units, any(is_intra(kind, self._codec) for kind in kinds))]
 
 
@@ -118,7 +139,8 @@ class Recorder:
         self._path, self._segment_bytes, self._segment_s = path, segment_bytes, segment_s
         self._wall, self._monotonic = wall, monotonic
         self._queue: queue.Queue[tuple[Packet, str] | None] = queue.Queue(_QUEUED)
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._came = self._done = 0
+        self._thread = Worker(self._work, "recorder")
         self._stream: tuple[int, str] | None = None
         self._units: AccessUnits | None = None
         self._sets: ParameterSets | None = None
@@ -126,7 +148,6 @@ class Recorder:
         self._file: FileIO | None = None
         self._place: Path | None = None
         self._size = self._pictures = self._missed = self._unqueued = self._written = 0
-        self._offered = self._taken = 0  # bytes, each counted by one thread alone
         self._begun_s = self._synced_s = 0.0
         self._retry_s = -_RETRY_S
         self._broken = self._waiting = False
@@ -142,9 +163,12 @@ class Recorder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._thread.ident is not None:
-            self._queue.put(None)
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=_END_S)
+        if not self._thread.stop(_END_S):
+            _LOG.warning("the disk of %s hangs: the recording ends before the run", self._path)
 
     @property
     def recording(self) -> Recording:
@@ -153,25 +177,25 @@ class Recorder:
 
     def offer(self, packet: Packet, codec: str) -> None:
         """Leave a packet to be recorded; never waits."""
-        size = len(packet.datagram)
-        if self._offered - self._taken + size > _QUEUED_BYTES:
-            self._unqueued += packet.marker
-            return
         try:
+            if self._came - self._done + len(packet.payload) > _QUEUED_BYTES:
+                raise queue.Full
             self._queue.put_nowait((packet, codec))
-            self._offered += size
+            self._came += len(packet.payload)
         except queue.Full:
             self._unqueued += packet.marker
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             packet, codec = item
-            self._taken += len(packet.datagram)
+            self._done += len(packet.payload)
             if self._stream != (packet.ssrc, codec) or self._units is None:
                 self._end_stream()
                 self._stream, self._units, self._sets = (packet.ssrc, codec), AccessUnits(codec), ParameterSets(codec)
+            given_up = self._units.given_up
             for unit in self._units.push(packet):
                 self._take(unit, codec)
+            self._missed += self._units.given_up - given_up
         self._end_stream()
 
     def _end_stream(self) -> None:
@@ -185,7 +209,7 @@ class Recorder:
         self._sets.note([Unit(kind, True, True, data) for kind, data in unit.units])
         if not any(is_picture(kind, codec) for kind, _ in unit.units):
             return
-        if unit.intra and self._over(self._sets.units):
+        if self._file is not None and (self._is_gone() or (unit.intra and self._over(self._sets.units))):
             self._close()
         if self._file is None and not (unit.intra and self._sets.complete and self._open(codec, self._sets.units)):
             self._missed += 1
@@ -196,6 +220,10 @@ class Recorder:
         known = {kind for kind, _ in unit.units}
         sets = [(kind, data) for kind, data in self._sets.units.items() if kind not in known] if unit.intra else []
         self._write(b"".join(START_CODE + data for _, data in (*sets, *unit.units)))
+
+    def _is_gone(self) -> bool:
+        """Tell whether somebody removed the file: what is written to it, nobody finds."""
+        return self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0
 
     def _over(self, sets: dict[int, bytes]) -> bool:
         return self._size >= self._segment_bytes or self._monotonic() - self._begun_s >= self._segment_s or sets != self._segment_sets
@@ -264,7 +292,7 @@ class Recorder:
             os.fdatasync(self._file.fileno())
             self._file.close()
             if self._size == 0 and self._place is not None:
-                self._place.unlink()
+                self._place.unlink(missing_ok=True)
         except OSError as error:
             self._tell(error)
         self._file = self._place = None

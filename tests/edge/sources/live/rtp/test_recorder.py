@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import pytest
 from media import small_disk
-from packets import PPS, SPS, real_stream, rtp, send, wait_for
+from packets import real_stream, rtp, send, wait_for
 
 from edge.errors import OutputError
 from edge.sources.live.rtp.gate import RtpGate
@@ -145,13 +145,6 @@ def test_the_gate_records_what_comes_in_without_being_told_the_codec(tmp_path: P
     assert len(played(path)) == 60
 
 
-def test_a_sender_that_tells_no_end_of_a_picture_is_recorded_in_pieces() -> None:
-    units, size, taken = AccessUnits("h264"), 30_000, 0
-    for sequence, payload in enumerate([SPS, PPS, *[b"\x65" + bytes(size)] * 1000]):
-        taken += sum(len(data) for unit in units.push(parsed(rtp(sequence, payload))) for _, data in unit.units)
-    assert 1000 * size - taken < 10 << 20
-
-
 def test_a_disk_that_takes_nothing_costs_a_bounded_memory(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "flight")  # its thread is not begun: it takes nothing
     packet = parsed(rtp(0, b"\x65" + bytes(60_000), marker=True))
@@ -224,3 +217,59 @@ def test_what_was_recorded_plays_after_a_kill(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
     (path,) = tmp_path.iterdir()
     assert len(played(path)) >= 25
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_sender_that_marks_no_end_and_gives_one_timestamp_is_recorded(tmp_path: Path, codec: str) -> None:
+    plain = [bytes([packet[0], packet[1] & 0x7F]) + packet[2:4] + bytes(4) + packet[8:] for packet in real_stream(codec)]
+    with Recorder(tmp_path / "flight") as recorder:
+        offered(recorder, plain, codec)
+    (path,) = tmp_path.iterdir()
+    assert played(path) == [(192, 128)] * 60
+    assert (recorder.recording.pictures, recorder.recording.missed) == (60, 0)
+
+
+@pytest.mark.parametrize("kind", [1, 5, 12])
+def test_a_picture_without_an_end_is_given_up_and_memory_does_not_grow(kind: int) -> None:
+    pictures = AccessUnits("h264")
+    made = 0
+    for number in range(2000):
+        packet = parse_packet(rtp(number % 65536, bytes([0x60 | kind, 0x00]) + bytes(60_000)))
+        assert packet is not None
+        made += len(pictures.push(packet))
+        assert pictures._size <= 9 << 20
+    assert (made, pictures.given_up) == (0, 2000 * 60_002 // ((8 << 20) + 60_002))
+
+
+def test_what_waits_for_the_disk_is_bounded_in_bytes(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "flight")  # whose thread never begins, as one that hangs in a write
+    large = parse_packet(rtp(1, bytes(65_000), marker=True))
+    assert large is not None
+    for _ in range(8192):
+        recorder.offer(large, "h264")
+    assert recorder._queue.qsize() * 65_000 <= 17 << 20
+    assert recorder.recording.missed == 8192 - recorder._queue.qsize()
+
+
+def test_a_segment_that_is_removed_gives_way_to_another_at_the_next_intra_frame(tmp_path: Path) -> None:
+    packets = real_stream("h264")
+    with Recorder(tmp_path / "flight", wall=lambda: NOON) as recorder:
+        offered(recorder, packets[: len(packets) // 2], "h264")
+        drained(recorder)
+        (first,) = tmp_path.iterdir()
+        first.unlink()
+        offered(recorder, packets[len(packets) // 2 :], "h264")
+    (second,) = tmp_path.iterdir()
+    assert len(played(second)) >= 15
+    assert recorder.recording.missed <= 15
+
+
+def test_a_recorder_whose_thread_fails_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    packets = real_stream("h264")
+    with Recorder(tmp_path / "flight") as recorder:
+        recorder._queue.put(("no packet", "h264"))  # type: ignore[arg-type]
+        offered(recorder, packets, "h264")
+        drained(recorder)
+    (path,) = tmp_path.iterdir()
+    assert len(played(path)) == 60
+    assert "the thread recorder failed" in caplog.text

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
 JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
 MODEL = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
@@ -192,11 +192,11 @@ def board_root(folder: Path, release: str, disk: str = "700m") -> Iterator[Board
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     (root / "etc/ssh/sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey /etc/ssh/host\nAuthorizedKeysFile /etc/ssh/authorized\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey /etc/ssh/host\nAuthorizedKeysFile /etc/ssh/authorized\n"
         "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
     )
     known = (keys / "host.pub").read_text()
-    (keys / "known").write_text(f"[127.0.0.1]:{port} {known}")
+    (keys / "known").write_text(f"[127.0.0.1]:{port},[::1]:{port} {known}")
     (folder / "ssh_config").write_text(
         f"Host board pilot flyer\n HostName 127.0.0.1\n Port {port}\n IdentityFile {keys}/user\n IdentitiesOnly yes\n"
         f" UserKnownHostsFile {keys}/known\n GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n"
