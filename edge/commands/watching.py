@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.frame import Source
     from edge.outputs.meter import Meter
     from edge.outputs.web.access import Access
-    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.sink import WebSink
     from edge.result import Sink
     from edge.vehicle.levelling import Leveller
 
@@ -134,7 +134,7 @@ def watching_sinks(
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:
     from edge.outputs.web.metrics import Metrics
-    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.sink import WebSink
     from edge.outputs.web.state import PageState
 
     access = _access(arguments)
