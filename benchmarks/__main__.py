@@ -99,7 +99,8 @@ def _clients(arguments: argparse.Namespace) -> None:
     from benchmarks.clients import clients
     from benchmarks.pipeline import FLAT_OUT
 
-    clients(_setting(arguments), arguments.source or FLAT_OUT, arguments.slow, arguments.dead, arguments.rounds, arguments.seconds, arguments.json)
+    looking = arguments.slow, arguments.dead, arguments.rounds, arguments.seconds, arguments.json
+    clients(_setting(arguments), arguments.source or FLAT_OUT, *looking, silent=arguments.silent, refused=arguments.refused)
 
 
 def _all(arguments: argparse.Namespace) -> None:
@@ -188,6 +189,8 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     looking.add_argument("source", nargs="?", metavar="SOURCE", help="what edge run takes (without one: the drawn flight at 1280x720, flat out)")
     looking.add_argument("--slow", type=cli.count, default=50, metavar="N", help="clients that read 20 kB/s")
     looking.add_argument("--dead", type=cli.count, default=50, metavar="N", help="clients that stop reading")
+    looking.add_argument("--silent", type=cli.count, default=5000, metavar="N", help="connections that say nothing")
+    looking.add_argument("--refused", type=cli.count, default=5000, metavar="N", help="requests a second without the token")
     looking.add_argument("--rounds", type=cli.count, default=5, metavar="N", help="turns without and with them")
     looking.add_argument("--seconds", type=cli.count, default=10, metavar="N", help="of each turn")
     everything = _add(commands, "all", _all, "everything that needs no photos, in one file")

@@ -15,19 +15,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edge import __version__, cli, signals
+from edge import __version__, cli
 from edge.bundle.manifest import SHIPPED
 from edge.commands import level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 from edge.picture_size import MOST_PIXELS
-from edge.streams import DRAIN_S, HURRY_S, standard_streams
+from edge.process import signals
+from edge.process.streams import DRAIN_S, HURRY_S, standard_streams
 
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
@@ -56,24 +56,18 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _service(arguments: argparse.Namespace) -> None:
-    from edge.bundle.manifest import read_bundle
     from edge.commands.service import default_user, groups_here, install, remove, unit
-    from edge.sources.open import open_source
+    from edge.commands.service_options import StoredParser, stored
 
     if arguments.action == "remove":
         remove(apply=arguments.apply)
         return
     if arguments.source is None:
         raise InputError("wanted --source with service install, found none: say what the camera is, such as rtp://@:5600")
-    if arguments.bundle is not None:
-        read_bundle(arguments.bundle)
-    open_source(arguments.source)  # a source that is no source is told now, not by the journal
-    try:
-        more = shlex.split(arguments.options)
-    except ValueError as error:
-        raise InputError(f"wanted options as in a shell with --options, found {arguments.options!r} ({error}): close what is open") from error
-    text = unit(arguments.source, arguments.user or default_user(), arguments.bundle, more, groups_here())
-    install(text, apply=arguments.apply)
+    parser = StoredParser(prog="edge run", add_help=False)
+    _add_run(parser)
+    kept = stored(parser, arguments.source, arguments.bundle, arguments.options)
+    install(unit(kept, arguments.user or default_user(), groups_here()), apply=arguments.apply)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
@@ -85,15 +79,11 @@ def _doctor(arguments: argparse.Namespace) -> None:
     doctor(arguments.source, None if arguments.board else arguments.bundle, arguments.json)
 
 
-def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
-    parser = cli.Parser(prog=prog, description="Frames in, named traffic signs out.")
-    parser.add_argument("--version", action="version", version=f"signwing {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
+def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "source",
         metavar="SOURCE",
-        help="stills, video (?realtime=1 as a camera would), demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
+        help="stills, video (?realtime=1 as a camera would), pattern, webcam, demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
     )
     run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
@@ -119,9 +109,19 @@ def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
     )
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
+    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16)")
+    run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     level_option.add_option(run)
     watching.add_options(run)
+
+
+def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
+    parser = cli.Parser(prog=prog, description="Frames in, named traffic signs out.")
+    parser.add_argument("--version", action="version", version=f"signwing {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
+    _add_run(run)
     run.set_defaults(command=_run)
     classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
     classify.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="crops, or folders of crops")

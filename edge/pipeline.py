@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,20 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import signals
+from edge.ages import Ages
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
+from edge.geometry.boxes import mean_side
+from edge.process import signals
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
 from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
-from edge.recognition.tracking import Tracker, distinct
+from edge.recognition.tracking import Tracker, TrackerSettings, distinct
 from edge.result import Detection, Report, Result, Sink
 from edge.vehicle.levelling import Leveller, View
 
+MIN_SIDE_PX = TrackerSettings.vote_side_px
+"""Least mean side of a sign that is named, in a still as in a track: digits cannot be told apart below."""
 STAGES = ("source", "level", "spot", "classify", "track", "sinks")
 
 
@@ -39,7 +42,7 @@ class Summary:
         unreadable: frames that could not be decoded.
         sightings: signs that were announced.
         fps: frames a second, sinks included.
-        age_ms: p50, p90, p99 and max of the time from a frame's arrival to its result.
+        age_ms: p50, p90, p99 (right to half a percent) and max of the time from a frame's arrival to its result.
         stage_ms: mean of each of `STAGES`.
         feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `foreign`, `reconnects`; None of others.
         interrupted: whether the user ended it.
@@ -86,8 +89,12 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
         yield spot_whole if name == "none" else spot_by_colour
 
 
-def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None) -> list[Detection]:
+def name_boxes(
+    image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None, min_side_px: float = 0.0
+) -> list[Detection]:
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
+
+    Boxes whose mean side is below `min_side_px` are left out; a tracker has a least side of its own.
 
     What a tracker does not want, or knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
     Without a tracker there is no other frame that could confirm a sign: the second look decides, where there is one.
@@ -95,6 +102,7 @@ def name_boxes(image: NDArray[np.uint8], proposals: Proposals, classifier: Class
     scored = [
         ((float(x1), float(y1), float(x2), float(y2)), float(score)) for (x1, y1, x2, y2), score in zip(proposals.boxes_xyxy, proposals.scores, strict=True)
     ]
+    scored = [(box, score) for box, score in scored if mean_side(box) >= min_side_px]
     fusion, named = proposals.fusion, []
     if tracker is not None:
         scored = [(box, score) for box, score in scored if tracker.wants(box, doubtful=fusion is not None and fusion.doubts(score))]
@@ -128,19 +136,29 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
 
 
 def run(
-    source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None, leveller: Leveller | None = None
+    source: Source,
+    spotter: Spotter,
+    classifier: Classifier,
+    sinks: Sequence[Sink],
+    *,
+    max_frames: int | None = None,
+    leveller: Leveller | None = None,
+    min_side_px: float = MIN_SIDE_PX,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came.
+    frames that it turned level, and told where they are in the frames as they came. Signs whose mean side is below `min_side_px` are not named. Ages go by
+    `clock_ns`, as the source's frames do.
 
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
+    tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
+    loop = Loop(spotter, classifier, tracker, leveller, min_side_px=min_side_px, clock_ns=clock_ns)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -172,12 +190,23 @@ class Loop:
         frames: that were worked on.
     """
 
-    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
-        """Take what finds and names, and what follows signs and levels frames, if anything does."""
+    def __init__(
+        self,
+        spotter: Spotter,
+        classifier: Classifier,
+        tracker: Tracker | None,
+        leveller: Leveller | None,
+        *,
+        min_side_px: float = MIN_SIDE_PX,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Take what finds and names, what follows signs and levels frames, if anything does, and how large a sign in a still must be; ages go by `clock_ns`."""
+        self._min_side_px = min_side_px if tracker is None else 0.0
+        self._clock_ns = clock_ns
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
-        self._ages_ms = array("d")
+        self._ages = Ages()
         self._last: Frame | None = None
         self._writing: Sink | None = None
         self._stages_ns = dict.fromkeys(STAGES, 0)
@@ -199,7 +228,7 @@ class Loop:
         self._lap("track")
         proposals = self._spotter(view.image)
         self._lap("spot")
-        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker))
+        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker, self._min_side_px))
         self._lap("classify")
         if self._tracker is None:
             reports = _as_stills(distinct(detections))
@@ -208,7 +237,7 @@ class Loop:
         reports, detections = view.in_frame(reports), view.in_frame(detections)
         tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
         self._lap("track")
-        result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
+        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change)
         for sink in sinks:
             self._writing = sink
             sink.write(result)
@@ -216,7 +245,7 @@ class Loop:
         self._lap("sinks")
         self.frames, self._last = self.frames + 1, frame
         self._sightings += sum(report.event == "sighting" for report in reports)
-        self._ages_ms.append(result.age_ms)
+        self._ages.add(result.age_ms)
 
     def _follow_picture(self, view: View) -> None:
         """Move what the tracker expects as the camera moved the picture."""
@@ -237,7 +266,7 @@ class Loop:
         if self._last is not None and reports:
             reports = View(self._last, self._last.image).in_frame(reports)
             for sink in sinks:
-                sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
+                sink.write(Result(self._last, reports, (), (), self._clock_ns(), final=True))
 
     def rescue(self, sinks: Sequence[Sink]) -> None:
         """Finish every sink but the one whose call hangs, from another thread than that which hangs."""
@@ -250,12 +279,10 @@ class Loop:
         """Return the run in figures."""
         frames = max(self.frames, 1)
         seconds = (self._lap_ns - self._started_ns) / 1e9
-        ages = np.array(self._ages_ms or [0.0])
-        age_ms = {f"p{p}": round(float(np.percentile(ages, p)), 3) for p in (50, 90, 99)} | {"max": round(float(ages.max()), 3)}
         stage_ms = {stage: round(ns / frames / 1e6, 3) for stage, ns in self._stages_ns.items()}
         fps = round(self.frames / seconds, 2) if seconds else 0.0
         told = {key: value for key, value in vars(source.feed).items() if key != "at_ns"} if source.feed is not None else None
-        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, age_ms, stage_ms, told, interrupted)
+        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, self._ages.figures(), stage_ms, told, interrupted)
 
     def _lap(self, stage: str) -> None:
         now = time.perf_counter_ns()

@@ -58,6 +58,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         budget_gib=arguments.memory_budget,
         distributed=arguments.distribute,
         teacher=arguments.teacher,
+        leave_out_broken=arguments.leave_out_broken,
     )
 
 
@@ -72,6 +73,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
         memory_budget=arguments.memory_budget,
         distribute=arguments.distribute or None,
         teacher=arguments.teacher,
+        leave_out_broken=arguments.leave_out_broken or None,
     )
     with _train_extra():
         from train.fit_spotter import fit_spotter
@@ -152,6 +154,9 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")
     fit.add_argument("--features", choices=FEATURES, default="auto", help="of frozen layers: computed in each step or cached once; auto caches where it can")
     fit.add_argument("--memory-budget", type=float, metavar="GIB", help="choose batch and caching to stay inside: the GPU's memory, or the process's")
+    fit.add_argument(
+        "--leave-out-broken", action="store_true", help="train without the photos that cannot be read (without this all are named, and nothing is trained)"
+    )
     fit.add_argument("--distribute", action="store_true", help="split each batch over all devices and processes (with KERAS_BACKEND=jax)")
     fit.add_argument("--resume", action="store_true", help="go on after the last whole epoch in --out")
     fit.set_defaults(command=_fit)

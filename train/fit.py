@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
-from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Split, read_split, score
+from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Sides, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
 from train.evaluate import predict_probabilities
@@ -27,7 +28,18 @@ from train.networks.bundle_weights import is_bundle, load_bundle
 from train.networks.calibrate import apply_temperature, fit_temperature, reliability
 from train.networks.compiled import compiled, from_scratch
 from train.networks.precision import choose_precision, in_policy
-from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, load_views, plan_epoch, steps_an_epoch, train_stream, view_examples
+from train.photos.data import (
+    broken_photos,
+    drawn_crops,
+    feature_stream,
+    load_crops,
+    load_sign_free,
+    load_views,
+    plan_epoch,
+    steps_an_epoch,
+    train_stream,
+    view_examples,
+)
 from train.photos.teacher import Teacher, taught
 from train.photos.views import REAL, Crop
 from train.recipes import Recipe, drawn_recipe
@@ -42,6 +54,10 @@ EXAMPLES, VIEWS = 12, 7
 PRUNED_BY = 512 * 64 * 64
 """Pixels of photos: the widest layer's outputs take half a GiB."""
 
+NAMED = 20
+"""Broken photos that a message names."""
+
+_LOG = logging.getLogger(__name__)
 Crops = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -56,6 +72,7 @@ def fit(
     budget_gib: float | None = None,
     distributed: bool = False,
     teacher: Path | None = None,
+    leave_out_broken: bool = False,
 ) -> dict[str, Any]:
     """Train by a recipe and write the run folder; returns what `run.json` holds. Nothing is written before data and weights are known to be good.
 
@@ -70,9 +87,10 @@ def fit(
         budget_gib: memory to stay inside (`train.memory`), GiB.
         distributed: split each batch over all devices and processes (`train.runs.distribution`).
         teacher: bundle whose classifier's answers are learnt beside the labels (`train.photos.teacher`), in place of smoothed labels.
+        leave_out_broken: go on without the photos that cannot be read.
 
     Raises:
-        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; a broken photo; too few photos; too
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; broken photos; too few photos; too
             small a budget; nothing to distribute with.
         DataError: no known data set at `data`.
         BundleError: no bundle at `teacher`, or a damaged one.
@@ -89,7 +107,7 @@ def fit(
     if distributed:
         distribute(recipe.batch)
     devices, cacheable = device_count(), _caches(recipe, features)
-    photos, valid = read_split(data, Split(recipe.valid_share, recipe.seed, recipe.train_per_class, recipe.valid_per_class))
+    (photos, valid), left_out = _whole(data, Split(recipe.valid_share, recipe.seed, recipe.train_per_class, recipe.valid_per_class), leave_out_broken)
     steps = steps_an_epoch(recipe, len(photos))
     if steps == 0:
         raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
@@ -105,8 +123,30 @@ def fit(
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    told = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    told: dict[str, Any] = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
     return _record(out, source, recipe, told, probabilities)
+
+
+def _whole(data: Path, split: Split, leave_out: bool) -> tuple[Sides, list[str]]:
+    """Read both sides of a data set; returns them without their broken photos, and those photos' paths within it.
+
+    Raises:
+        InputError: broken photos, which are not to be left out; the message names all of them, up to `NAMED`.
+    """
+    train, valid = read_split(data, split)
+    broken = broken_photos([*train, *valid])
+    if broken and not leave_out:
+        named = ", ".join(str(photo.path) for photo in list(broken)[:NAMED]) + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")
+        first = next(iter(broken.values())).rpartition(": ")[0]
+        raise InputError(
+            f"wanted whole photos in {data}, found {len(broken)} of {len(train) + len(valid)} broken: {named} (the first: {first}): "
+            "copy them again, or give --leave-out-broken"
+        )
+    for said in broken.values():
+        _LOG.warning("%s: left out", said)
+    left_out = sorted(os.path.relpath(photo.path, data) for photo in broken)
+    return ([photo for photo in train if photo not in broken], [photo for photo in valid if photo not in broken]), left_out
 
 
 def _taught_by(teacher: Teacher | None) -> dict[str, Any]:
@@ -119,7 +159,6 @@ def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], pr
     run = {
         "schema": runs.SCHEMA,
         **told,
-        "photos": {"train": len(source.photos), "valid": len(probabilities)},
         "seconds": round(sum(row.get("seconds", 0.0) for row in rows)),
         "lineage": lineage("tensorflow", "keras", "numpy"),
     }

@@ -147,7 +147,7 @@ def _patch(photo: Photo) -> tuple[Image, NDArray[np.float64]]:
     """Read a photo and the box of its sign in it."""
     image = read_photo(photo)
     height, width = image.shape[:2]
-    box = photo.roi_xyxy or (width * _MARGIN, height * _MARGIN, width * (1 - _MARGIN), height * (1 - _MARGIN))
+    box = photo.box_in(image) or (width * _MARGIN, height * _MARGIN, width * (1 - _MARGIN), height * (1 - _MARGIN))
     return image, np.array(box, np.float64)
 
 

@@ -23,7 +23,7 @@ from edge.errors import InputError
 from edge.frame import FeedState, Frame, Source
 from edge.outputs.annotate import mark
 from edge.outputs.events import event_of, level_event, state_event
-from edge.pipeline import Loop, name_boxes, open_spotter
+from edge.pipeline import MIN_SIDE_PX, Loop, name_boxes, open_spotter
 from edge.recognition.classifier import Classifier
 from edge.recognition.tracking import Tracker, distinct
 from edge.result import Report, Result
@@ -129,7 +129,7 @@ class Recognizer:
 
     def _signs_in(self, image: NDArray[np.uint8]) -> Signs:
         with self._lock:
-            found = distinct(name_boxes(image, self._spotter(image), self._classifier))
+            found = distinct(name_boxes(image, self._spotter(image), self._classifier, min_side_px=MIN_SIDE_PX))
         found = sorted(found, key=lambda one: -one.confidence)
         return Signs(Sign(self.labels[one.class_id], one.class_id, one.confidence, one.box_xyxy) for one in found)
 

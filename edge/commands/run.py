@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import signals, threads
+from edge import threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
@@ -23,14 +24,14 @@ from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
-from edge.pipeline import Summary, open_spotter
+from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
 from edge.pipeline import run as run_pipeline
+from edge.process import signals
+from edge.process.streams import wait_for_readers
 from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
-from edge.sources.open import open_source
-from edge.sources.uri import parse_uri, source_of
-from edge.streams import wait_for_readers
+from edge.sources.open import meant, named_files, open_source
 from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _text_aside(arguments: argparse.Namespace) -> Iterator[None]:
-    """Print to the standard error what is for people, where the standard output is an output's."""
+    """Print to the standard error what is for people, where the standard output is an output's; or nowhere, where it is not wanted."""
+    if arguments.quiet:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+        return
     aside = any(path is not None and descriptor(path) == STDOUT for path in (arguments.events, arguments.json))
     with redirect_stdout(sys.stderr) if aside else nullcontext():
         yield
@@ -80,7 +85,8 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
         service = _service_sink(source)
         sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
         signals.gently()
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller)
+        min_side_px = arguments.min_side or MIN_SIDE_PX
+        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, min_side_px=min_side_px)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
@@ -91,14 +97,18 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
         conditions |= {
             "source": without_credentials(arguments.source),
             "bundle": bundle.manifest.name,
+            "min_side": min_side_px,
             "video": arguments.video is not None,
         } | watching.conditions(arguments)
         write_json(arguments.json, result("edge run", started_at, conditions, figures))
-    _print_summary(summary, figures, [path for path in (arguments.video, arguments.events, arguments.json) if path])
+    failure = next((sink.failure for sink in sinks if isinstance(sink, VideoSink) and sink.failure is not None), None)
+    _print_summary(summary, figures, [path for path in (None if failure else arguments.video, arguments.events, arguments.json) if path])
     if missed["events"]:
         raise OutputError(
             f"wanted every event in {arguments.events}, {missed['events']} lines found no space or no reader; the others stand whole: free the disk, or read on"
         )
+    if failure is not None:
+        raise failure
     if summary.interrupted:
         raise KeyboardInterrupt
 
@@ -110,13 +120,13 @@ def _check_places(arguments: argparse.Namespace) -> None:
         OutputError: an output would replace something.
         SourceError: the source cannot be read as one.
     """
-    uri = parse_uri(source_of(arguments.source))
+    uri = meant(arguments.source)
     outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
     if arguments.events is not None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
         outputs["record="] = [Path(uri.query["record"])]
-    inputs = {"source": [] if uri.scheme else [Path(uri.path)], "bundle": [arguments.bundle]}
+    inputs = {"source": named_files(uri), "bundle": [arguments.bundle]}
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
@@ -146,7 +156,8 @@ def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str])
         # A live source goes on where it was: a service that is started anew must not lose what was seen before.
         bound = arguments.events_max or (LIVE_BYTES if source.live else None)
         sinks.append(EventSink(arguments.events, labels, max_bytes=bound, patience_s=0.0 if source.live else READER_S))
-    sinks.append(ConsoleSink(labels))
+    if not arguments.quiet:
+        sinks.append(ConsoleSink(labels))
     if arguments.video and source.live:
         sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
     elif arguments.video:
@@ -160,7 +171,7 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
     for sink in sinks:
         if isinstance(sink, EventSink):
             missed["events"] += sink.missed
-        elif isinstance(sink, SegmentedVideoSink):
+        elif isinstance(sink, SegmentedVideoSink | VideoSink):
             missed["video"] += sink.missed
     return missed
 

@@ -9,16 +9,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.commands.service_options import STATE, Stored
 from edge.errors import InputError, MachineError
 from edge.files import telling_refusal, written_beside
-from edge.sources.uri import source_of
-from edge.text import without_credentials
 
 NAME = "signwing.service"
 UNITS = Path("/etc/systemd/system")
-STATE = "signwing"
 DEPLOYED = Path("/opt/signwing/current")
 """The link that scripts/deploy switches: a unit that names what is behind it would stay with one release."""
+_HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108
 WATCHDOG_S = 20
 """Longer than any step of the loop, and than opening a camera, which the loop does not wait for."""
 
@@ -40,20 +40,20 @@ WorkingDirectory={folder}
 User={user}
 SupplementaryGroups={groups}
 StateDirectory={state}
-Environment=PYTHONUNBUFFERED=1 XDG_CACHE_HOME=/var/lib/{state}
+{places}Environment=PYTHONUNBUFFERED=1 PYTHONNOUSERSITE=1 XDG_CACHE_HOME=/var/lib/{state}
 WatchdogSec={watchdog}
 Restart=on-failure
 RestartSec=2
 TimeoutStartSec=120
 TimeoutStopSec=30
 KillMode=mixed
-UMask=0027
+UMask=0077
 
 NoNewPrivileges=yes
 CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
-ProtectHome=read-only
+ProtectHome={homes}
 ProtectProc=invisible
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -62,14 +62,16 @@ ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 PrivateTmp={private_tmp}
+PrivateMounts=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6{netlink}
 LockPersonality=yes
 RemoveIPC=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 
 [Install]
@@ -77,35 +79,56 @@ WantedBy=multi-user.target
 """
 
 
-def unit(source: str, user: str, bundle: Path | None, more: Sequence[str], groups: Sequence[str]) -> str:
+def unit(kept: Stored, user: str, groups: Sequence[str]) -> str:
     """Write the unit's text.
 
     Args:
-        source: as `edge run` takes it.
+        kept: what it runs.
         user: that the service runs as.
-        bundle: None for the one that ships.
-        more: other options of `edge run`.
         groups: that the user needs for cameras, the GPU and a serial autopilot; those that are not on this machine would keep it from starting.
 
     Raises:
-        InputError: a line break in an argument, which no unit can hold, or a password in the source.
+        InputError: a character in an argument or a folder that no unit can hold.
     """
-    if any(without_credentials(part) != part for part in (source, *more)):
-        cure = f"write it into a file that {user} alone can read (chmod 600), and give --source @FILE"
-        raise InputError(f"wanted a source without a password, which every user of this machine could read in the unit, found one: {cure}")
-    if source.startswith("@"):
-        source = f"@{Path(source[1:]).resolve()}"
     folder = Path(__file__).resolve().parents[2]
     python = sys.executable
     if DEPLOYED.is_symlink() and DEPLOYED.resolve() == folder:
         folder, python = DEPLOYED, str(DEPLOYED / "venv/bin/python")
-    told = [python, "-m", "edge", "run", source, *(["--bundle", str(Path(bundle).resolve())] if bundle else []), *more]
-    if any("\n" in part or "\r" in part for part in (*told, user)):
-        raise InputError("wanted a source and options of one line each, found a line break: leave it out")
-    private_tmp = "no" if source_of(source).lower().startswith("csi://") else "yes"  # a CSI camera is reached through /tmp/argus_socket
+    told = ["-m", "edge", "run", *kept.words]
+    if any(set(part) & set("\n\r") or part.endswith("\\") for part in (python, *told, str(folder), user)):
+        raise InputError("wanted a source and options of one line each, found a line break, or a backslash at an end: leave it out")
+    places = _places(kept, [folder, *map(Path, (sys.prefix, sys.base_prefix))])
     return _UNIT.format(
-        command=" ".join(map(_quoted, told)), folder=folder, user=user, groups=" ".join(groups), state=STATE, watchdog=WATCHDOG_S, private_tmp=private_tmp
+        command=" ".join([_quoted(_unexpanded(python)), *(_quoted(_unexpanded(part).replace("$", "$$")) for part in told)]),
+        folder=_unexpanded(str(folder)),
+        user=_unexpanded(user),
+        groups=_unexpanded(" ".join(groups)),
+        state=STATE.name,
+        places="".join(f"{key}={' '.join(map(_place, paths))}\n" for key, paths in places.items() if paths),
+        homes="tmpfs" if any(_is_in(path, _HOMES) for paths in places.values() for path in paths) else "yes",
+        netlink="" if kept.source.startswith("rtp://@:") else " AF_NETLINK",  # interfaces to join a multicast group on, and GStreamer's search for cameras
+        watchdog=WATCHDOG_S,
+        private_tmp="no" if kept.source.startswith("csi://") else "yes",  # a CSI camera is reached through /tmp/argus_socket
     )
+
+
+def _places(kept: Stored, code: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return what the service may write, and what it needs to see of the home folders and of /tmp: it has empty ones in their place."""
+    written = {inside: [path for path in kept.written if _is_in(path, (*_HOMES, *_TEMPORARY)) is inside] for inside in (False, True)}
+    read = {path for each in (*code, *kept.read) for path in (each, each.resolve()) if _is_in(path, _HOMES)}
+    read |= {path for path in kept.read if _is_in(path, _TEMPORARY)}
+    for path in {*kept.written, *read}:
+        if set(str(path)) & set("\"'\\:"):
+            raise InputError(f"wanted files and folders without quotes, colons and backslashes, which a unit cannot hold, found {path}: take another")
+    return {"ReadWritePaths": written[False], "BindPaths": written[True], "BindReadOnlyPaths": sorted(read)}
+
+
+def _place(path: Path) -> str:
+    return f'"{_unexpanded(str(path))}"'
+
+
+def _is_in(path: Path, folders: Sequence[str]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def install(text: str, *, apply: bool, units: Path = UNITS) -> None:
@@ -172,9 +195,14 @@ def _systemctl(*arguments: str) -> None:
         raise MachineError(f"wanted systemctl {' '.join(arguments)} to work, it said: {said}: look at journalctl -u {NAME}")
 
 
+def _unexpanded(text: str) -> str:
+    """Return a text of which systemd expands nothing, as systemd.unit(5) wants it."""
+    return text.replace("%", "%%")
+
+
 def _quoted(part: str) -> str:
-    """Quote an argument as systemd.syntax(7) and systemd.service(5) want it: percent and dollar signs doubled."""
-    escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    """Quote an argument as systemd.syntax(7) wants it."""
+    escaped = part.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if not escaped or set(escaped) & set(" \t'\"\\;&?*") else escaped
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli
+from edge import cli, threads
 from edge.errors import InputError
 from edge.text import without_credentials
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from edge.engines.contract import Engine
     from edge.frame import Source
     from edge.outputs.meter import Meter
-    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.access import Access
+    from edge.outputs.web.sink import WebSink
     from edge.result import Sink
     from edge.vehicle.levelling import Leveller
 
@@ -42,6 +43,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what of these outputs belongs to the conditions of a run's figures."""
     return {"web": arguments.web is not None, "mavlink": arguments.mavlink is not None, "memory_limit": arguments.memory_limit}
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options of these outputs that no run could heed.
+
+    Raises:
+        InputError: they do not go together, a token file holds none, or an address is none.
+    """
+    if arguments.web is None and (arguments.web_token_file is not None or arguments.web_host != LOOPBACK):
+        raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
+    if arguments.mavlink is None and arguments.mavlink_system is not None:
+        raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
+    if arguments.web is not None:
+        _access(arguments)
+    if arguments.mavlink is not None:
+        from edge.outputs.mavlink.links import parse_address
+
+        parse_address(arguments.mavlink)
 
 
 def port(text: str) -> int:
@@ -90,10 +109,7 @@ def watching_sinks(
         InputError: options that do not go together, or a token file that holds none.
         MissingDependency: a package of an extra is absent.
     """
-    if arguments.web is None and (arguments.web_token_file is not None or arguments.web_host != LOOPBACK):
-        raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
-    if arguments.mavlink is None and arguments.mavlink_system is not None:
-        raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
+    check_options(arguments)
     if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
         return []
     from edge.board.telemetry import Monitor
@@ -104,6 +120,8 @@ def watching_sinks(
     sinks: list[Sink] = [MeterSink(meter)]
     page = None if arguments.web is None else _page(arguments, source, facts, labels, meter, monitor)
     sinks += [] if page is None else [page]
+    if page is not None:
+        page.state.warnings.append(lambda: "; ".join(threads.faults()))
     if page is not None and leveller is not None:
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
@@ -115,16 +133,20 @@ def watching_sinks(
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:
-    from edge.outputs.web.access import Access, read_token
     from edge.outputs.web.metrics import Metrics
-    from edge.outputs.web.server import WebSink
+    from edge.outputs.web.sink import WebSink
     from edge.outputs.web.state import PageState
 
-    token = None if arguments.web_token_file is None else read_token(arguments.web_token_file)
-    access = Access(arguments.web_host, token)
+    access = _access(arguments)
     state = PageState(source, labels, meter, facts)
     monitor.tell(state.note_telemetry)
     return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
+
+
+def _access(arguments: argparse.Namespace) -> Access:
+    from edge.outputs.web.access import Access, read_token
+
+    return Access(arguments.web_host, None if arguments.web_token_file is None else read_token(arguments.web_token_file))
 
 
 def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None) -> Sink:

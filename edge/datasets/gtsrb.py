@@ -5,6 +5,8 @@ The 30 frames of a track show one physical sign while the car approaches, so a s
 
 from __future__ import annotations
 
+import logging
+import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -37,12 +39,14 @@ __all__ = [
     "split_by_track",
 ]
 
+_LOG = logging.getLogger(__name__)
+
 Sides = tuple[list[Photo], list[Photo]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which training photos are trained on and which are held out. A layout with a folder Valid holds out that one, whatever the share.
+    """Which training photos are trained on and which are held out. A layout with a folder Valid (or Val, Validation) holds out that one, whatever the share.
 
     Attributes:
         valid_share: share of each class's tracks held out, 0 to 1; at least one track of each class stands on either side.
@@ -91,7 +95,8 @@ def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
 
     Args:
         root: the data set that it was trained on.
-        record: of the training, as a run or a bundle's lineage holds it: `recipe` with the values of its `Split`, `photos` with the number on each side.
+        record: of the training, as a run or a bundle's lineage holds it: `recipe` with the values of its `Split`, `photos` with the number on each side, and
+            in `left_out` the broken ones that it was told to leave out, if any, by their paths within `root`.
 
     Raises:
         InputError: the record lacks one of these.
@@ -99,10 +104,11 @@ def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
     """
     try:
         recipe, wanted = record["recipe"], {side: record["photos"][side] for side in ("train", "valid")}
+        left_out = {os.path.normpath(Path(root) / name) for name in record["photos"].get("left_out", ())}
         split = Split(recipe["valid_share"], recipe["seed"], recipe.get("train_per_class"), recipe.get("valid_per_class"))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"wanted recipe and photos in the record of the training, found a fault ({error!r}): train or export again") from error
-    train, valid = read_split(root, split)
+    train, valid = ([photo for photo in side if os.path.normpath(photo.path) not in left_out] for side in read_split(root, split))
     found = {"train": len(train), "valid": len(valid)}
     if found != wanted:
         raise DataError(f"wanted the photos of the training, {wanted}, found {found} in {root}: give --data the set that was trained on")
@@ -121,7 +127,9 @@ def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> Si
         DataError: a class has fewer than two tracks, so that it cannot stand on both sides, or a photo without one.
     """
     valid: set[tuple[int, str]] = set()
-    for class_id, tracks in sorted(_by_class(photos).items()):
+    by_class = _by_class(photos)
+    _warn_of_single_photos(by_class)
+    for class_id, tracks in sorted(by_class.items()):
         _check_tracks(tracks)
         if len(tracks) < 2:
             raise DataError(f"wanted at least 2 tracks of {_name(class_id)} to split by track, found {len(tracks)}: add photos of another sign")
@@ -146,6 +154,7 @@ def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_cla
     train: list[Photo] = []
     valid: list[Photo] = []
     by_class = _by_class(photos)
+    _warn_of_single_photos(by_class)
     for class_id in range(CLASSES):
         tracks, chance = by_class[class_id], _chance(seed, class_id)
         _check_tracks(tracks)
@@ -180,6 +189,18 @@ def _by_class(photos: Sequence[Photo]) -> defaultdict[int, dict[str, list[Photo]
     for photo in photos:
         found[photo.class_id].setdefault(photo.track, []).append(photo)
     return found
+
+
+def _warn_of_single_photos(by_class: Mapping[int, Tracks]) -> None:
+    """Tell where most tracks hold one photo: names that do not tell the track would put photos of one sign on both sides, and the score too high."""
+    sizes = [len(track) for tracks in by_class.values() for track in tracks.values()]
+    single = sizes.count(1)
+    if 2 * single > len(sizes):
+        _LOG.warning(
+            "%d of %d tracks hold one photo: where several photos show one sign, name them <class>_<track>_<frame>, or they stand on both sides of the split",
+            single,
+            len(sizes),
+        )
 
 
 def _check_tracks(tracks: Tracks) -> None:

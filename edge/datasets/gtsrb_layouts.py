@@ -2,7 +2,7 @@
 
 Tables       Train.csv and Test.csv with columns ClassId and Path
 Official     Final_Training/Images/<5 digits>/ with GT-<5 digits>.csv in each (the archive of 2011: Training/<5 digits>/), Final_Test/Images/, GT-final_test.csv
-Folders      Train/<class>/ and Valid/<class>/, Test/, Test.csv
+Folders      Train/<class>/ and Valid/<class>/ (or Val, Validation, Dev), Test/, Test.csv
 
 A data set lies in the folder that is given, or in gtsrb/ or GTSRB/ within it. Class ids come from a table or from a folder's *name*, never from its position:
 folders sort as text, so "10" comes before "2".
@@ -11,11 +11,14 @@ folders sort as text, so "10" comes before "2".
 from __future__ import annotations
 
 import csv
-import io
+import logging
 import os
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +34,15 @@ TEST = {"Test.csv": "Test.csv", "Final_Test/Images": "Final_Test/Images"}
 TEST_TABLE = "GT-final_test.csv"
 WITHIN = (".", "gtsrb", "GTSRB", "gtsrb/GTSRB")
 NAMES_SHOWN = 5
+VALID = ("Valid", "Val", "Validation", "Dev")
+_LOG = logging.getLogger(__name__)
 _CLASS_IDS = {str(class_id): class_id for class_id in range(CLASSES)}
 _MOST_BYTES, _LONGEST_NAME, _LONGEST_PATH = 256 << 20, 255, 1024
-_ROI = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
+_ROI = ("roi.x1", "roi.y1", "roi.x2", "roi.y2")
+_WHOLE = re.compile(r"(-?[0-9]{1,9})(?:\.0*)?")
+_DELIMITERS = ",;\t|"
+_NAMED = re.compile(r"(?<![0-9])(?P<track>[0-9]{5}(?:_[0-9]{5})?)_[0-9]{5}(?![0-9])(?!_[0-9]{5}(?![0-9]))")
+"""GTSRB's own names, [class_]track_frame, whatever augmentation or an exporting tool wrote before and behind."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,22 @@ class Photo:
         track: the physical sign it shows, as "class_track"; "" where the file's name does not tell, and for test photos, which are single.
         roi_xyxy: where the sign is, in pixels, end-exclusive; None where no table says. GTSRB's own numbers are end-exclusive: it promises a border of at
             least 5 px, and that is what stands right of Roi.X2 when it is not counted as part of the sign.
+        size_wh: the photo's size by the table, which `roi_xyxy` belongs to; the file may have been resized since. None where no table says.
     """
 
     path: Path
     class_id: int
     track: str
     roi_xyxy: tuple[int, int, int, int] | None = None
+    size_wh: tuple[int, int] | None = None
+
+    def box_in(self, image: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
+        """Return where the sign is in the photo as it was read, (height, width, 3), which may be of another size than the table tells."""
+        if self.roi_xyxy is None or self.size_wh is None:
+            return self.roi_xyxy
+        across, down = image.shape[1] / self.size_wh[0], image.shape[0] / self.size_wh[1]
+        x1, y1, x2, y2 = self.roi_xyxy
+        return x1 * across, y1 * down, x2 * across, y2 * down
 
 
 def read_photo(photo: Photo) -> NDArray[np.uint8]:
@@ -62,9 +81,10 @@ def read_photo(photo: Photo) -> NDArray[np.uint8]:
         DataError: the sign's box is empty or not inside the photo.
     """
     image = read_image(photo.path)
-    if photo.roi_xyxy is not None:
+    box = photo.box_in(image)
+    if box is not None:
         height, width = image.shape[:2]
-        x1, y1, x2, y2 = photo.roi_xyxy
+        x1, y1, x2, y2 = box
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             raise DataError(
                 f"wanted the sign's box inside the photo {photo.path}, found {photo.roi_xyxy} in {width}x{height} pixels: correct its row in the csv"
@@ -82,18 +102,22 @@ def read_train(root: Path) -> list[Photo]:
     found = _find(root, TRAIN, "training")
     if found.suffix == ".csv":
         return _read_table(found, "Path", found.parent, _track_of)
-    return _read_class_folders(found) if found.name == "Train" else _read_official(found)
+    return _read_class_folders(found) if found.name.casefold() == "train" else _read_official(found)
 
 
 def read_valid(root: Path) -> list[Photo] | None:
-    """Read the list of the photos that the layout itself holds out, in Valid beside Train; None where it holds none out.
+    """Read the list of the photos that the layout itself holds out, in a folder of one of the names of `VALID` beside Train; None where it holds none out.
 
     Raises:
         DataError: as for `read_train`.
     """
     found = _find(root, TRAIN, "training")
-    folder = found.with_name("Valid")
-    return _read_class_folders(folder) if found.name == "Train" and folder.is_dir() else None
+    beside = {path.name.casefold(): path for path in _listed(found.parent) if path.is_dir()}
+    folder = next((beside[name.casefold()] for name in VALID if name.casefold() in beside), None)
+    if folder is None or found.name.casefold() == "train":
+        return _read_class_folders(folder) if folder else None
+    _LOG.warning("%s is read by its tables, so the folder %s is left out: photos to validate are taken from the others by track", found, folder)
+    return None
 
 
 def has_test(root: Path) -> bool:
@@ -118,7 +142,8 @@ def read_test(root: Path) -> list[Photo]:
 
 
 def _look(root: Path, layouts: dict[str, str]) -> Path | None:
-    return next((path for folder in WITHIN for name in layouts if (path := Path(root) / folder / name).exists()), None)
+    names = [spelled for name in layouts for spelled in (name, name.lower())]
+    return next((path for folder in WITHIN for name in names if (path := Path(root) / folder / name).exists()), None)
 
 
 def _find(root: Path, layouts: dict[str, str], kind: str) -> Path:
@@ -181,7 +206,8 @@ def _class_folders(folder: Path) -> list[tuple[Path, int]]:
 
 
 def _track_of(path: Path) -> str:
-    return path.stem.rpartition("_")[0]
+    named = _NAMED.search(path.stem)
+    return named["track"] if named else path.stem.rpartition("_")[0]
 
 
 def _official_track(class_id: int, path: Path) -> str:
@@ -194,39 +220,56 @@ def _no_track(path: Path) -> str:
 
 
 def _read_table(table: Path, column: str, folder: Path, track_of: Callable[[Path], str]) -> list[Photo]:
-    """Read a table's photos; `column` has their paths in `folder`. Official tables are separated by semicolons."""
+    """Read a table's photos; `column` has their paths in `folder`. Official tables are separated by semicolons, others by what spreadsheets choose."""
     try:
-        text = read_bounded(table, _MOST_BYTES).decode("utf-8")
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="," if column == "Path" else ";")
-        if rows.fieldnames is None or not {"ClassId", column} <= set(rows.fieldnames):
-            raise DataError(f"wanted columns ClassId and {column} in {table}, found {str(rows.fieldnames)[:200]}: download the csv again")
-        photos = [_photo(row, column, folder, track_of, table) for row in rows]
+        blob = read_bounded(table, _MOST_BYTES)
+        text = blob.decode("utf-16" if blob.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+        rows = csv.reader(StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=text.partition("\n")[0].count))
+        header = [name.strip().casefold() for name in next(rows, [])]
+        if not {"classid", column.casefold()} <= set(header):
+            raise DataError(f"wanted columns ClassId and {column} in the first line of {table}, found {', '.join(header) or 'nothing'}: correct that line")
+        photos = [_photo(dict(zip(header, row, strict=False)), column, folder, track_of, f"line {rows.line_num} of {table}") for row in rows if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"wanted a csv in UTF-8 in {table}, cannot read it ({error}): download the csv again") from error
+        raise DataError(f"wanted a csv in UTF-8 in {table}, cannot read it ({error}): save it as UTF-8 text") from error
     if not photos:
-        raise DataError(f"wanted photos listed in {table}, found only a header: download the csv again")
+        raise DataError(f"wanted photos listed in {table}, found only a header: take another table")
     _check_files(photos, table)
     return photos
 
 
-def _photo(row: dict[str, str | None], column: str, folder: Path, track_of: Callable[[Path], str], table: Path) -> Photo:
-    name, text = row[column], row["ClassId"]
-    if not name or text is None:  # csv gives None for what a short row lacks
-        raise DataError(f"wanted a ClassId and a {column} in every row of {table}, found a row without: download the csv again")
+def _photo(row: dict[str, str], column: str, folder: Path, track_of: Callable[[Path], str], where: str) -> Photo:
+    name, text = row.get(column.casefold(), "").strip(), row.get("classid", "").strip()
+    if not name or not text:
+        raise DataError(f"wanted a ClassId and a {column} in {where}, found a row without: correct it")
+    class_id = _whole(text)
+    if class_id is None or not 0 <= class_id < CLASSES:
+        raise DataError(f"wanted a ClassId from 0 to {CLASSES - 1} in {where}, found {text[:20]!r}: correct it")
+    name = name.replace("\\", "/")  # Windows writes them so
     if "\0" in name or len(name) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.split("/")):
-        raise DataError(f"wanted the name of a file in every row of {table}, found {name[:20]!r}: download the csv again")
-    if text not in _CLASS_IDS:
-        raise DataError(f"wanted a ClassId from 0 to {CLASSES - 1} in {table}, found {text[:20]!r}: download the csv again")
+        raise DataError(f"wanted the name of a file in {where}, found {name[:20]!r}: correct it")
     path = folder / name
-    return Photo(path, _CLASS_IDS[text], track_of(path), _roi(row, name, table) if row.keys() >= set(_ROI) else None)
+    return Photo(path, class_id, track_of(path), _roi(row, where), _size(row))
 
 
-def _roi(row: dict[str, str | None], name: str, table: Path) -> tuple[int, int, int, int]:
-    try:
-        x1, y1, x2, y2 = (int(row[column] or "") for column in _ROI)
-    except ValueError as error:
-        raise DataError(f"wanted whole numbers in the Roi columns of {name} in {table}, found {[row[c] for c in _ROI]}: download the csv again") from error
+def _whole(text: str) -> int | None:
+    """Read a whole number, also as spreadsheets write one whose column has gaps: 14.0."""
+    found = _WHOLE.fullmatch(text.strip())
+    return int(found[1]) if found else None
+
+
+def _roi(row: dict[str, str], where: str) -> tuple[int, int, int, int] | None:
+    told = [row.get(name, "").strip() for name in _ROI]
+    if not any(told):
+        return None
+    x1, y1, x2, y2 = map(_whole, told)
+    if x1 is None or y1 is None or x2 is None or y2 is None:
+        raise DataError(f"wanted whole numbers in the Roi columns in {where}, found {', '.join(told)}: correct it, or leave all four empty")
     return x1, y1, x2, y2
+
+
+def _size(row: dict[str, str]) -> tuple[int, int] | None:
+    width, height = (_whole(row.get(name, "")) for name in ("width", "height"))
+    return (width, height) if width and height and min(width, height) > 0 else None
 
 
 def _check_files(photos: Sequence[Photo], table: Path) -> None:

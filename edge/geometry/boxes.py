@@ -63,6 +63,11 @@ def distance(a: Box, b: Box) -> float:
     return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / (side_a + side_b)
 
 
+def mean_side(box_xyxy: Box) -> float:
+    """Return the mean of a box's width and height, in pixels."""
+    return (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2
+
+
 def area(box: Box) -> float:
     """Return a box's area in square pixels."""
     return (box[2] - box[0]) * (box[3] - box[1])

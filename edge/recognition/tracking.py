@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.geometry.boxes import Box, area, distance, holds_centre, overlap
+from edge.geometry.boxes import Box, area, distance, holds_centre, mean_side, overlap
 from edge.geometry.similarity import Similarity
 from edge.result import Detection, Report, Track
 
@@ -105,7 +105,7 @@ class Tracker:
         have had a box there too: most of what is taken for a sign by mistake comes and goes.
         """
         self._proposed.append(box_xyxy)
-        if (box_xyxy[2] - box_xyxy[0] + box_xyxy[3] - box_xyxy[1]) / 2 < self._settings.vote_side_px:
+        if mean_side(box_xyxy) < self._settings.vote_side_px:
             return False
         if doubtful and not any(distance(one, box_xyxy) <= self._settings.gate for one in self._proposed_before):
             return False

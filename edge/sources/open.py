@@ -39,7 +39,7 @@ def open_source(uri: str) -> Source:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = parse_uri(_meant(source_of(uri)))
+    parsed = meant(uri)
     if parsed.scheme == "demo":
         from edge.sources.demo import DemoSource
 
@@ -52,6 +52,22 @@ def open_source(uri: str) -> Source:
             raise SourceError(f"wanted {known}, found {parsed.text}: {parsed.scheme}:// is unknown{_relayed(parsed)}")
         return open_live(parsed)
     return _open_path(parsed)
+
+
+def meant(uri: str) -> Uri:
+    """Return a source in parts, as `open_source` understands it.
+
+    Raises:
+        SourceError: nothing there, or an option that stands twice.
+    """
+    return parse_uri(_meant(source_of(uri)))
+
+
+def named_files(uri: Uri) -> list[Path]:
+    """Return the files or the folder that a source names; none of a camera or a flight."""
+    if uri.scheme:
+        return []
+    return [Path(uri.path)] if exists(uri.path) else _matching(uri.text) or _matching(uri.path)
 
 
 def _meant(text: str) -> str:
@@ -96,17 +112,17 @@ def _open_path(uri: Uri) -> Source:
 
 
 def _open_pattern(uri: Uri) -> Source:
-    matching = _matching(uri.text)
-    if matching:
+    found = _matching(uri.text)
+    if found:
         uri = Uri(uri.text, "", uri.text, {})  # its ? stands for a character
     else:
-        matching = _matching(uri.path)
-    if not matching:
+        found = _matching(uri.path)
+    if not found:
         raise SourceError(f"wanted a folder, an image, a video, webcam or demo://, found nothing at {uri.path}: check the path")
-    if len(matching) == 1:
-        return _open_path(replace(uri, path=str(matching[0])))
-    folder = Path(commonpath([path.parent for path in matching]))
-    return _pictures(uri, folder, pictures_among(matching, uri.path), _FILM_FPS if _NUMBERED.search(uri.path) else None)
+    if len(found) == 1:
+        return _open_path(replace(uri, path=str(found[0])))
+    folder = Path(commonpath([path.parent for path in found]))
+    return _pictures(uri, folder, pictures_among(found, uri.path), _FILM_FPS if _NUMBERED.search(uri.path) else None)
 
 
 def _pictures(uri: Uri, folder: Path, paths: list[Path], fps: float | None) -> Source:

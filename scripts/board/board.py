@@ -36,6 +36,7 @@ from releases import (
     is_whole,
     locked,
     now,
+    order_of,
     plain,
     proved_releases,
     prune,
@@ -240,7 +241,8 @@ def _switch_and_watch(release, former, engine, seconds):
             _restart()
             _watch(seconds)
         bundle = read_state(RELEASES / release / "bundle/manifest.json", {}).get("name", "unknown")
-        replace_file(RELEASES / release / PROVED, json.dumps({"id": release, "bundle": bundle, "engine": engine, "at": now()}))
+        count = 1 + max((order_of(proved.name)[0] for proved in proved_releases()), default=0)
+        replace_file(RELEASES / release / PROVED, json.dumps({"id": release, "bundle": bundle, "engine": engine, "at": now(), "count": count}))
     except BaseException:
         _take_back(former)
         raise

@@ -83,7 +83,14 @@ def current_release():
 
 def proved_releases():
     """Releases that have run, the one that was made current last first."""
-    return sorted((path.parent for path in RELEASES.glob(f"*/{PROVED}")), key=lambda release: str(record_of(release.name).get("at")), reverse=True)
+    return sorted((path.parent for path in RELEASES.glob(f"*/{PROVED}")), key=lambda release: order_of(release.name), reverse=True)
+
+
+def order_of(release):
+    """Return what orders releases by when they were made current: a count, since a board may have no clock that runs while it is off; then the time."""
+    told = record_of(release)
+    count = told.get("count")
+    return (count if isinstance(count, int) else 0, str(told.get("at")))
 
 
 def record_of(release):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ pytest.importorskip("prometheus_client", reason="the extra web is not installed"
 
 from packets import wait_for
 
-from benchmarks.clients import clients, looking, running
+from benchmarks.clients import children, clients, looking, running
 from benchmarks.measuring.setting import Setting
 from edge.errors import SourceError
 
@@ -21,22 +22,32 @@ SOURCE = "demo://?width=320&height=180&frames=1000000"
 
 
 def test_both_rates_are_told_with_their_ratio(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figures = clients(Setting(tiny_bundle, engine="fake"), SOURCE, 3, 2, 2, 1, tmp_path / "r.json")
+    figures = clients(Setting(tiny_bundle, engine="fake"), SOURCE, 3, 2, 2, 1, tmp_path / "r.json", silent=50, refused=40)
     assert len(figures["fps_with"]) == len(figures["fps_without"]) == 2
     assert min(*figures["fps_with"], *figures["fps_without"]) > 1
     assert figures["ratio"] > 0
     assert min(figures["rss_mib_with"], figures["rss_mib_without"]) > 20
     document = json.loads((tmp_path / "r.json").read_text())
     assert (document["command"], document["conditions"]["slow"], document["conditions"]["dead"]) == ("benchmarks clients", 3, 2)
-    assert "with 3 slow, 2 dead" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "with 3 slow, 2 dead" in told
+    for kind, number in (("silent", 50), ("refused", 40)):
+        attack = figures["attacks"][kind]
+        assert len(attack["fps_page"]) == len(attack["fps_socket"]) == 2
+        assert attack["number"] == number
+        assert min(attack["connections_a_second"].values()) > 1
+        assert f"{number} {kind}" in told
 
 
 def test_clients_are_connected_as_long_as_they_look(tiny_bundle: Path) -> None:
     with running(Setting(tiny_bundle, engine="fake"), SOURCE) as (process, port):
-        before = sockets_of(process.pid)
+        (page,) = children(process.pid)
+        wait_for(lambda: sockets_of(page) > 1, "the page")
+        time.sleep(1)
+        before = sockets_of(page)
         with looking(port, 0, 7):
-            wait_for(lambda: sockets_of(process.pid) == before + 7, "the clients")
-        wait_for(lambda: sockets_of(process.pid) == before, "their leave")
+            wait_for(lambda: sockets_of(page) == before + 7, "the clients")
+        wait_for(lambda: sockets_of(page) == before, "their leave")
 
 
 def sockets_of(process: int) -> int:

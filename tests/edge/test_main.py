@@ -94,7 +94,7 @@ def test_unreadable_frames_and_images_are_counted_and_passed_over(bundle: Path, 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_images_of_any_kind_are_run_and_named(bundle: Path, tmp_path: Path, shape: tuple[int, ...], dtype: type) -> None:
     path = write_image(tmp_path / "x.png", np.full(shape, 90, dtype))
-    done("run", path, "--bundle", bundle, "--spotter", "none", "--events", tmp_path / "e.jsonl")
+    done("run", path, "--bundle", bundle, "--spotter", "none", "--events", tmp_path / "e.jsonl", "--min-side", 1)
     assert len(lines(tmp_path / "e.jsonl")) == 1
     done("classify", path, "--bundle", bundle, "--csv", tmp_path / "n.csv")
     assert len((tmp_path / "n.csv").read_text().splitlines()) == 2
@@ -106,7 +106,7 @@ def test_images_of_any_kind_are_run_and_named(bundle: Path, tmp_path: Path, shap
         ("missing", "nothing at"),
         ("empty", "found none"),
         ("unreadable", "found none that can be read"),
-        ("cut.mp4", "without its index (moov)"),
+        ("cut.mp4", "without its index"),
         ("zero.png", "found none that can be read"),
         ("gopher://x", "unknown"),
         ("demo://?frames=abc", "abc"),
@@ -148,11 +148,47 @@ def test_an_output_that_cannot_be_written_is_refused(bundle: Path, tmp_path: Pat
     assert "folder" in refuses("run", SMALL_DEMO, "--bundle", bundle, option, tmp_path / "folder.mp4")
 
 
-def test_stills_of_two_sizes_leave_no_video(bundle: Path, tmp_path: Path, refuses: Callable[..., str]) -> None:
+def test_stills_of_two_sizes_share_a_video(bundle: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "1.png", picture(0))
     write_image(tmp_path / "in" / "2.png", picture(0, (48, 48)))
-    assert "one size" in refuses("run", tmp_path / "in", "--bundle", bundle, "--video", tmp_path / "out" / "v.mp4")
-    assert not list((tmp_path / "out").iterdir())
+    done("run", tmp_path / "in", "--bundle", bundle, "--video", tmp_path / "out" / "v.mp4")
+    assert count_frames(tmp_path / "out" / "v.mp4") == 2
+
+
+def test_a_video_that_fails_takes_nothing_else_along(bundle: Path, tmp_path: Path, refuses: Callable[..., str]) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (240, 320, 3), np.uint8))
+    outputs = {word: tmp_path / "out" / name for word, name in (("--video", "v.mp4"), ("--events", "e.jsonl"), ("--json", "s.json"))}
+    with small_disk(60_000):
+        told = refuses("run", tmp_path / "in", "--bundle", bundle, "--spotter", "none", *(part for pair in outputs.items() for part in pair))
+    assert "the disk may be full" in told
+    summary = json.loads(outputs["--json"].read_text(encoding="utf-8"))
+    assert (summary["frames"], summary["missed"]) == (40, {"events": 0, "video": 40})
+    assert len(lines(outputs["--events"])) == 40
+    assert not outputs["--video"].exists()
+
+
+def test_quiet_prints_nothing(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", SMALL_DEMO, "--bundle", str(bundle), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("least", "found"), [((), 1), (("--min-side", "40"), 0), (("--min-side", "1"), 2)])
+def test_small_signs_in_stills_are_left_out(bundle: Path, tmp_path: Path, least: tuple[str, ...], found: int) -> None:
+    for side in (12, 30):  # the whole frame is one box
+        write_image(tmp_path / "in" / f"{side}.png", picture(0, (side, side)))
+    done("run", tmp_path / "in", "--bundle", bundle, "--spotter", "none", "--events", tmp_path / "e.jsonl", *least)
+    assert len(lines(tmp_path / "e.jsonl")) == found
+
+
+def test_an_output_is_no_input_however_the_input_is_written(bundle: Path, tmp_path: Path, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    film = write_video(tmp_path / "x.avi", 2)
+    before = film.read_bytes()
+    for typed in ("~/x.avi", f"file://{film}", f"{tmp_path}/*.avi", f"FILE://{film}?realtime=1"):
+        assert "wanted" in refuses("run", typed, "--bundle", bundle, "--video", film)
+    assert film.read_bytes() == before
 
 
 def damage_model(bundle: Path) -> None:

@@ -108,7 +108,7 @@ def test_damaged_state_reads_as_unknown(board: SmallBoard) -> None:
             assert f"  {former}  unknown  since " in told
         assert f"{former} is current, {current} is kept" in board("rollback"), damaged
         assert board.current == former
-    assert "unknown" not in board("status")
+    assert "unknown  since" not in board("status")
 
 
 def test_a_release_whose_list_of_files_is_lost_is_taken_anew(board: SmallBoard) -> None:

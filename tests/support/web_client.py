@@ -23,8 +23,9 @@ from edge.frame import FeedState, Frame
 from edge.outputs.meter import Meter
 from edge.outputs.web.access import Access
 from edge.outputs.web.metrics import Metrics
-from edge.outputs.web.server import WebSink
+from edge.outputs.web.sink import WebSink
 from edge.outputs.web.state import PageState
+from edge.outputs.web.wire import Limits
 from edge.result import Detection, Report, Result, Track
 
 BOX = (20.0, 10.0, 50.0, 40.0)
@@ -65,8 +66,8 @@ def result(index: int, *class_ids: int, size_wh: tuple[int, int] = (96, 64)) -> 
 class Page(WebSink):
     """A page whose meter takes each result, as another sink lets it in a run."""
 
-    def __init__(self, host: str, access: Access, state: PageState, metrics: Metrics) -> None:
-        super().__init__(host, 0, access, state, metrics)
+    def __init__(self, host: str, access: Access, state: PageState, metrics: Metrics, limits: Limits) -> None:
+        super().__init__(host, 0, access, state, metrics, limits)
         self._meter = state.meter
 
     def write(self, result: Result) -> None:
@@ -75,13 +76,15 @@ class Page(WebSink):
 
 
 @contextmanager
-def serving(token: str | None = None, host: str = "127.0.0.1", source: Losses | None = None) -> Iterator[tuple[WebSink, PageState]]:
+def serving(
+    token: str | None = None, host: str = "127.0.0.1", source: Losses | None = None, limits: Limits | None = None
+) -> Iterator[tuple[WebSink, PageState]]:
     """A page on a free port, with telemetry ten times a second."""
     source, meter = source or Losses(), Meter()
     state = PageState(source, LABELS, meter, {"source": "frames", "engine": "fake", "precision": "fp16"})
     with Monitor(period_s=0.1) as monitor:
         monitor.tell(state.note_telemetry)
-        with Page(host, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry)) as sink:
+        with Page(host, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry), limits or Limits()) as sink:
             yield sink, state
 
 

@@ -15,10 +15,10 @@ import pytest
 from commands import started
 from training import EPOCHS, MODELS, REPOSITORY, main, options, signs, table
 
-from edge.datasets.gtsrb import read_train, split_by_track
+from edge.datasets.gtsrb import Split, read_train, split_by_track
 from edge.errors import DataError, InputError, OutputError
 from train.evaluate import evaluate_runs, predict_paths
-from train.fit import _network, fit
+from train.fit import _network, _whole, fit
 from train.memory import Plan
 from train.networks import vgg
 from train.networks.compiled import compiled
@@ -241,18 +241,23 @@ def test_what_cannot_run_is_one_line_and_leaves_nothing(drawn, tmp_path, capsys,
     assert not out.exists()
 
 
-@pytest.mark.parametrize("which", ["train", "valid"])
-def test_a_broken_photo_in_the_middle_is_named_before_training_starts(drawn, tmp_path, capsys, which):
+def test_broken_photos_are_named_all_at_once_before_training_starts_or_left_out(drawn, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(drawn, root)
-    sides = dict(zip(("train", "valid"), split_by_track(read_train(root), 0.1, 0), strict=True))
-    broken = sides[which][5].path
-    broken.write_bytes(broken.read_bytes()[:100])
+    train, valid = split_by_track(read_train(root), 0.1, 0)
+    broken = [train[5].path, train[17].path, valid[5].path]
+    for place, path in enumerate(broken):
+        path.write_bytes(path.read_bytes()[: 100 * place])
     assert main(*options(root, tmp_path / "run")) == 1
     told = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
     assert told.startswith("python -m train: wanted")
-    assert broken.name in told
+    assert "3 of 96 broken" in told
+    assert all(str(path) in told for path in broken)
+    assert "--leave-out-broken" in told
     assert not (tmp_path / "run").exists()
+    (whole, held), left_out = _whole(root, Split(0.1, 0), leave_out=True)
+    assert left_out == sorted(str(path.relative_to(root)) for path in broken)
+    assert [photo.path for photo in (*whole, *held)] == [photo.path for photo in (*train, *valid) if photo.path not in broken]
 
 
 def test_fewer_photos_than_a_batch_are_refused(drawn, tmp_path):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from edge.datasets.aerial import mixed_crop
 from edge.datasets.gtsdb import find_frames, read_sides, sign_free_crops
 from edge.datasets.gtsrb import CLASSES, Photo, read_photo
+from edge.errors import DataError, InputError
 from edge.images import fit_crop
 from train.networks.precision import has_gpu
 from train.photos.ahead import made_ahead, stack
@@ -25,6 +26,17 @@ from train.recipes import Recipe
 
 if keras.backend.backend() != "tensorflow":
     tf.config.set_visible_devices([], "GPU")  # tf.data needs none, and TensorFlow would take all the memory of what the network trains on
+
+
+def broken_photos(photos: Sequence[Photo]) -> dict[Photo, str]:
+    """Read each photo once, and return those that cannot be read, each with what is wrong."""
+    broken = {}
+    for photo in tqdm(photos, "looking for broken photos", disable=None):
+        try:
+            read_photo(photo)
+        except (InputError, DataError) as error:
+            broken[photo] = str(error)
+    return broken
 
 
 def load_crops(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

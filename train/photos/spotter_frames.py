@@ -161,7 +161,8 @@ class Views:
                 patch, roi = _patch_without(still, rng)
             else:
                 patch = decode_image(blob, str(photo.path))
-                roi = np.array(photo.roi_xyxy, np.float64) if photo.roi_xyxy else surroundings_of(patch)
+                told = photo.box_in(patch)
+                roi = np.array(told, np.float64) if told else surroundings_of(patch)
             scale = side / float((roi[2:] - roi[:2]).min())
             size = np.maximum(np.rint(np.array(patch.shape[1::-1]) * scale), 4).astype(int)
             room = np.array(image.shape[1::-1]) - size

@@ -35,7 +35,11 @@ HEADERS = (
 
 
 class Access:
-    """Judges requests: with a token, they must bring it; without one, the server is on loopback and they must ask for it by a name of loopback."""
+    """Judges requests: with a token, they must bring it; without one, the server is on loopback and they must ask for it by a name of loopback.
+
+    Attributes:
+        digest: SHA-256 of the token, in hexadecimal; None where there is none.
+    """
 
     def __init__(self, host: str, token: str | None) -> None:
         """Guard a server that listens on `host`.
@@ -48,7 +52,14 @@ class Access:
                 f"wanted --web-token-file with --web-host {host}, since others can reach it, found none: "
                 f"put a secret of {LEAST_TOKEN} characters or more into a file"
             )
-        self._digest = None if token is None else hashlib.sha256(token.encode()).digest()
+        self.digest = None if token is None else hashlib.sha256(token.encode()).hexdigest()
+
+    @classmethod
+    def of(cls, host: str, digest: str | None) -> Access:
+        """Guard a server whose `digest` is known, and not the token."""
+        access = cls(host, "" if digest is not None else None)
+        access.digest = digest
+        return access
 
     def refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> int:
         """Return the status that a request with these headers, names in lower case, is refused with: 400 or 401; 0 if it may pass."""
@@ -60,7 +71,7 @@ class Access:
         if size > MOST_HEADERS:
             return 400
         given = held.get(b"authorization", [])
-        if self._digest is not None:
+        if self.digest is not None:
             return 0 if len(given) == 1 and self._is_token(given[0]) else 401
         # A page from elsewhere can make its own name lead to loopback, and would then read what is here.
         return 0 if all(names_loopback(host) for host in held.get(b"host", [])) else 400
@@ -76,8 +87,8 @@ class Access:
                 given = b""
         elif kind.lower() != b"bearer":
             given = b""
-        assert self._digest is not None
-        return hmac.compare_digest(hashlib.sha256(given).digest(), self._digest)
+        assert self.digest is not None
+        return hmac.compare_digest(hashlib.sha256(given).hexdigest(), self.digest)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,198 +1,93 @@
-"""The page, in a thread of its own: the one file that imports Starlette and uvicorn. The loop leaves results and never waits for a client."""
+"""The page's server, a process of its own: the one file that imports Starlette and uvicorn. What it shows it asks of the run, over a pair of sockets.
+
+    python -m edge.outputs.web.server LISTENING LINK       two descriptors that it inherits
+
+It ends when the run does. It gives way to the loop: its priority is low.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import json
+import os
+import signal
 import socket
-import threading
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import resources
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from edge.board.extras import install
-from edge.errors import MissingDependency, OutputError, one_line
-from edge.frame import FeedState
+from edge.errors import one_line
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
-from edge.outputs.web.film import FEW_A_SECOND, PICTURES_A_SECOND, Film
-from edge.outputs.web.metrics import Metrics
-from edge.outputs.web.state import PageState, jpeg
-from edge.result import Result
+from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
+from edge.outputs.web.film import Film
+from edge.outputs.web.wire import LONGEST_LINE, Limits, packed
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-_LOG = logging.getLogger(__name__)
-
-MOST_CONNECTIONS = 200
-
 _FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "icon.svg")}}
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_SEND_BUFFER = 128 << 10
-_IDLE_S, _WATCH_S = 15.0, 0.2
-_END_S = 10.0
+_JSON = "application/json"
+_MULTIPART = "multipart/x-mixed-replace; boundary=picture"
+_BACKLOG = 64  # connections that are taken at once; far fewer than descriptors
+_NICE = 10
+_WATCH_S = 0.2
 _DIGITS = 16
 
 Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 
 
-class WebSink:
-    """Serves the page while it is open.
+class Run:
+    """The run, which answers one question at a time."""
 
-    Attributes:
-        state: what the page shows.
-    """
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ask over a connection."""
+        self._reader, self._writer = reader, writer
+        self._turn = asyncio.Lock()
 
-    def __init__(self, host: str, port: int, access: Access, state: PageState, metrics: Metrics) -> None:
-        """Listen on `host` and `port`; 0 takes any that is free.
+    async def hear(self) -> tuple[dict[str, Any], bytes]:
+        """Return what the run says; where it has gone, this process has nothing to do any more."""
+        try:
+            head = json.loads(await self._reader.readuntil(b"\n"))
+            return head, await self._reader.readexactly(head["size"])
+        except (asyncio.IncompleteReadError, OSError):
+            os._exit(0)  # at once: clients are cut off, nothing is to be finished
+
+    async def ask(self, what: str, **about: Any) -> tuple[dict[str, Any], bytes]:
+        """Ask, and return the answer.
 
         Raises:
-            MissingDependency: Starlette or uvicorn is not installed.
+            RuntimeError: the run could not answer; it has told why.
         """
-        try:
-            import starlette  # noqa: F401
-            import uvicorn  # noqa: F401
-        except ImportError as error:
-            raise MissingDependency(f"wanted starlette and uvicorn for --web, found none: {install('web')}") from error
-        self._host, self._port, self._access = host, port, access
-        self.state, self._metrics = state, metrics
-        self._film = Film(state)
-        self._server: uvicorn.Server | None = None
-        self._socket: socket.socket | None = None
-        self._thread = threading.Thread(target=self._work, name="web", daemon=True)
+        # A client that leaves does not take the answer's place in the queue with it.
+        head, body = await asyncio.shield(asyncio.ensure_future(self._exchange(packed({"ask": what, **about}))))
+        if head.get("failed"):
+            raise RuntimeError(f"no answer for {what}")
+        return head, body
 
-    def __enter__(self) -> WebSink:
-        """Start to listen.
+    async def _exchange(self, question: bytes) -> tuple[dict[str, Any], bytes]:
+        async with self._turn:
+            self._writer.write(question)
+            return await self.hear()
 
-        Raises:
-            OutputError: the address cannot be had.
-        """
-        import uvicorn
 
-        self._socket = _listen(self._host, self._port)
-        config = uvicorn.Config(
-            self._guarded(self._app()),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            headers=list(HEADERS),
-            limit_concurrency=MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=MOST_HEADERS,
-            timeout_graceful_shutdown=1,
-        )
-        # What strangers send is no business of the console's; our own faults are told by `_guarded`.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
-        self._server = uvicorn.Server(config)
-        self._thread.start()
-        print(f"{'page':<14}{self.url}", flush=True)
-        return self
+class Site:
+    """What is answered to whom."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._thread.ident is None or self._server is None:
-            return
-        self._server.should_exit = True
-        self._thread.join(_END_S)
-        if self._thread.is_alive():
-            _LOG.warning("the page's server at %s does not end: it is left behind", self.url)
-
-    @property
-    def url(self) -> str:
-        """Where the page is."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._socket.getsockname()[1] if self._socket else self._port}/"
-
-    def write(self, result: Result) -> None:
-        """Leave a result; never waits."""
-        self.state.note(result)
-
-    def feed(self, state: FeedState) -> None:
-        """Nothing: the page asks the source itself."""
-
-    def spare(self, on: bool) -> None:
-        """Give few pictures from now on, or as many as before."""
-        self._film.pictures_a_second = FEW_A_SECOND if on else PICTURES_A_SECOND
-
-    def _work(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except Exception as error:  # the run goes on without its page
-            _LOG.warning("the page's server ended: %s", one_line(error))
-
-    async def _serve(self) -> None:
-        assert self._server is not None
-        assert self._socket is not None
-        watch, film = asyncio.create_task(self._watch()), asyncio.create_task(self._film.run())
-        try:
-            await self._server.serve(sockets=[self._socket])
-        finally:
-            for task in (watch, film):
-                task.cancel()
-            await asyncio.gather(watch, film, return_exceptions=True)
-            self._film.close()
-
-    async def _watch(self) -> None:
-        """Cut off who holds a connection and asks nothing, or takes nothing of an answer, and at the end who still looks."""
-        assert self._server is not None
-        since: dict[Any, tuple[int, float]] = {}
-        while True:
-            now, ending = time.monotonic(), self._server.should_exit
-            looked, since = since, {}
-            for connection in list(self._server.server_state.connections):
-                left = _untaken(connection)
-                if left is None:
-                    continue
-                before, began = looked.get(connection, (left, now))
-                since[connection] = left, began if before == left else now
-                if before == left and now - began >= _IDLE_S:
-                    connection.transport.abort()
-            if ending:
-                self._film.stop()
-                await asyncio.sleep(_WATCH_S)
-                for connection in list(self._server.server_state.connections):
-                    connection.transport.abort()
-                return
-            await asyncio.sleep(_WATCH_S)
-
-    def _guarded(self, app: Starlette) -> Callable[..., Awaitable[None]]:
-        async def guarded(scope: Scope, receive: Any, send: Send) -> None:
-            from starlette.responses import PlainTextResponse
-
-            started = False
-
-            async def sending(message: Any) -> None:
-                nonlocal started
-                started = True
-                await send(message)
-
-            status = self._access.refusal(scope["headers"])
-            answer: Any = app
-            if status == 401:
-                answer = PlainTextResponse("wanted the token of --web-token-file\n", 401, {"www-authenticate": REALM.decode()})
-            elif status:
-                answer = PlainTextResponse("wanted a request by a name of loopback, of fair size\n", status)
-            try:
-                await answer(scope, receive, sending)
-            except Exception as error:  # a fault of ours ends this answer, never the run
-                _LOG.warning("the page failed at %s: %s: %s", scope["path"][:100], type(error).__name__, one_line(error))
-                if not started:
-                    await PlainTextResponse("the page failed\n", 500)(scope, receive, send)
-
-        return guarded
-
-    def _app(self) -> Starlette:
+    def __init__(self, run: Run, access: Access, limits: Limits) -> None:
+        """Show what `run` tells, to those whom `access` lets in."""
         from starlette.applications import Starlette
         from starlette.routing import Route
 
+        self._run, self._access, self._limits = run, access, limits
+        self.film = Film(self._newest, limits.wait_s)
+        self.refusals, self._budget = Refusals(limits.refusals), Budget(limits.bytes_a_second)
         routes = [Route(f"/{path}", _file(name)) for path, name in _FILES.items()]
         routes += [
             Route("/healthz", self._health),
@@ -203,40 +98,75 @@ class WebSink:
             Route("/live.jpg", self._picture),
             Route("/live.mjpg", self._pictures),
         ]
-        app = Starlette(routes=routes)
-        app.router.redirect_slashes = False  # it would send clients to wherever their Host header says
-        return app
+        self._app = Starlette(routes=routes)
+        self._app.router.redirect_slashes = False  # it would send clients to wherever their Host header says
 
-    async def _health(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        """Answer a request (ASGI)."""
         from starlette.responses import PlainTextResponse
 
-        trouble = self.state.trouble
-        return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
+        started = False
+
+        async def sending(message: Any) -> None:
+            nonlocal started
+            started = True
+            wait_s = self._budget.wait_s(len(message.get("body", b"")), time.monotonic())
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            await send(message)
+
+        status = self._access.refusal(scope["headers"])
+        answer: Any = self._app
+        if status:
+            self.refusals.note(scope["client"][0] if scope["client"] else "", time.monotonic())
+        if status == 401:
+            answer = PlainTextResponse("wanted the token of --web-token-file\n", 401, {"www-authenticate": REALM.decode(), "connection": "close"})
+        elif status:
+            answer = PlainTextResponse("wanted a request by a name of loopback, of fair size\n", status, {"connection": "close"})
+        try:
+            await answer(scope, receive, sending)
+        except Exception as error:  # a fault of ours ends this answer, never the page
+            await self._run.ask("fault", text=f"{scope['path'][:100]!a}: {type(error).__name__}: {one_line(error)}")
+            if not started:
+                await PlainTextResponse("the page failed\n", 500)(scope, receive, send)
+
+    async def _newest(self, after: int) -> tuple[int, bytes, float]:
+        try:
+            head, data = await self._run.ask("picture", after=after)
+        except RuntimeError:  # it could not be drawn, the next one may be
+            return after, b"", self._limits.wait_s
+        return head["number"], data, head["pause_s"]
+
+    async def _health(self, request: Request) -> Response:
+        from starlette.responses import PlainTextResponse, Response
+
+        trouble = (await self._run.ask("health"))[1]
+        return Response(trouble + b"\n", 503, media_type="text/plain") if trouble else PlainTextResponse("ok\n")
 
     async def _tell_metrics(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        text, kind = self._metrics.text()
-        return Response(text, headers={"content-type": kind})
+        head, text = await self._run.ask("metrics")
+        return Response(text, headers={"content-type": head["kind"]})
 
     async def _tell_status(self, request: Request) -> Response:
-        from starlette.responses import JSONResponse
+        from starlette.responses import Response
 
         since_s = _number(request, "since")
-        return _bad("since") if since_s is None else JSONResponse(self.state.status(since_s))
+        return _bad("since") if since_s is None else Response((await self._run.ask("status", since=since_s))[1], media_type=_JSON)
 
     async def _tell_sightings(self, request: Request) -> Response:
-        from starlette.responses import JSONResponse
+        from starlette.responses import Response
 
         after = _number(request, "after")
-        return _bad("after") if after is None else JSONResponse({"schema": 1, "sightings": self.state.sightings(int(after))})
+        return _bad("after") if after is None else Response((await self._run.ask("sightings", after=int(after)))[1], media_type=_JSON)
 
     async def _crop(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, Response
 
         name = request.path_params["name"]
-        crop = self.state.crop(int(name)) if name.isascii() and name.isdigit() and len(name) < _DIGITS else None
-        return PlainTextResponse("not kept\n", 404) if crop is None else Response(jpeg(crop), media_type="image/jpeg")
+        crop = (await self._run.ask("crop", number=int(name)))[1] if name.isascii() and name.isdigit() and len(name) < _DIGITS else b""
+        return Response(crop, media_type="image/jpeg") if crop else PlainTextResponse("not kept\n", 404)
 
     async def _picture(self, request: Request) -> Response:
         from starlette.responses import Response
@@ -244,50 +174,114 @@ class WebSink:
         after = _number(request, "after")
         if after is None:
             return _bad("after")
-        picture = await self._film.next(int(after))
+        picture = await self.film.next(int(after))
         if picture is None:
             return Response(status_code=204)
         return Response(picture[1], media_type="image/jpeg", headers={"x-picture": str(picture[0])})
 
     async def _pictures(self, request: Request) -> Response:
-        from starlette.responses import StreamingResponse
+        from starlette.responses import Response, StreamingResponse
 
         async def parts() -> AsyncIterator[bytes]:
             number = 0
-            while not self._film.stopped:
-                picture = await self._film.next(number)
+            while True:
+                picture = await self.film.next(number)
                 if picture is not None:
                     number, data = picture
                     yield b"--picture\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n%b\r\n" % (len(data), data)
 
-        return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=picture")
+        if request.method == "HEAD":  # it has no body that could end
+            return Response(media_type=_MULTIPART)
+        return StreamingResponse(parts(), media_type=_MULTIPART)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind in the thread of the command, so that an address that is taken is refused before any work is done.
+def seated(places: Places, refusals: Refusals) -> Any:
+    """Return uvicorn's protocol for connections that have a place; others are closed before anything is read."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    Raises:
-        OutputError: the address cannot be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _refused(host, port, error) from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Clients inherit it: a slow one finds a newer picture sooner, and a hundred hold little.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        listening.bind(address)
-        listening.listen(MOST_CONNECTIONS)
-    except OSError as error:
-        listening.close()
-        raise _refused(host, port, error) from error
-    return listening
+    class Seated(H11Protocol):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            peer = transport.get_extra_info("peername")
+            address = peer[0] if peer else ""
+            if refusals.answered(address, time.monotonic()) and places.take(self, address):
+                super().connection_made(transport)
+            else:
+                transport.abort()
+
+        def data_received(self, data: bytes) -> None:
+            places.speak(self)
+            super().data_received(data)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            places.free(self)
+            if self.flow is not None:  # it had a place
+                super().connection_lost(exc)
+
+    return Seated
 
 
-def _refused(host: str, port: int, error: OSError) -> OutputError:
-    return OutputError(f"wanted to serve the page at {host} port {port}, the system refused: {error.strerror or error}: choose another --web or --web-host")
+async def watch(server: uvicorn.Server, limits: Limits) -> None:
+    """Cut off who holds a connection and asks nothing, or takes nothing of an answer."""
+    since: dict[Any, tuple[int, float]] = {}
+    while True:
+        now, looked, since = time.monotonic(), since, {}
+        for connection in list(server.server_state.connections):
+            left = untaken(connection)
+            if left is None:
+                continue
+            before, began = looked.get(connection, (left, now))
+            since[connection] = left, began if before == left else now
+            patience_s = limits.silent_s if connection.cycle is None else limits.idle_s
+            if before == left and now - began >= patience_s:
+                connection.transport.abort()
+        await asyncio.sleep(_WATCH_S)
+
+
+def untaken(connection: Any) -> int | None:
+    """Return how many bytes a client has yet to take of an answer that waits for it, -1 if it asks for nothing; None while it is being answered."""
+    if connection.flow.write_paused:
+        return int(connection.transport.get_write_buffer_size())
+    return -1 if connection.cycle is None or connection.cycle.response_complete else None
+
+
+def worth(connection: Any) -> int:
+    """Return what a connection's place is worth, as `Places` wants it."""
+    if connection.cycle is None:
+        return NEW
+    return IDLE if untaken(connection) == -1 else BUSY
+
+
+async def serve(listening: socket.socket, link: socket.socket) -> None:
+    """Serve until the run has gone."""
+    import uvicorn
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:  # they are left to the run
+            yield
+
+    run = Run(*await asyncio.open_connection(sock=link, limit=LONGEST_LINE))
+    told, _ = await run.hear()
+    limits = Limits(**told["limits"])
+    site = Site(run, Access.of(told["host"], told["digest"]), limits)
+    places = Places(limits.connections, worth, lambda connection: connection.transport.abort())
+    config = uvicorn.Config(
+        site,
+        http=seated(places, site.refusals),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        headers=list(HEADERS),
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=MOST_HEADERS,
+    )
+    server = Server(config)
+    await asyncio.gather(server.serve(sockets=[listening]), watch(server, limits), site.film.run())
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
@@ -317,8 +311,16 @@ def _bad(key: str) -> Response:
     return PlainTextResponse(f"wanted {key} as a number from 0 up\n", 400)
 
 
-def _untaken(connection: Any) -> int | None:
-    """Return how many bytes a client has yet to take of an answer that waits for it, -1 if it asks for nothing; None while it is being answered."""
-    if connection.flow.write_paused:
-        return int(connection.transport.get_write_buffer_size())
-    return -1 if connection.cycle is None or connection.cycle.response_complete else None
+def main() -> None:
+    """Serve on the descriptors that the command line names."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are meant for the run, which ends this process with it
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # a service may be forbidden to change it
+        os.nice(_NICE)
+    listening, link = (socket.socket(fileno=int(handle)) for handle in sys.argv[1:])
+    listening.setblocking(False)
+    asyncio.run(serve(listening, link))
+
+
+if __name__ == "__main__":
+    main()

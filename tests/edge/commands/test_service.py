@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +20,22 @@ import pytest
 from commands import done, refused
 from packets import lacking
 
-from edge.commands.service import NAME, install, remove, unit
-from edge.errors import InputError
+from edge.__main__ import _add_run
+from edge.commands.service import NAME, install, remove
+from edge.commands.service import unit as unit_of
+from edge.commands.service_options import Stored, StoredParser, stored
+from edge.errors import InputError, SourceError
 from edge.sources.open import open_source
 
 ROOT = Path(__file__).resolve().parents[3]
-MOST_EXPOSURE = 4.0
+MOST_EXPOSURE = 2.0
 """Of systemd's scale from 0 (safe) to 10: cameras, the GPU and the network it needs."""
+
+
+def unit(source: str, user: str, bundle: Path | None, more: str, groups: list[str]) -> str:
+    parser = StoredParser(prog="edge run", add_help=False)
+    _add_run(parser)
+    return unit_of(stored(parser, source, bundle, more), user, groups)
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +47,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    install(unit("rtp://@:5600?codec=h265&forward=127.0.0.1:5601", "root", None, ["--web", "8080"], ["video"]), apply=True, units=tmp_path)
+    install(unit("rtp://@:5600?codec=h265&forward=127.0.0.1:5601", "root", None, "--web 8080", ["video"]), apply=True, units=tmp_path)
     return tmp_path / NAME
 
 
@@ -54,15 +65,16 @@ def test_systemd_calls_it_safe(written: Path) -> None:
 
 
 def test_what_systemd_would_expand_is_quoted() -> None:
-    text = unit('rtsp://host/%40$x/a b?c="d"', "root", None, [], [])
+    text = unit('rtsp://host/%40$x/a b?c="d"', "root", None, "", [])
     line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
     assert '"rtsp://host/%%40$$x/a b?c=\\"d\\""' in line
 
 
 def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "service", "install", "--source", "rtsp://user:secret@127.0.0.1/stream").startswith(
-        "python -m edge: wanted a source without a password"
-    )
+    told = refused(capsys, "service", "install", "--source", "rtsp://user:secret@127.0.0.1/stream")
+    assert told.startswith("python -m edge: wanted no password in what a unit keeps")
+    assert "secret" not in told
+    assert "wanted no password" in refused(capsys, "service", "install", "--source", "rtp://@:5600", "--options=--mavlink tcp://pilot:secret@h:1")
     monkeypatch.chdir(tmp_path)
     Path("camera").write_text("rtsp://user:secret@127.0.0.1:1/stream\nfor the front camera\n", encoding="utf-8")
     done("service", "install", "--source", "@camera")
@@ -77,16 +89,27 @@ def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monke
 
 @pytest.mark.parametrize(("source", "private"), [("csi://0", "no"), ("rtp://@:5600", "yes")])
 def test_a_csi_camera_keeps_the_socket_of_its_daemon(source: str, private: str) -> None:
-    assert f"PrivateTmp={private}\n" in unit(source, "root", None, [], [])
+    assert f"PrivateTmp={private}\n" in unit_of(Stored([source], [], [], source), "root", [])
 
 
-def test_a_line_break_cannot_smuggle_in_a_setting() -> None:
+def test_it_sees_of_the_homes_what_it_needs() -> None:
+    needed = {"yes": "/opt/camera", "tmpfs": "/home/pilot/camera"}
+    if not any(str(place).startswith(("/home", "/root")) for place in (sys.prefix, sys.base_prefix, ROOT.resolve())):
+        assert "ProtectHome=yes\n" in unit_of(Stored([], [], [Path(needed["yes"])], ""), "pilot", [])
+    text = unit_of(Stored([], [Path("/home/pilot/log")], [Path(needed["tmpfs"])], ""), "pilot", [])
+    assert "ProtectHome=tmpfs\n" in text
+    assert 'BindPaths="/home/pilot/log"\n' in text
+    assert '"/home/pilot/camera"' in text
+
+
+@pytest.mark.parametrize(("word", "user"), [("demo://\nExecStartPre=/bin/true", "root"), ("demo://", "root\nGroup=disk"), ("demo://\\", "root")])
+def test_a_line_break_cannot_smuggle_in_a_setting(word: str, user: str) -> None:
     with pytest.raises(InputError, match="line break"):
-        unit("demo://\nExecStartPre=/bin/true", "root", None, [], [])
+        unit_of(Stored([word], [], [], word), user, [])
 
 
 def test_it_prints_by_default_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    install(unit("demo://", "root", None, [], []), apply=False, units=tmp_path)
+    install(unit("demo://", "root", None, "", []), apply=False, units=tmp_path)
     assert "ExecStart=" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -113,10 +136,81 @@ def test_the_command_refuses_what_would_only_fail_later(tmp_path: Path, capsys: 
     assert "--web 8080" in printed
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--nonsense 3", "found: unrecognized arguments: --nonsense 3:"),
+        ("--web x", "found: argument --web: wanted a port from 0 to 65535, found 'x':"),
+        ("--engine magic", "argument --engine: invalid choice: 'magic'"),
+        ("--max-frames 0", "wanted a whole number from 1 up"),
+        ("--web", "argument --web: expected one argument"),
+        ("--help", "found: unrecognized arguments: --help"),
+        ('--events "x', "(No closing quotation): close what is open"),
+        ("--events 'x", "(No closing quotation): close what is open"),
+        ("--events x\\", "(No escaped character): close what is open"),
+        ("--web 8080 --web-host 0.0.0.0", "wanted --web-token-file with --web-host 0.0.0.0"),
+        ("--web 8080 --web-host :: --web-token-file /dev/null", "/dev/null"),
+        ("--web-host 127.0.0.2", "wanted --web PORT with --web-host"),
+        ("--mavlink nowhere", "wanted udpout:HOST:PORT"),
+        ("--mavlink-system 3", "wanted --mavlink ADDRESS with --mavlink-system"),
+        ("--level mavlink", "wanted --mavlink ADDRESS with --level mavlink"),
+        ("--level nothing.csv", "which is none of these: check the path"),
+        ("--bundle nowhere", "wanted a bundle"),
+        ("demo://", "unrecognized arguments: demo://"),
+        ("--events nowhere/e.jsonl", "wanted a folder for --events that is there"),
+        ("--json /opt/signwing/releases/1/s.json", "wanted a place for --json that outlives this release"),
+    ],
+)
+def test_options_are_read_as_run_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in refused(capsys, "service", "install", "--source", "rtp://@:5600", f"--options={options}")
+
+
+def test_paths_hold_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("50% off", "log"):
+        (tmp_path / name).mkdir()
+    Path("token").write_text("asecretofsomelength\n")
+    more = "--events '50% off/e.jsonl' --web=8080 --web-token-file token --json s.json --vid /var/lib/signwing/v.mkv --level -3 --bundle tiny_bundle"
+    text = unit("rtp://@:5600?record=log/f%20l.h265&codec=h265", "pilot", None, more, [])
+    lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    here = str(tmp_path).replace("%", "%%")
+    assert shlex.split(lines["ExecStart"])[4:] == [
+        *(f"rtp://@:5600?record={here}/log/f%%20l.h265&codec=h265", "--bundle", f"{here}/tiny_bundle", "--events", f"{here}/50%% off/e.jsonl"),
+        *("--video", "/var/lib/signwing/v.mkv", "--json", f"{here}/s.json", "--level=-3", "--web", "8080", "--web-token-file", f"{here}/token"),
+    ]
+    assert lines["BindPaths"] == f'"{here}" "{here}/50%% off" "{here}/log"'  # its own /tmp would hide them
+    assert f'"{here}/tiny_bundle" "{here}/token"' in lines["BindReadOnlyPaths"]
+    assert 'ReadWritePaths="/var/log"\n' in unit("rtp://@:5600", "pilot", None, "--events /var/log/e.jsonl", [])
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(SourceError, match=str(tmp_path / "film.mp4")):
+        unit("film.mp4", "pilot", None, "", [])
+
+
+def test_systemd_accepts_a_checkout_of_any_name(tmp_path: Path) -> None:
+    place = tmp_path / "my %h $HOME checkout"
+    shutil.copytree(ROOT / "edge", place / "edge", ignore=shutil.ignore_patterns("__pycache__"))
+    python = place / "%n python"
+    python.symlink_to(sys.executable)
+    line = [python, "-m", "edge", "service", "install", "--source", "demo://", "--user", "root", "--options=--events 'e %i.jsonl'"]
+    text = subprocess.run(
+        line, cwd=place, env={**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"]}, capture_output=True, text=True, check=True
+    ).stdout
+    doubled = str(place).replace("%", "%%")
+    assert f"WorkingDirectory={doubled}\n" in text
+    assert f'BindPaths="{doubled}"\n' in text
+    assert re.sub("%%", "", text).count("%") == 0
+    (tmp_path / NAME).write_text(text)
+    told = analyze("verify", str(tmp_path / NAME))
+    assert (told.returncode, NAME in told.stderr) == (0, False), told.stderr
+
+
 @contextmanager
 def running(folder: Path, source: str, bundle: Path, watchdog_s: float = 1.0) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """Run the unit's own command line as systemd would, and listen as systemd does."""
-    text = unit(source, "root", bundle, ["--engine", "fake", "--spotter", "none"], [])
+    text = unit(source, "root", bundle, "--engine fake --spotter none", [])
     line = next(line for line in text.splitlines() if line.startswith("ExecStart=")).removeprefix("ExecStart=")
     command = [part.replace("%%", "%").replace("$$", "$") for part in shlex.split(line)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
@@ -188,4 +282,4 @@ def test_without_systemd_nothing_is_told(tiny_bundle: Path) -> None:
 
     assert "NOTIFY_SOCKET" not in os.environ
     assert not ServiceSink().wanted
-    assert sys.executable in unit("demo://", "root", tiny_bundle, [], [])
+    assert sys.executable in unit("demo://", "root", tiny_bundle, "", [])

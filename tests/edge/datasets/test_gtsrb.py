@@ -168,6 +168,17 @@ def test_a_record_gives_back_the_photos_of_its_training(few: Path) -> None:
     assert held_out(few, {**record, "recipe": {**record["recipe"], **none}}) == held_out(few, record)
 
 
+def test_photos_that_a_training_left_out_are_left_out_again(few: Path) -> None:
+    train, valid = read_split(few, Split(0.5, 3))
+    gone = [train.pop(2), valid.pop(0)]
+    names = [str(photo.path.relative_to(few)) for photo in gone]
+    record: dict[str, Any] = {"recipe": {"valid_share": 0.5, "seed": 3}, "photos": {"train": 7, "valid": 7, "left_out": names}}
+    assert held_out(few, record) == (train, valid)
+    record["photos"]["left_out"] = []
+    with pytest.raises(DataError, match="'train': 8"):
+        held_out(few, record)
+
+
 def test_another_data_set_than_that_of_the_record_is_refused(few: Path) -> None:
     with pytest.raises(DataError, match=r"'train': 11740, 'valid': 1330\}, found \{'train': 12, 'valid': 4\} in .*--data"):
         held_out(few, {"recipe": {"valid_share": 0.1, "seed": 0}, "photos": {"train": 11740, "valid": 1330}})

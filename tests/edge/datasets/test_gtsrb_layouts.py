@@ -111,7 +111,7 @@ def test_tracks_and_so_the_split_are_the_same_in_every_layout(tmp_path: Path) ->
 
 def test_only_a_folder_valid_beside_train_is_a_held_out_side(tmp_path: Path) -> None:
     assert {name: read_valid(build(tmp_path / name)) is not None for name, build in LAYOUTS.items()} == {"tables": False, "official": False, "folders": True}
-    (tmp_path / "folders" / "Valid").rename(tmp_path / "folders" / "Validation")
+    (tmp_path / "folders" / "Valid").rename(tmp_path / "folders" / "Later")
     assert len(read_train(tmp_path / "folders")) == len(CLASS_IDS) * 2 * FRAMES
     assert read_valid(tmp_path / "folders") is None
 
@@ -192,16 +192,17 @@ def test_a_root_of_no_known_layout_says_what_was_looked_for_and_what_is_there(tm
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "columns ClassId and Path .*found None"),
+        (b"", "columns ClassId and Path .*found nothing"),
         (b"ClassId,File\n3,a.png\n", "columns ClassId and Path"),
         (b"ClassId,Path\n", "only a header"),
         (b"ClassId,Path\n3\n", "a row without"),
         (b"Path,ClassId\na.png\n", "a row without"),
-        (b"ClassId,Path\n3,\n", "a row without"),
+        (b"ClassId,Path\n3,\n", "line 2 of .*a row without"),
+        (b"ClassId,Path\n,a.png\n", "a row without"),
         (b"ClassId,Path\n3,a\xff.png\n", "UTF-8"),
-        *((f"ClassId,Path\n{text},a.png\n".encode(), "from 0 to 42") for text in ("43", "-1", "", "stop", "1.0", "²", "9" * 5000)),
-        (b"ClassId,Path,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2\n3,a.png,5,5,left,20\n", "whole numbers in the Roi columns of a.png"),
-        (b"ClassId,Path,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2\n3,a.png,5,5,20\n", "whole numbers in the Roi columns of a.png"),
+        *((f"ClassId,Path\n{text},a.png\n".encode(), "from 0 to 42") for text in ("43", "-1", "1e1", "stop", "1.5", "²", "9" * 5000)),
+        (b"ClassId,Path,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2\n3,a.png,5,5,left,20\n", "whole numbers in the Roi columns in line 2 of"),
+        (b"ClassId,Path,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2\n3,a.png,5,5,20\n", "whole numbers in the Roi columns in line 2 of"),
     ],
 )
 def test_a_damaged_table_is_refused(tmp_path: Path, content: bytes, found: str) -> None:
@@ -281,3 +282,87 @@ def test_real_boxes_are_inside_their_photos_with_the_border_that_the_benchmark_p
         assert photo.roi_xyxy is not None
         x1, y1, x2, y2 = photo.roi_xyxy
         assert min(x1, y1, width - x2, height - y2) >= 5
+
+
+def test_tables_as_spreadsheets_and_other_systems_write_them(tmp_path: Path) -> None:
+    wanted = sorted((photo.path.name, photo.class_id, photo.track, photo.roi_xyxy) for photo in read_train(tables(tmp_path)))
+    plain = (tmp_path / "Train.csv").read_text()
+    columns, *rows = [line.split(",") for line in plain.splitlines()]
+    numbers = "\n".join([",".join(columns), *(",".join([*(f"{cell}.0" for cell in row[:-1]), row[-1]]) for row in rows)])
+    for dialect in (
+        b"\xef\xbb\xbf" + plain.encode(),
+        plain.encode("utf-16"),
+        plain.replace(",", ";").encode(),
+        plain.replace(",", "\t").encode(),
+        plain.replace("/", "\\").encode(),
+        numbers.encode(),
+        plain.replace("ClassId,Path", " classid , PATH").encode(),
+        (plain + ",,,,,,,\n\n").encode(),
+        plain.replace(",2,Train", ",00002,Train").encode(),
+        plain.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + numbers.replace("/", "\\").replace(",", ";").encode(),
+    ):
+        (tmp_path / "Train.csv").write_bytes(dialect)
+        assert sorted((photo.path.name, photo.class_id, photo.track, photo.roi_xyxy) for photo in read_train(tmp_path)) == wanted
+
+
+@pytest.mark.parametrize("factors", [(2, 2), (0.5, 0.5), (3, 0.5)])
+def test_boxes_follow_photos_that_were_resized(tmp_path: Path, factors: tuple[float, float]) -> None:
+    tables(tmp_path)
+    photo = read_train(tmp_path)[0]
+    size = round(WIDTH * factors[0]), round(HEIGHT * factors[1])
+    cv2.imwrite(str(photo.path), cv2.resize(np.full((HEIGHT, WIDTH, 3), 90, np.uint8), size))
+    image = read_photo(photo)
+    assert photo.box_in(image) == (5 * factors[0], 6 * factors[1], 25 * factors[0], 22 * factors[1])
+
+
+def test_rows_without_a_box_and_tables_without_a_size_are_read(tmp_path: Path) -> None:
+    name = draw(tmp_path / "00001_00000.png", 3)
+    (tmp_path / "Train.csv").write_text(f"ClassId,Path,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2\n3,{name},,,,\n3,{name},1,2,9,8\n")
+    none, some = read_train(tmp_path)
+    assert (none.box_in(read_photo(none)), some.box_in(read_photo(some))) == (None, (1, 2, 9, 8))
+
+
+@pytest.mark.parametrize(
+    ("stem", "track"),
+    [
+        ("00014_00003_00012", "00014_00003"),
+        ("00014_00003_00012_aug1", "00014_00003"),
+        ("00014_00003_00012_png.rf.8c1d00012_00001", "00014_00003"),
+        ("flip_00014_00003_00012", "00014_00003"),
+        ("00003_00012", "00003"),
+        ("00003_00012-copy (2)", "00003"),
+        ("stop_7", "stop"),
+        ("stop", ""),
+    ],
+)
+def test_a_track_is_found_whatever_tools_added_to_the_name(tmp_path: Path, stem: str, track: str) -> None:
+    draw(tmp_path / "Train" / "14" / f"{stem}.png", 14)
+    assert [photo.track for photo in read_train(tmp_path)] == [track]
+
+
+@pytest.mark.parametrize("name", ["Valid", "valid", "Val", "val", "validation", "VALIDATION", "dev"])
+def test_photos_to_validate_are_found_by_their_usual_names(tmp_path: Path, name: str) -> None:
+    (folders(tmp_path) / "Valid").rename(tmp_path / name)
+    (tmp_path / "Train").rename(tmp_path / ("train" if name.islower() else "Train"))
+    train, valid = read_split(tmp_path, Split())
+    assert (len(train), len(valid)) == (len(CLASS_IDS) * 2 * FRAMES, len(CLASS_IDS) * FRAMES)
+
+
+def test_a_folder_to_validate_that_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tables(tmp_path)
+    (tmp_path / "Val").mkdir()
+    assert read_valid(tmp_path) is None
+    assert [str(tmp_path / "Val") in record.message for record in caplog.records] == [True]
+
+
+def test_tracks_of_one_photo_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for class_id in CLASS_IDS:
+        for number in range(4):
+            draw(tmp_path / "Train" / str(class_id) / f"sign{number}_1.png", class_id)
+    read_split(tmp_path, Split(0.3, 5))
+    assert ["12 of 12 tracks hold one photo" in record.message for record in caplog.records] == [True]
+    caplog.clear()
+    read_split(folders(tmp_path / "other"), Split(0.3, 5))
+    read_split(tables(tmp_path / "third"), Split(0.3, 5))
+    assert not caplog.records

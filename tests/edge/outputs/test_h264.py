@@ -63,3 +63,13 @@ def test_an_mp4_is_h264_where_pyav_is_there(tmp_path: Path, monkeypatch: pytest.
         for place in range(3):
             sink.write(Result(Frame(place, picture((96, 64), place), 0, None), (), (), (), 0, False))
     assert codec_of(path)[0] == codec
+
+
+def test_frames_are_shown_at_their_own_times(tmp_path: Path) -> None:
+    path = tmp_path / "seen.mp4"
+    told = [5.0, 5.04, 5.5, 5.5, 6.0, 6.001]
+    with VideoSink(path, 25.0, ("Stop",)) as sink:
+        for place, media_s in enumerate(told):
+            sink.write(Result(Frame(place, picture((96, 64), place), 0, None, media_s=media_s), (), (), (), 0, False))
+    with av.open(str(path)) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx([at - 5.0 for at in told], abs=0.001)

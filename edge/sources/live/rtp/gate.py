@@ -24,6 +24,7 @@ _LOOK_UP_S = 0.1
 _LOOPBACK = "127.0.0.1"
 # What a decoder gets that joins between intra frames, a second of 8 Mbit/s; more would overflow its socket. Sent at 10 MB/s so that it can keep up.
 _REPLAY_BYTES, _REPLAY_PIECE, _REPLAY_PAUSE_S = 1 << 20, 16, 0.002
+_REPLAY_NS = 10_000_000_000  # what came before such a pause shows what no longer is
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,8 @@ class RtpGate:
         self._numbers.begin(packet, now_ns)
 
     def _pass_on(self, packet: Packet, now_ns: int) -> None:
+        if now_ns - self._last_ns > _REPLAY_NS:
+            self._forget()
         self._packets, self._last_ns = self._packets + 1, now_ns
         renumbered = self._numbers.number(packet, now_ns)
         self._keep(packet, renumbered, now_ns)

@@ -22,7 +22,7 @@ from edge.frame import FeedState
 from edge.outputs.meter import AGE_BOUNDS_MS, Meter, MeterSink
 from edge.outputs.web.access import Access
 from edge.outputs.web.metrics import Metrics
-from edge.outputs.web.server import WebSink
+from edge.outputs.web.sink import WebSink
 from edge.outputs.web.state import PageState
 from edge.pipeline import run
 from edge.recognition.classifier import Classifier

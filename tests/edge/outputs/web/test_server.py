@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,12 +20,14 @@ pytest.importorskip("prometheus_client", reason="the extra web is not installed"
 
 from commands import refused
 from media import picture
+from packets import wait_for
 from web_client import Feeding, Losses, connect, decoded, get, get_json, result, say, serving
 
 from edge.errors import MissingDependency, OutputError
 from edge.frame import FeedState, State
 from edge.outputs.web.access import HEADERS
 from edge.outputs.web.state import SIGHTINGS_KEPT, small_crop
+from edge.outputs.web.wire import Limits
 from edge.sources.uri import without_credentials
 
 TOKEN = "correct-horse-battery-staple"
@@ -104,12 +109,11 @@ def test_the_newest_picture_is_given_once_and_then_the_next_is_waited_for() -> N
 
 
 def test_a_source_that_is_silent_is_no_error_and_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.outputs.web.film._WAIT_S", 0.3)
-    monkeypatch.setattr("edge.outputs.web.state._HEALTHY_S", 4.0)
-    with serving() as (sink, _):
+    with serving(limits=Limits(wait_s=0.3)) as (sink, _):
+        monkeypatch.setattr("edge.outputs.web.state._HEALTHY_S", 1000.0)
         assert get(sink, "/healthz")[0] == 200
         assert get(sink, "/live.jpg")[0] == 204
-        time.sleep(4)
+        monkeypatch.setattr("edge.outputs.web.state._HEALTHY_S", 0.01)
         status, _, body = get(sink, "/healthz")
         assert (status, body.startswith(b"no result for ")) == (503, True)
 
@@ -263,15 +267,20 @@ def test_clients_that_stop_reading_hold_up_neither_the_loop_nor_others() -> None
                 client.close()
 
 
-def test_who_asks_nothing_or_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.outputs.web.server._IDLE_S", 0.5)
-    with serving() as (sink, _), Feeding(sink, (1280, 720)), connect(sink) as silent, connect(sink, 4096) as dead, connect(sink) as slow:
+def test_who_asks_nothing_or_takes_nothing_is_cut_off() -> None:
+    with (
+        serving(limits=Limits(idle_s=0.5, silent_s=0.5)) as (sink, _),
+        Feeding(sink, (1280, 720)),
+        connect(sink) as silent,
+        connect(sink, 4096) as dead,
+        connect(sink) as slow,
+    ):
         dead.sendall(b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n")
         slow.sendall(b"GET /live.mjpg HTTP/1.1\r\nhost: localhost\r\n\r\n")
         silent.sendall(b"GET / HT")
-        end = time.monotonic() + 6
-        while time.monotonic() < end:
-            assert slow.recv(1 << 16)
+        taken, end = 0, time.monotonic() + 2
+        while taken < 1 << 20 or time.monotonic() < end:  # the dead one has been sent as much
+            taken += len(slow.recv(1 << 16))
         assert silent.recv(1) == b""
         assert ends(dead)
 
@@ -287,6 +296,73 @@ def ends(client: socket.socket) -> bool:
     return taken < 4 << 20
 
 
+def test_silent_connections_lock_nobody_out_and_take_no_descriptor_of_the_run() -> None:
+    with serving(limits=Limits(connections=20, silent_s=60)) as (sink, _), ExitStack() as stack:
+        assert get(sink, "/healthz")[0] == 200
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        silent = [stack.enter_context(connect(sink)) for _ in range(100)]
+        for _ in range(5):
+            assert get(sink, "/api/status")[0] == 200
+        assert len(list(Path("/proc/self/fd").iterdir())) == before + len(silent)
+        assert sum(closed(client) for client in silent) >= 80
+
+
+def closed(client: socket.socket) -> bool:
+    client.settimeout(0.05)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_who_is_refused_again_and_again_is_not_answered_for_a_while_and_then_is() -> None:
+    with serving(TOKEN, limits=Limits(refusals=5)) as (sink, _):
+        answers = [say(sink, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")[9:12] for _ in range(40)]
+        assert answers[:5] == [b"401"] * 5
+        assert b"" in answers
+        wait_for(lambda: say(sink, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")[9:12] == b"401", "an answer again")
+
+
+def test_all_paths_share_one_budget() -> None:
+    share = 40_000
+    with serving(limits=Limits(bytes_a_second=share)) as (sink, _), Feeding(sink):
+        for path in ("/page.js", "/live.jpg", "/metrics", "/api/status"):
+            get(sink, path)
+        began, taken = time.monotonic(), 0
+        while time.monotonic() - began < 3:
+            taken += sum(len(get(sink, path)[2]) for path in ("/page.js", "/live.jpg", "/metrics", "/api/status"))
+        assert taken / (time.monotonic() - began) < 1.5 * share
+
+
+def test_a_head_of_a_stream_ends() -> None:
+    with serving() as (sink, _):
+        status, headers, body = get(sink, "/live.mjpg", method="HEAD")
+        assert (status, headers["content-type"], body) == (200, "multipart/x-mixed-replace; boundary=picture", b"")
+
+
+def test_what_stands_in_a_path_never_reaches_the_log_raw(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(TOKEN) as (sink, _), caplog.at_level(logging.WARNING):
+        for path in ("/%0AERROR:%20fake%1b[31m", "/api/%0AERROR:%20fake%1b[31m/status"):
+            for method in ("POST", "GET", "HEAD"):
+                assert get(sink, path, method=method)[0] == 401
+                assert get(sink, path, {"Authorization": f"Bearer {TOKEN}"}, method)[0] in (404, 405)
+        sink._tell_fault({"text": "at '/\nERROR: fake\x1b[31m': it failed"})
+        sink._tell_fault({"text": "again"})
+        (record,) = caplog.records
+        assert record.getMessage() == "the page failed: at '/ ERROR: fake\\x1b[31m': it failed"
+
+
+def test_a_page_that_is_killed_is_begun_again_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as (sink, _), caplog.at_level(logging.WARNING):
+        assert get(sink, "/healthz")[0] == 200
+        (process,) = [int(each) for each in Path(f"/proc/self/task/{sink._thread.native_id}/children").read_text().split()]
+        os.kill(process, signal.SIGKILL)
+        wait_for(lambda: get(sink, "/healthz")[0] == 200, "the page")
+        assert "the thread web failed and is begun again" in caplog.text
+
+
 def test_the_end_does_not_wait_for_clients() -> None:
     with serving() as (sink, _), Feeding(sink):
         clients = [connect(sink, 4096) for _ in range(10)]
@@ -295,14 +371,14 @@ def test_the_end_does_not_wait_for_clients() -> None:
         time.sleep(0.5)
         began = time.monotonic()
     assert time.monotonic() - began < 5
-    assert not any(thread.name.startswith(("web", "picture")) for thread in threading.enumerate())
+    assert not any(thread.name == "web" for thread in threading.enumerate())
     for client in clients:
         client.close()
 
 
 def test_a_port_that_is_taken_is_refused_before_any_work() -> None:
     with serving() as (sink, _):
-        from edge.outputs.web.server import WebSink
+        from edge.outputs.web.sink import WebSink
 
         port = int(sink.url.rstrip("/").rpartition(":")[2])
         with (
@@ -330,7 +406,7 @@ def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.Monke
     import sys
 
     with serving() as (sink, _):
-        from edge.outputs.web.server import WebSink
+        from edge.outputs.web.sink import WebSink
 
         monkeypatch.setitem(sys.modules, "uvicorn", None)
         with pytest.raises(MissingDependency, match=r"-m pip install .*starlette uvicorn prometheus-client"):

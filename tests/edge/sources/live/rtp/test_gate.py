@@ -77,6 +77,17 @@ def test_a_decoder_that_comes_in_the_middle_gets_all_since_the_last_intra_frame(
         assert passed(gate, port, again[-1:]) == bodies(again[len(again) // 2 :])
 
 
+def test_what_came_before_a_long_pause_is_not_shown_to_who_comes_after_it() -> None:
+    packets, address = h264_stream(30, gop=20), ("127.0.0.1", 1)
+    with RtpGate("", free_port()) as gate:
+        for packet in packets[:-3]:
+            gate._take(packet, address, 1_000_000_000)
+        with bound(gate.port) as decoder:
+            for packet in packets[-3:]:
+                gate._take(packet, address, 12_000_000_000)
+            assert bodies(collect(decoder)) == bodies(packets[-3:])
+
+
 def test_a_sender_that_starts_anew_is_followed_and_loses_nothing() -> None:
     port = free_port()
     first, second = h264_stream(40, gop=20, ssrc=1), h264_stream(700, gop=20, ssrc=2, first=40000)
