@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import SourceError
+from edge.errors import SourceError, one_line
 from edge.frame import FeedState, Frame
 from edge.sources.live.watch import FeedWatch
 from edge.sources.mailbox import NewestFrame
@@ -205,7 +205,7 @@ class _Worker:
             except SourceError as error:
                 self.fault, got = str(error), False
             except Exception as error:  # whatever a back end raises, the feed goes on
-                self.fault, got = f"{type(error).__name__}: {error}", False
+                self.fault, got = f"{type(error).__name__}: {one_line(error)}", False
             self._busy_since = None
             pause_s = FIRST_PAUSE_S if got else min(pause_s * 2, LONGEST_PAUSE_S)
             self._stopping.wait(pause_s)
