@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pyav
 from edge.errors import SourceError
-from edge.sources.decoding import Picture, conversion, unopened
-from edge.sources.mp4 import is_unfinished
-from edge.sources.orientation import UPRIGHT, Matrix, turned
+from edge.sources.decoding import pyav
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.mp4 import is_unfinished
+from edge.sources.decoding.orientation import UPRIGHT, Matrix, turned
+from edge.sources.decoding.reasons import conversion, unopened
 
 _LOG = logging.getLogger(__name__)
 _THREADS = 4
