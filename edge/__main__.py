@@ -20,13 +20,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edge import __version__, cli, signals
+from edge import __version__, cli
 from edge.bundle.manifest import SHIPPED
 from edge.commands import level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 from edge.picture_size import MOST_PIXELS
-from edge.streams import DRAIN_S, HURRY_S, standard_streams
+from edge.process import signals
+from edge.process.streams import DRAIN_S, HURRY_S, standard_streams
 
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import signals
+from edge.ages import Ages
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
 from edge.geometry.boxes import mean_side
+from edge.process import signals
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
 from edge.recognition.proposals import Proposals, Spotter, spot_whole
@@ -42,7 +42,7 @@ class Summary:
         unreadable: frames that could not be decoded.
         sightings: signs that were announced.
         fps: frames a second, sinks included.
-        age_ms: p50, p90, p99 and max of the time from a frame's arrival to its result.
+        age_ms: p50, p90, p99 (right to half a percent) and max of the time from a frame's arrival to its result.
         stage_ms: mean of each of `STAGES`.
         feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `foreign`, `reconnects`; None of others.
         interrupted: whether the user ended it.
@@ -194,7 +194,7 @@ class Loop:
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
-        self._ages_ms = array("d")
+        self._ages = Ages()
         self._last: Frame | None = None
         self._writing: Sink | None = None
         self._stages_ns = dict.fromkeys(STAGES, 0)
@@ -233,7 +233,7 @@ class Loop:
         self._lap("sinks")
         self.frames, self._last = self.frames + 1, frame
         self._sightings += sum(report.event == "sighting" for report in reports)
-        self._ages_ms.append(result.age_ms)
+        self._ages.add(result.age_ms)
 
     def _follow_picture(self, view: View) -> None:
         """Move what the tracker expects as the camera moved the picture."""
@@ -267,12 +267,10 @@ class Loop:
         """Return the run in figures."""
         frames = max(self.frames, 1)
         seconds = (self._lap_ns - self._started_ns) / 1e9
-        ages = np.array(self._ages_ms or [0.0])
-        age_ms = {f"p{p}": round(float(np.percentile(ages, p)), 3) for p in (50, 90, 99)} | {"max": round(float(ages.max()), 3)}
         stage_ms = {stage: round(ns / frames / 1e6, 3) for stage, ns in self._stages_ns.items()}
         fps = round(self.frames / seconds, 2) if seconds else 0.0
         told = {key: value for key, value in vars(source.feed).items() if key != "at_ns"} if source.feed is not None else None
-        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, age_ms, stage_ms, told, interrupted)
+        return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, self._ages.figures(), stage_ms, told, interrupted)
 
     def _lap(self, stage: str) -> None:
         now = time.perf_counter_ns()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from edge.errors import one_line
 
@@ -18,6 +20,9 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 HEALTHY_S = 60.0
 """A worker that has worked for so long is well again: its next fault is told at once, and it is begun again after the shortest pause."""
 
+T = TypeVar("T")
+
+_LOOK_S = 0.1
 _WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
 _LOCK = threading.Lock()
 
@@ -50,16 +55,26 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Work, in the thread."""
-        pause_s = 0.0
-        while not self.stopping.wait(pause_s):
+        while True:
             try:
                 self._work()
             except Exception as error:  # whatever it is, a thread that is gone helps nobody
-                if not self.stopping.is_set():
-                    self._failed(error)
-                    pause_s = min(SHORTEST_PAUSE_S * 2 ** (self._lately - 1), LONGEST_PAUSE_S)
+                if self.stopping.is_set():
+                    return
+                self._failed(error)
             else:
                 return
+            if self.stopping.wait(min(SHORTEST_PAUSE_S * 2 ** (self._lately - 1), LONGEST_PAUSE_S)):
+                return
+
+    def each(self, waiting: queue.Queue[T]) -> Iterator[T]:
+        """Give what is left in a queue, one after the other, until the work is to end and the queue is empty."""
+        while True:
+            try:
+                yield waiting.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if self.stopping.is_set():
+                    return
 
     def stop(self, timeout_s: float = END_S) -> bool:
         """End the work and wait for it, no longer than `timeout_s`; nothing is to be waited for where it never began.

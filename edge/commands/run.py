@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import signals, threads
+from edge import threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
@@ -26,12 +26,13 @@ from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
 from edge.pipeline import run as run_pipeline
+from edge.process import signals
+from edge.process.streams import wait_for_readers
 from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import matching, meant, open_source
 from edge.sources.uri import parse_uri, source_of
-from edge.streams import wait_for_readers
 from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:

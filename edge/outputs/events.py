@@ -13,12 +13,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from edge import signals
 from edge.files import check_place, is_stream, open_stream, telling_refusal
 from edge.frame import FeedState
 from edge.geometry.pose import Pose
+from edge.process import signals
+from edge.process.streams import DRAIN_S, HURRY_S, Outlet
 from edge.result import LevelState, Report, Result
-from edge.streams import DRAIN_S, HURRY_S, Outlet
 
 EVENT_SCHEMA = 2
 EVENT_FILES = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import shutil
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +21,7 @@ from edge.frame import FeedState
 from edge.outputs.annotate import annotate
 from edge.reading import named_for_libraries
 from edge.result import Result
+from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 256 << 20, 300.0
@@ -33,7 +34,7 @@ _LOOK_S = 1.0
 # A pause longer than this begins a new segment; a shorter one is filled with the frame after it.
 _PAUSE_S = 2.0
 _LEAD = 2
-_END_S = 10.0
+_TOLD = 64
 
 
 def open_writer(path: Path, fps: float, size_wh: tuple[int, int]) -> tuple[cv2.VideoWriter, str]:
@@ -74,7 +75,7 @@ class SegmentedVideoSink:
     Attributes:
         missed: frames that were left out.
         paused: whether frames are left out for the sake of memory.
-        written: the segments, in order.
+        written: the last segments, in order.
     """
 
     def __init__(
@@ -98,9 +99,9 @@ class SegmentedVideoSink:
         self._path, self._fps, self._labels = path, fps or _USUAL_FPS, labels
         self._segment_bytes, self._segment_s, self._free, self._wall = segment_bytes, segment_s, free, wall
         self.missed, self.paused = 0, False
-        self.written: list[Path] = []
-        self._queue: queue.Queue[Result | None] = queue.Queue(_QUEUED)
-        self._thread = threading.Thread(target=self._work, name="video", daemon=True)
+        self.written: deque[Path] = deque(maxlen=_TOLD)
+        self._queue: queue.Queue[Result] = queue.Queue(_QUEUED)
+        self._thread = Worker(self._work, "video")
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._begun_ns = self._last_ns = self._frames = 0
@@ -115,12 +116,8 @@ class SegmentedVideoSink:
     def __exit__(self, *exc: object) -> None:
         if self._thread.ident is None:
             return
-        try:
-            self._queue.put(None, timeout=_END_S)
-        except queue.Full:
+        if not self._thread.stop():
             _LOG.warning("the encoder of %s hangs: the video ends before the run", self._path)
-            return
-        self._thread.join(_END_S)
 
     def feed(self, state: FeedState) -> None:
         """Nothing: a video holds frames that came, and no others."""
@@ -142,7 +139,7 @@ class SegmentedVideoSink:
         self.paused = on
 
     def _work(self) -> None:
-        while (result := self._queue.get()) is not None:
+        for result in self._thread.each(self._queue):
             try:
                 self._take(result)
             except (OutputError, OSError, cv2.error) as error:
@@ -158,7 +155,7 @@ class SegmentedVideoSink:
             self.missed += 1
             return
         received_ns, (height, width) = result.frame.received_ns, result.frame.image.shape[:2]
-        if self._over or (width, height) != self._size_wh or received_ns - self._last_ns > _PAUSE_S * 1e9:
+        if self._over or self._is_gone() or (width, height) != self._size_wh or received_ns - self._last_ns > _PAUSE_S * 1e9:
             self._close()
         if self._writer is None:
             self._open((width, height), received_ns)
@@ -189,8 +186,12 @@ class SegmentedVideoSink:
             self._wait(f"{free >> 20} MiB are free on the disk, {_RESERVE_BYTES >> 20} are left for others")
         else:
             self._full = False
-        if self._writer is not None:
+        if self._writer is not None and not self._is_gone():
             self._over = self.written[-1].stat().st_size >= self._segment_bytes or self._last_ns - self._begun_ns >= self._segment_s * 1e9
+
+    def _is_gone(self) -> bool:
+        """Tell whether somebody removed the segment: what is written to it, nobody finds."""
+        return self._writer is not None and not self.written[-1].exists()
 
     def _wait(self, why: str) -> None:
         self._full = True

@@ -46,8 +46,20 @@ class Sighting:
 class PageState:
     """Takes results from the loop, at the cost of a few microseconds each, and a row of history for each sample of telemetry."""
 
-    def __init__(self, source: Source, labels: Sequence[str], meter: Meter, facts: dict[str, Any], *, wall_s: Callable[[], float] = time.time) -> None:
-        """Tell of a source's feed and losses; name class ids as `labels`; `facts` are told in the status as they are."""
+    def __init__(
+        self,
+        source: Source,
+        labels: Sequence[str],
+        meter: Meter,
+        facts: dict[str, Any],
+        *,
+        wall_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Tell of a source's feed and losses; name class ids as `labels`; `facts` are told in the status as they are.
+
+        What lasts is measured by `monotonic_s`: a board without a clock of its own has its time set while it runs.
+        """
         self._source = source
         self.warnings: list[Callable[[], str]] = []
         """Each is asked for what is wrong now; the page shows what is not empty."""
@@ -59,7 +71,7 @@ class PageState:
         self._sighted = 0
         self._rows: deque[tuple[float | None, ...]] = deque(maxlen=KEPT)
         self._telemetry: Telemetry | None = None
-        self._started_s = wall_s()
+        self._started_s, self._monotonic_s, self._begun_s = wall_s(), monotonic_s, monotonic_s()
 
     def note(self, result: Result) -> None:
         """Take a result."""
@@ -76,7 +88,7 @@ class PageState:
         """Take a sample of the machine, and keep a row of history."""
         rates = self.meter.rates
         row = (
-            round(self._wall_s(), 2),
+            round(self._started_s + self._uptime_s, 2),
             rates.fps,
             rates.age_ms.get("p50"),
             rates.age_ms.get("p99"),
@@ -89,6 +101,10 @@ class PageState:
         with self._lock:
             self._telemetry = sample
             self._rows.append(row)
+
+    @property
+    def _uptime_s(self) -> float:
+        return self._monotonic_s() - self._begun_s
 
     @property
     def trouble(self) -> str:
@@ -109,7 +125,10 @@ class PageState:
         return self._telemetry
 
     def status(self, since_s: float = 0.0) -> dict[str, Any]:
-        """Return what `/api/status` answers; `history` holds the rows after `since_s`, seconds since 1970, column by column."""
+        """Return what `/api/status` answers; `history` holds the rows after `since_s`, column by column.
+
+        A row's time is that of the start, in seconds since 1970, and what has passed since, whatever was done to the clock.
+        """
         rates, counts = self.meter.rates, self.meter.counts
         with self._lock:
             rows, sample = [row for row in self._rows if row[0] is not None and row[0] > since_s], self._telemetry
@@ -122,7 +141,7 @@ class PageState:
             "feed": None if feed is None else {key: value for key, value in asdict(feed).items() if key not in ("state", "at_ns")},
             "warning": "; ".join(filter(None, (warning() for warning in self.warnings))),
             "started_s": round(self._started_s, 3),
-            "uptime_s": round(self._wall_s() - self._started_s, 1),
+            "uptime_s": round(self._uptime_s, 1),
             "frames": counts.frames,
             "dropped": self._source.dropped,
             "unreadable": self._source.unreadable,

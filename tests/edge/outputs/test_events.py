@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +75,35 @@ def test_an_event_line_holds_what_is_promised_and_can_be_read_at_once(tmp_path: 
     }
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(e["event"], e["track"], e["still"]) for e in events] == [("sighting", 3, None), ("sighting", None, "a/18.jpg"), ("gone", 3, "a/18.jpg")]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_file_that_somebody_takes_away_gives_way_to_a_new_one(tmp_path: Path, moved: bool) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventSink(path, LABELS) as sink:
+        sink.write(result(1, sighting()))
+        if moved:
+            path.rename(tmp_path / "old")
+        else:
+            path.unlink()
+        sink.write(result(2, sighting()))
+    assert [event["frame"] for event in lines(path)] == [2]
+    assert sink.missed == 0
+    if moved:
+        assert [event["frame"] for event in lines(tmp_path / "old")] == [1]
+
+
+def test_what_nobody_reads_is_missed_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with EventSink(tmp_path / "fifo", LABELS) as sink:
+        for index in range(5000):
+            sink.write(result(index, sighting()))
+        assert 500 < sink.missed < 4000
+        assert [record.getMessage() for record in caplog.records] == [f"events in {tmp_path / 'fifo'} wait for space: nobody reads on"]
+        with (tmp_path / "fifo").open("rb", buffering=0) as reading:
+            first = json.loads(reading.readline())
+        assert first["frame"] == 0
+    assert 5000 > sink.missed > 1000
 
 
 @pytest.mark.parametrize("suffix", sorted(CODECS))

@@ -151,3 +151,37 @@ def test_a_segment_plays_after_a_kill(tmp_path: Path, python: str) -> None:
     (path,) = tmp_path.iterdir()
     # What FFmpeg's writer keeps back is 256 KiB and the frames of one cluster.
     assert shown(path) >= 60
+
+
+def test_a_segment_that_is_removed_gives_way_to_another_at_once(tmp_path: Path) -> None:
+    with SegmentedVideoSink(tmp_path / "seen.mkv", 25.0, LABELS) as sink:
+        write_paced(sink, [result(index, index / 25) for index in range(10)])
+        wait_for(lambda: sink._queue.empty() and sink._frames == 10, "the encoder")
+        sink.written[0].unlink()
+        write_paced(sink, [result(index, index / 25) for index in range(10, 20)])
+    assert [path.name for path in tmp_path.iterdir()] == [sink.written[-1].name]
+    assert shown(sink.written[-1]) == 10
+    assert sink.missed == 0
+
+
+def test_an_encoder_that_hangs_does_not_keep_a_run_from_its_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hold = threading.Event()
+
+    def free(folder: Path) -> int:
+        hold.wait(60)
+        return 1 << 40
+
+    with SegmentedVideoSink(tmp_path / "seen.mkv", 25.0, LABELS, free=free) as sink:
+        for index in range(50):
+            sink.write(result(index, index / 25))
+    assert "hangs: the video ends before the run" in caplog.text
+    hold.set()
+    wait_for(lambda: not sink._thread.is_alive(), "the thread")
+
+
+def test_a_video_whose_thread_fails_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with SegmentedVideoSink(tmp_path / "seen.mkv", 25.0, LABELS) as sink:
+        sink._queue.put("no result")  # type: ignore[arg-type]
+        write_paced(sink, [result(index, index / 25) for index in range(10)])
+    assert "the thread video failed" in caplog.text
+    assert shown(sink.written[-1]) == 10

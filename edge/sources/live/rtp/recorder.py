@@ -12,7 +12,6 @@ import os
 import queue
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from io import FileIO
@@ -28,7 +27,6 @@ _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0
 _QUEUED, _QUEUED_BYTES = 8192, 16 << 20
 _LARGEST_PICTURE = 8 << 20
-_END_S = 1.0
 # What a power cut may take: the system itself keeps written data back for up to half a minute.
 _SYNC_S = 2.0
 _RETRY_S = 1.0
@@ -138,7 +136,7 @@ class Recorder:
         """Name segments after `path`, whose suffix gives way to the codec's; `wall` is asked for names alone."""
         self._path, self._segment_bytes, self._segment_s = path, segment_bytes, segment_s
         self._wall, self._monotonic = wall, monotonic
-        self._queue: queue.Queue[tuple[Packet, str] | None] = queue.Queue(_QUEUED)
+        self._queue: queue.Queue[tuple[Packet, str]] = queue.Queue(_QUEUED)
         self._came = self._done = 0
         self._thread = Worker(self._work, "recorder")
         self._stream: tuple[int, str] | None = None
@@ -163,11 +161,7 @@ class Recorder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._thread.ident is None:
-            return
-        with suppress(queue.Full):
-            self._queue.put(None, timeout=_END_S)
-        if not self._thread.stop(_END_S):
+        if not self._thread.stop():
             _LOG.warning("the disk of %s hangs: the recording ends before the run", self._path)
 
     @property
@@ -186,8 +180,7 @@ class Recorder:
             self._unqueued += packet.marker
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            packet, codec = item
+        for packet, codec in self._thread.each(self._queue):
             self._done += len(packet.payload)
             if self._stream != (packet.ssrc, codec) or self._units is None:
                 self._end_stream()

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-GRACE_S = 2.4
+GRACE_S = 2.6
 """Time for an orderly end, counted from the signal."""
-RESCUE_S = 0.4
+RESCUE_S = 0.3
 """Time for what is finished in spite of a call that does not come back."""
 
 _FORCING = (signal.SIGTERM, signal.SIGHUP)

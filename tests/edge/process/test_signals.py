@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import signals
+from edge.process import signals
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SLACK_S = 3.0
 
 
@@ -65,7 +65,7 @@ def test_handlers_and_descriptors_are_put_back() -> None:
 HANGS = """
 import ctypes, sys
 from pathlib import Path
-from edge import signals
+from edge.process import signals
 
 with signals.heeding("hangs"):
     signals.gently()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packets import wait_for
 
-from edge.streams import MOST_BYTES, Outlet, TextOutlet, standard_streams, wait_for_readers
+from edge.process.streams import MOST_BYTES, Outlet, TextOutlet, standard_streams, wait_for_readers
 
 
 @pytest.fixture

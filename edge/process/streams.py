@@ -18,7 +18,7 @@ MOST_BYTES = 1 << 20
 """What may wait for a reader."""
 DRAIN_S = 2.0
 """Time without progress after which what still waits at the end is given up."""
-HURRY_S = 0.3
+HURRY_S = 0.2
 """The same where the end is asked for."""
 
 _LOOK_S = 0.05
