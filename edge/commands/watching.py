@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli
+from edge import cli, threads
 from edge.errors import InputError
 from edge.text import without_credentials
 
@@ -120,6 +120,8 @@ def watching_sinks(
     sinks: list[Sink] = [MeterSink(meter)]
     page = None if arguments.web is None else _page(arguments, source, facts, labels, meter, monitor)
     sinks += [] if page is None else [page]
+    if page is not None:
+        page.state.warnings.append(lambda: "; ".join(threads.faults()))
     if page is not None and leveller is not None:
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
