@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -144,11 +144,13 @@ def run(
     max_frames: int | None = None,
     leveller: Leveller | None = None,
     min_side_px: float = MIN_SIDE_PX,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came. Signs whose mean side is below `min_side_px` are not named.
+    frames that it turned level, and told where they are in the frames as they came. Signs whose mean side is below `min_side_px` are not named. Ages go by
+    `clock_ns`, as the source's frames do.
 
     Raises:
         SourceError: the source gives no frame at all.
@@ -156,7 +158,7 @@ def run(
         EngineError: the engine fails.
     """
     tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
-    loop = Loop(spotter, classifier, tracker, leveller, min_side_px)
+    loop = Loop(spotter, classifier, tracker, leveller, min_side_px, clock_ns=clock_ns)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -188,9 +190,18 @@ class Loop:
         frames: that were worked on.
     """
 
-    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None, min_side_px: float = MIN_SIDE_PX) -> None:
-        """Take what finds and names, what follows signs and levels frames, if anything does, and how large a sign in a still must be."""
-        self._min_side_px = min_side_px if tracker is None else 0.0
+    def __init__(
+        self,
+        spotter: Spotter,
+        classifier: Classifier,
+        tracker: Tracker | None,
+        leveller: Leveller | None,
+        min_side_px: float = MIN_SIDE_PX,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Take what finds and names, what follows signs and levels frames, if anything does, how large a sign in a still must be, and what ages go by."""
+        self._min_side_px, self._clock_ns = min_side_px if tracker is None else 0.0, clock_ns
         self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
@@ -225,7 +236,7 @@ class Loop:
         reports, detections = view.in_frame(reports), view.in_frame(detections)
         tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
         self._lap("track")
-        result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
+        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change)
         for sink in sinks:
             self._writing = sink
             sink.write(result)
@@ -254,7 +265,7 @@ class Loop:
         if self._last is not None and reports:
             reports = View(self._last, self._last.image).in_frame(reports)
             for sink in sinks:
-                sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
+                sink.write(Result(self._last, reports, (), (), self._clock_ns(), final=True))
 
     def rescue(self, sinks: Sequence[Sink]) -> None:
         """Finish every sink but the one whose call hangs, from another thread than that which hangs."""

@@ -80,7 +80,7 @@ def rescued(finish: Callable[[], None]) -> Iterator[None]:
 def heeding(name: str) -> Iterator[None]:
     """Heed the signals within the block; those that are ignored, as under nohup, stay so. `name` is the program's, for what is told of a forced end."""
     numbers = [number for number in (signal.SIGINT, *_FORCING) if signal.getsignal(number) is not signal.SIG_IGN]
-    _State.came, _State.raising, _State.gentle = 0, True, False
+    _forget()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writing, False)
     ended = threading.Event()
@@ -99,6 +99,11 @@ def heeding(name: str) -> Iterator[None]:
         os.close(writing)
         watch.join()
         os.close(reading)
+        _forget()
+
+
+def _forget() -> None:
+    _State.came, _State.raising, _State.gentle = 0, True, False
 
 
 def _heed(number: int, frame: object) -> None:
