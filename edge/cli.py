@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edge import patience
 from edge.errors import SignwingError, one_line
 from edge.files import check_outputs
+from edge.process import patience
 from edge.text import shown
 
 ROOT = Path(__file__).resolve().parents[1]

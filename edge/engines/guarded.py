@@ -7,9 +7,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import patience
 from edge.engines.contract import Engine, check_images
 from edge.errors import EngineError
+from edge.process import patience
 
 LIMIT_S = 8.0
 """Time that one image may take; a slow board takes a tenth of it for the slowest model."""

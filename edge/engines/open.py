@@ -6,13 +6,13 @@ import logging
 import math
 from pathlib import Path
 
-from edge import patience
 from edge.board.identity import SYSTEM, read_identity
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.sidecar import plan_path
 from edge.engines.contract import Engine
 from edge.engines.guarded import LOAD_S, GuardedEngine
 from edge.errors import EngineError, SignwingError
+from edge.process import patience
 
 ENGINES = ("auto", "tensorrt", "onnxruntime", "openvino", "fake")
 PRECISIONS = ("auto", "int8", "fp16", "int8-cpu", "fp32")

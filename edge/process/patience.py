@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edge import signals
-from edge.streams import TextOutlet
+from edge.process import signals
+from edge.process.streams import TextOutlet
 from edge.text import shown
 
 _TICK_S = 0.25
