@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -37,6 +38,8 @@ from edge.text import printable, without_credentials
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
 
+SCORE_S = 0.7
+"""What an interrupted flight gets for its score."""
 READER_S = 1.0
 """What a recorded source waits for a reader that stands still, once; a live one never does."""
 
@@ -88,7 +91,8 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
         min_side_px = arguments.min_side or MIN_SIDE_PX
         summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, min_side_px=min_side_px)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
-    figures |= {"passes": passes.score()} if passes else {}
+    score = _score(passes) if passes else None
+    figures |= {"passes": score} if score else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
     figures["missed"] = missed = _missed(sinks)
     figures["restarts"] = threads.restarts()
@@ -130,6 +134,17 @@ def _check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
+
+
+def _score(passes: PassSink) -> dict[str, int] | None:
+    """Return the score of a flight; None where the end was asked for and a long flight would take too long to look through."""
+    if not signals.came():
+        return passes.score()
+    found: list[dict[str, int]] = []
+    looking = threading.Thread(target=lambda: found.append(passes.score()), daemon=True)
+    looking.start()
+    looking.join(SCORE_S)
+    return found[0] if found else None
 
 
 def _service_sink(source: Source) -> list[Sink]:
