@@ -16,6 +16,7 @@ from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
+from edge.mapping.surveyor import Surveyor
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
 from edge.recognition.proposals import Proposals, Spotter, spot_whole
@@ -25,7 +26,7 @@ from edge.recognition.tracking import Tracker, distinct
 from edge.result import Detection, Report, Result, Sink
 from edge.vehicle.levelling import Leveller, View
 
-STAGES = ("source", "level", "spot", "classify", "track", "sinks")
+STAGES = ("source", "level", "spot", "classify", "track", "place", "sinks")
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,26 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
 
 
 def run(
-    source: Source, spotter: Spotter, classifier: Classifier, sinks: Sequence[Sink], *, max_frames: int | None = None, leveller: Leveller | None = None
+    source: Source,
+    spotter: Spotter,
+    classifier: Classifier,
+    sinks: Sequence[Sink],
+    *,
+    max_frames: int | None = None,
+    leveller: Leveller | None = None,
+    surveyor: Surveyor | None = None,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came.
+    frames that it turned level, and told where they are in the frames as they came. With a surveyor, they are told where they stand.
 
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller)
+    loop = _Loop(spotter, classifier, None if source.stills else Tracker(), leveller, surveyor)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -164,8 +172,8 @@ def run(
 class _Loop:
     """What a run carries from frame to frame."""
 
-    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None) -> None:
-        self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
+    def __init__(self, spotter: Spotter, classifier: Classifier, tracker: Tracker | None, leveller: Leveller | None, surveyor: Surveyor | None) -> None:
+        self._spotter, self._classifier, self._tracker, self._leveller, self._surveyor = spotter, classifier, tracker, leveller, surveyor
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages_ms = array("d")
@@ -176,7 +184,7 @@ class _Loop:
     def step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
         view = self._leveller.view(frame) if self._leveller is not None else View(frame, frame.image)
-        frame = view.frame
+        frame = view.frame if self._surveyor is None else self._surveyor.posed(view.frame)
         self._lap("level")
         self._follow_picture(view)
         self._lap("track")
@@ -191,6 +199,9 @@ class _Loop:
         reports, detections = view.in_frame(reports), view.in_frame(detections)
         tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
         self._lap("track")
+        if self._surveyor is not None:
+            reports = self._surveyor.place(frame, reports, () if self._tracker is None else self._tracker.seen)
+        self._lap("place")
         result = Result(frame, reports, detections, tracks, time.monotonic_ns(), level=view.change)
         for sink in sinks:
             sink.write(result)
@@ -218,6 +229,7 @@ class _Loop:
         reports = self._tracker.finish() if self._tracker else []
         if self._last is not None and reports:
             reports = View(self._last, self._last.image).in_frame(reports)
+            reports = reports if self._surveyor is None else self._surveyor.place(self._last, reports)
             for sink in sinks:
                 sink.write(Result(self._last, reports, (), (), time.monotonic_ns(), final=True))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
-from edge.commands import level_option, watching
+from edge.commands import camera_option, level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
 from edge.files import check_place, write_json
@@ -53,17 +53,24 @@ def run(arguments: argparse.Namespace) -> None:
         ExitStack() as stack,
     ):
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
+        surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
-        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller)
+        sinks = [
+            *written,
+            *service,
+            *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller, surveyor),
+            *([passes] if passes else []),
+        ]
+        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, surveyor=surveyor)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     figures |= {"passes": passes.score()} if passes else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
+    figures |= {"placed": surveyor.placed} if surveyor is not None else {}
     figures["missed"] = missed = _missed(sinks)
     if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
             "source": without_credentials(arguments.source),
             "bundle": bundle.manifest.name,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
     from edge.engines.contract import Engine
     from edge.frame import Source
+    from edge.mapping.surveyor import Surveyor
     from edge.outputs.meter import Meter
     from edge.outputs.web.server import WebSink
     from edge.result import Sink
@@ -74,6 +75,7 @@ def watching_sinks(
     written: Sequence[Sink],
     stack: ExitStack,
     leveller: Leveller | None = None,
+    surveyor: Surveyor | None = None,
 ) -> list[Sink]:
     """Return the sinks that the options ask for.
 
@@ -85,6 +87,7 @@ def watching_sinks(
         written: the run's other sinks; what of them can be given up is, where memory runs out.
         stack: what the sinks need while the run goes on is opened on it.
         leveller: is told what the vehicle tells of its attitude, where it asks for that; the page shows its warning.
+        surveyor: is told the same, and where the vehicle is.
 
     Raises:
         InputError: options that do not go together, or a token file that holds none.
@@ -107,7 +110,7 @@ def watching_sinks(
     if page is not None and leveller is not None:
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
-        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller))
+        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     stack.enter_context(monitor)
@@ -127,13 +130,20 @@ def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], 
     return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
 
 
-def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None) -> Sink:
+def _mavlink(
+    arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None, surveyor: Surveyor | None
+) -> Sink:
     from edge.outputs.mavlink.links import parse_address
     from edge.outputs.mavlink.sink import MavlinkSink
     from edge.vehicle.attitudes import LiveAttitude
 
-    live = leveller.attitudes if leveller is not None and isinstance(leveller.attitudes, LiveAttitude) else None
-    hear = None if live is None else live.hear
+    wanting = (None if leveller is None else leveller.attitudes, None if surveyor is None else surveyor.poses)
+    hearers = {id(one): one for one in wanting if isinstance(one, LiveAttitude)}.values()
+
+    def hear(message: Any, arrived_s: float) -> None:
+        for one in hearers:
+            one.hear(message, arrived_s)
+
     return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system, hear=hear)
 
 
