@@ -21,6 +21,8 @@ _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _VARINT_BYTES = 10
 _EXTERNAL = 1
 _MOST_FIELDS = 100_000
+_SIZED_BY_A_NUMBER = frozenset((b"ConstantOfShape", b"Expand", b"EyeLike", b"OneHot", b"RandomNormal", b"RandomUniform", b"Range", b"Tile"))
+"""Operators that make much of a few bytes."""
 
 
 class _Field(NamedTuple):
@@ -43,7 +45,9 @@ def widen(model: bytes) -> bytes:
 
 
 def check_plain(model: bytes | memoryview) -> None:
-    """Refuse what the networks of a bundle do not have, before a library takes time or memory for it: loops and branches, and weights in other files.
+    """Refuse what the networks of a bundle do not have, before a library takes time or memory for it.
+
+    That are loops and branches, weights in other files, and operators that make a tensor of whatever size a number tells.
 
     Raises:
         EngineError: the bytes are no protobuf message, or there is such a thing.
@@ -61,6 +65,8 @@ def _check_graph(graph: memoryview) -> None:
             continue
         if field.number == 1:
             for held in _fields(field.value):
+                if held.number == 4 and isinstance(held.value, memoryview) and bytes(held.value) in _SIZED_BY_A_NUMBER:
+                    raise _not_plain(f"{bytes(held.value).decode()}, of any size that a number tells,")
                 if held.number == 5 and isinstance(held.value, memoryview):
                     _check_attribute(held.value)
         elif field.number == 5:

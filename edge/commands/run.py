@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -14,7 +15,7 @@ from edge import threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
-from edge.commands import level_option, watching
+from edge.commands import camera_option, level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
 from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
@@ -37,6 +38,8 @@ from edge.text import printable, without_credentials
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
 
+SCORE_S = 0.7
+"""What an interrupted flight gets for its score."""
 READER_S = 1.0
 """What a recorded source waits for a reader that stands still, once; a live one never does."""
 
@@ -80,20 +83,25 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
     ):
         wait_for_readers(0.0 if source.live else READER_S)
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
+        surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
-        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
+        watched = watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller, surveyor)
+        sinks = [*written, *service, *watched, *([passes] if passes else [])]
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, min_side_px=min_side_px)
+        loop: dict[str, Any] = {"leveller": leveller, "surveyor": surveyor, "min_side_px": min_side_px}
+        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, **loop)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
-    figures |= {"passes": passes.score()} if passes else {}
+    score = _score(passes) if passes else None
+    figures |= {"passes": score} if score else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
+    figures |= {"placed": surveyor.placed} if surveyor is not None else {}
     figures["missed"] = missed = _missed(sinks)
     figures["restarts"] = threads.restarts()
     if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
             "source": without_credentials(arguments.source),
             "bundle": bundle.manifest.name,
@@ -130,6 +138,17 @@ def _check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
+
+
+def _score(passes: PassSink) -> dict[str, int] | None:
+    """Return the score of a flight; None where the end was asked for and a long flight would take too long to look through."""
+    if not signals.came():
+        return passes.score()
+    found: list[dict[str, int]] = []
+    looking = threading.Thread(target=lambda: found.append(passes.score()), daemon=True)
+    looking.start()
+    looking.join(SCORE_S)
+    return found[0] if found else None
 
 
 def _service_sink(source: Source) -> list[Sink]:

@@ -47,7 +47,7 @@ def open_live(uri: Uri) -> LiveSource:
     """
     maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtp": _rtp}
     camera, fps = maker[uri.scheme](uri)
-    return LiveSource(without_credentials(uri.text), camera, fps, _flip(uri))
+    return LiveSource(uri.text, camera, fps, _flip(uri))
 
 
 class _Plain:
@@ -178,14 +178,14 @@ def _rtsp(uri: Uri) -> tuple[_Plain, None]:
     ours = {"codec", "flip", "backend"}
     query = "&".join(f"{key}={value}" for key, value in uri.query.items() if key not in ours)
     url = f"rtsp://{uri.path}{f'?{query}' if query else ''}"
-    shown = f"rtsp://{_host(uri)}"
+    shown = without_credentials(f"rtsp://{uri.path}")
     if _backend(uri) == FFMPEG:
         return _Plain(f"ffmpeg, {shown}", f"FFmpeg, {pipelines.FFMPEG_RTSP}, of {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
     codec = uri.query.get("codec", "h264")
     if codec not in CODECS:
         raise SourceError(f"wanted codec {' or '.join(CODECS)}, found {codec!r}")
-    if '"' in url:
-        raise SourceError(f"wanted an address without quotation marks, found {shown}: write %22")
+    if set('"\\') & set(url):  # they would end the quotation in the pipeline
+        raise SourceError(f"wanted an address without quotation marks and backslashes, found {shown}: write %22 and %5C")
     elements = gstreamer_elements(*_NVIDIA)
     pipeline, told = (pipelines.gstreamer_rtsp(each, codec, elements) for each in (url, shown))
     return _Plain(f"{pipelines.decoder(codec, elements)}, {shown}", told, lambda: open_gstreamer(pipeline, shown)), None
@@ -209,11 +209,6 @@ def _csi(uri: Uri) -> tuple[_Plain, float]:
     size_wh, fps = _size_wh(uri, _CSI_SIZE_WH) or _CSI_SIZE_WH, uri.whole("fps", _CSI_FPS, least=1, most=240)
     pipeline = pipelines.gstreamer_csi(int(uri.path), size_wh, fps)
     return _Plain(f"nvarguscamerasrc, camera {uri.path}", pipeline, lambda: open_gstreamer(pipeline, uri.text, size_wh)), float(fps)
-
-
-def _host(uri: Uri) -> str:
-    """Return what stands behind user and password, which nobody is told."""
-    return uri.path.rpartition("@")[2]
 
 
 def _backend(uri: Uri) -> str:

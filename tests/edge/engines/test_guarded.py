@@ -86,7 +86,13 @@ def by_a_function(onnx: Any, model: Any) -> None:
     model.functions.append(onnx.helper.make_function("own", "Same", ["x"], ["y"], [node], [onnx.helper.make_opsetid("", 17)]))
 
 
-@pytest.mark.parametrize(("spoil", "told"), [(endless, "a loop"), (in_another_file, "another file"), (by_a_function, "functions")])
+def vast(onnx: Any, model: Any) -> None:
+    """Ask for 32 GB as the model is loaded."""
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 33], np.int64), "size"))
+    model.graph.node.append(onnx.helper.make_node("ConstantOfShape", ["size"], ["vast"]))
+
+
+@pytest.mark.parametrize(("spoil", "told"), [(endless, "a loop"), (vast, "ConstantOfShape"), (in_another_file, "another file"), (by_a_function, "functions")])
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_a_network_that_does_not_run_straight_through_is_refused_before_it_is_loaded(tiny_bundle: Path, spoil: Any, told: str, precision: str) -> None:
     change(tiny_bundle, spoil)

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from media import picture, write_video
 
-from edge import pyav
 from edge.errors import SourceError
 from edge.frame import Frame
-from edge.sources.decoding import Decoder, Picture
-from edge.sources.decoding_opencv import OpencvDecoder
-from edge.sources.mp4 import is_unfinished, matrix_of
+from edge.sources.decoding import pyav
+from edge.sources.decoding.by_opencv import OpencvDecoder
+from edge.sources.decoding.contract import Decoder, Picture
+from edge.sources.decoding.mp4 import is_unfinished, matrix_of
+from edge.sources.decoding.orientation import turned
 from edge.sources.open import open_source
-from edge.sources.orientation import turned
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files"),
@@ -31,7 +31,7 @@ H264 = "-c:v libx264 -preset ultrafast -g 30"
 
 
 def by_pyav(path: Path) -> Decoder:
-    from edge.sources.decoding_pyav import PyavDecoder
+    from edge.sources.decoding.by_pyav import PyavDecoder
 
     return PyavDecoder(path)
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from edge.errors import SourceError
 from edge.sources.capture import announced, open_file
-from edge.sources.decoding import Picture, check_size, unopened
-from edge.sources.mp4 import matrix_of
-from edge.sources.orientation import turned
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.mp4 import matrix_of
+from edge.sources.decoding.orientation import turned
+from edge.sources.decoding.reasons import check_size, unopened
 
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
 _PATIENCE = 1000

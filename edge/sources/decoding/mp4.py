@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.sources.orientation import UPRIGHT, Matrix
+from edge.sources.decoding.orientation import UPRIGHT, Matrix
 
 _Box = tuple[bytes, int, int]
 """A box's kind, and where in the file its content begins and should end."""
