@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -325,8 +326,10 @@ def main() -> None:
     """Serve on the descriptors that the command line names."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are meant for the run, which ends this process with it
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # a service may be forbidden to change it
+    with suppress(OSError):  # a service may be forbidden to change them
         os.nice(_NICE)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listening, link = (socket.socket(fileno=int(handle)) for handle in sys.argv[1:])
     listening.setblocking(False)
     asyncio.run(serve(listening, link))
