@@ -24,6 +24,19 @@ def open_stream(address: str) -> LiveSource:
     return LiveSource(without_credentials(address), _Stream(address), None)
 
 
+def receives(scheme: str) -> bool:
+    """Tell whether this PyAV was built with what one of `SCHEMES` needs: not every wheel has SRT."""
+    av = pyav.load()
+    if scheme == "srt":
+        try:
+            av.open("srt://")  # no address: it cannot be opened, and the error tells why
+        except av.error.ProtocolNotFoundError:
+            return False
+        except (av.FFmpegError, OSError, ValueError):
+            pass
+    return True
+
+
 class _Stream:
     """What can be opened again and again."""
 

@@ -65,10 +65,10 @@ def _open_camera(uri: Uri, text: str) -> Source:
         raise SourceError(f"wanted {known}, found {uri.text}: {uri.scheme}:// is unknown")
     if uri.scheme in ("http", "https") and Path(uri.path).suffix.lower() in SUFFIXES | _RECORDINGS:
         raise SourceError(f"wanted a camera's stream in {uri.text}, found a recording's name: download it first, by curl -LO '{uri.text}'")
-    if not pyav.is_here():
-        relay = f"ffmpeg -i {uri.scheme}://... -an -c copy -bsf:v dump_extra -f rtp rtp://127.0.0.1:5600"
-        ways = f"install it by {install('video')}, or have ffmpeg hand the stream on to rtp://@:5600 by {relay}"
-        raise SourceError(f"wanted PyAV to receive {uri.text}, found none here: {ways}")
+    if not pyav.is_here() or not network.receives(uri.scheme):
+        first = "" if pyav.is_here() else f"install it by {install('video')}, or "
+        relay = f"have ffmpeg hand the stream on to rtp://@:5600 by ffmpeg -i {uri.scheme}://... -an -c copy -bsf:v dump_extra -f rtp rtp://127.0.0.1:5600"
+        raise SourceError(f"wanted a PyAV that receives {uri.text}, found none here: {first}{relay}")
     return network.open_stream(uri.scheme + text[len(uri.scheme) :])
 
 
