@@ -15,7 +15,7 @@ from edge import threads
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
 from edge.bundle.manifest import read_bundle
-from edge.commands import level_option, watching
+from edge.commands import camera_option, level_option, watching
 from edge.engines.open import open_engine
 from edge.errors import OutputError
 from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
@@ -83,21 +83,25 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
     ):
         wait_for_readers(0.0 if source.live else READER_S)
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
+        surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
-        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
+        watched = watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller, surveyor)
+        sinks = [*written, *service, *watched, *([passes] if passes else [])]
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, min_side_px=min_side_px)
+        told = {"max_frames": arguments.max_frames, "leveller": leveller, "surveyor": surveyor, "min_side_px": min_side_px}
+        summary = run_pipeline(source, spotter, classifier, sinks, **told)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     score = _score(passes) if passes else None
     figures |= {"passes": score} if score else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
+    figures |= {"placed": surveyor.placed} if surveyor is not None else {}
     figures["missed"] = missed = _missed(sinks)
     figures["restarts"] = threads.restarts()
     if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
             "source": without_credentials(arguments.source),
             "bundle": bundle.manifest.name,
