@@ -118,7 +118,7 @@ def _read(path: Path, mount: Mount) -> Camera:
         raise InputError(f"wanted --camera hfov=DEGREES or a calibration file, found nothing at {path}: check the path")
     try:
         store = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
-    except cv2.error as error:
+    except (cv2.error, SystemError) as error:  # OpenCV 5 raises one within the other
         raise InputError(f"wanted OpenCV's calibration (YAML) in {path}, cannot read it: calibrate again, or give hfov=DEGREES") from error
     try:
         matrix, bends = (next((found for name in names if (found := store.getNode(name).mat()) is not None), None) for names in (_MATRIX, _BENDS))

@@ -24,6 +24,8 @@ DELAY_S = 0.04
 R95 = math.sqrt(-2 * math.log(0.05))
 """Of a bell in the plane that is alike to all sides, 95% lies within so many standard deviations."""
 
+_UNTOLD = 1.15
+"""How much larger errors are than poses and looks say: they wander within a track. Measured on drawn flights (`python -m benchmarks place`)."""
 _TURN_SIGMA, _STEPS, _ROUNDS, _TOLERANCE = math.radians(35), 5, 3, 5e-3
 _CENTRE_PX, _CENTRE_SHARE, _SIDE_PX, _SIDE_SHARE = 0.5, 0.03, 1.0, 0.05
 _ROBUST, _GAP, _JUMPS_M = 2.0, 1e-4, 0.2
@@ -138,7 +140,7 @@ class _Fit:
             self._weigh()
         covariance = np.linalg.inv(information)
         carried = self._jacobian_of_place()
-        place = carried @ covariance[_PLACE, _PLACE] @ carried.T + self._shared_m2 * np.eye(3)
+        place = _UNTOLD**2 * (carried @ covariance[_PLACE, _PLACE] @ carried.T + self._shared_m2 * np.eye(3))
         facing, sigma = math.degrees(self._state[_FACING]) % 360, math.degrees(math.sqrt(covariance[_FACING, _FACING]))
         return Fix(self._place(self._state[None])[0], place, facing, sigma, math.exp(self._state[_SIZE]))
 

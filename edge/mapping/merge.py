@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Literal
 
 from edge.geometry.geodesy import Plane
@@ -18,7 +19,9 @@ GATE = 3.5
 FACING_DEG = 90.0
 """And face the same way within this."""
 
-_LEAST_SIGMA_M = 0.5
+_LEAST_SIGMA_M, _LEAST_PAIRS = 0.5, 3
+
+Shift = tuple[float, float]
 
 
 @dataclass
@@ -50,8 +53,8 @@ def merged(flights: Sequence[FlightSeen]) -> list[Sign]:
     """Return the signs that flights saw, in the order in which they were first seen."""
     signs: list[Sign] = []
     for flight in flights:
-        waiting = dict(enumerate(flight.signs))
-        pairs = sorted((apart(seen.place, sign.place), i, j) for i, seen in waiting.items() for j, sign in enumerate(signs) if sign.label == seen.label)
+        waiting, shift = dict(enumerate(flight.signs)), shift_to(signs, flight.signs)
+        pairs = sorted((apart(seen.place, sign.place, shift), i, j) for i, seen in waiting.items() for j, sign in enumerate(signs) if sign.label == seen.label)
         for distance, i, j in pairs:
             if i in waiting and distance <= GATE and may_be_one(waiting[i], signs[j]):
                 _join(signs[j], waiting.pop(i))
@@ -65,12 +68,31 @@ def merged(flights: Sequence[FlightSeen]) -> list[Sign]:
     return signs
 
 
-def apart(one: Place, other: Place) -> float:
-    """Return the distance of two places in their joint standard deviations, infinite where they face different ways."""
+def apart(one: Place, other: Place, shift: Shift = (0.0, 0.0)) -> float:
+    """Return the distance of a place, moved by so many metres to the east and north, from another one in their joint standard deviations.
+
+    It is infinite where they face different ways.
+    """
     if one.facing_deg is not None and other.facing_deg is not None and abs((one.facing_deg - other.facing_deg + 180) % 360 - 180) > FACING_DEG:
         return math.inf
     east, north = Plane(one.lat, one.lon).metres(other.lat, other.lon)
-    return math.hypot(east, north) / math.hypot(one.sigma_m, other.sigma_m, _LEAST_SIGMA_M)
+    return math.hypot(east - shift[0], north - shift[1]) / math.hypot(one.sigma_m, other.sigma_m, _LEAST_SIGMA_M)
+
+
+def shift_to(signs: Sequence[Sign], seen: Sequence[Seen | Sign]) -> Shift:
+    """Return by how many metres to the east and north a flight's places are to be moved to fit those of a map: what its receiver was off by throughout.
+
+    It is the median over all pairs of the same class that may be one sign; without three of them nothing is moved.
+    """
+    found: list[Shift] = []
+    for one in seen:
+        near = [(apart(one.place, sign.place), j) for j, sign in enumerate(signs) if sign.label == one.label]
+        distance, j = min(near, default=(math.inf, -1))
+        if distance <= GATE:
+            found.append(Plane(one.place.lat, one.place.lon).metres(signs[j].place.lat, signs[j].place.lon))
+    if len(found) < _LEAST_PAIRS:
+        return 0.0, 0.0
+    return median(east for east, _ in found), median(north for _, north in found)
 
 
 def may_be_one(seen: Seen, sign: Sign) -> bool:
@@ -107,7 +129,8 @@ def compared(signs: Sequence[Sign], before: Sequence[Sign], flights: Sequence[Fl
     A sign of the older map is gone where a flight looked at its place and told of none; where none looked, it is unsure.
     """
     found, left, old = [], dict(enumerate(signs)), dict(enumerate(before))
-    pairs = [(apart(sign.place, one.place), i, k) for i, sign in left.items() for k, one in old.items()]
+    shift = shift_to(before, signs)
+    pairs = [(apart(sign.place, one.place, shift), i, k) for i, sign in left.items() for k, one in old.items()]
     for same in (True, False):
         for distance, i, k in sorted(pairs):
             if i in left and k in old and distance <= GATE and (left[i].label == old[k].label) == same:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from flown import FLIGHT, passes
 
 from edge.datasets.gtsrb_labels import LABELS
-from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.drone.path import ORIGIN
 from edge.geometry.geodesy import Plane
 from edge.geometry.pose import Pose
@@ -19,18 +18,6 @@ from edge.mapping.sight import look
 from edge.mapping.sizes import STOP, UNKNOWN, Size, size_of
 
 PLANE = Plane(*ORIGIN)
-FLIGHT = DroneFlight(1, frames=170)
-
-
-@functools.cache
-def passes():
-    """The signs of a short flight, and the frames and boxes in which each was seen."""
-    boxes, posts = {}, {}
-    for index in range(FLIGHT.frames):
-        for truth in FLIGHT.truths(index):
-            boxes.setdefault(truth.pass_id, []).append((index, truth.box_xyxy))
-        posts |= {post.number: post for post in FLIGHT.signposts(index)} if index % 10 == 0 else {}
-    return [(posts[number], seen) for number, seen in boxes.items() if len(seen) > 20]
 
 
 def off_by(post, seen, size=None, change=lambda pose, index: pose, sigma_m=0.0):

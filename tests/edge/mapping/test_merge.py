@@ -96,3 +96,13 @@ def test_the_order_of_flights_changes_no_sign():
     one, other = (sorted(tuple(round(metre, 6) for metre in met(sign)) for sign in merged(each)) for each in (flights, swapped))
     assert one == other
     assert math.dist(one[1], (19.5, 0.5)) < 0.01
+
+
+def test_what_a_receiver_was_off_by_throughout_mixes_up_no_neighbours():
+    road = [("Stop", 0), ("Yield", 7), ("Danger", 14), ("Bend", 21), ("Limit 30", 28), ("Limit 50", 35)]
+    before = merged([flight(0, *((label, place(0, north), 20 * n, 20 * n + 9) for n, (label, north) in enumerate(road)))])
+    off = {"Danger": 8.5, "Limit 50": 8.5}  # metres; the others are within the gate, these are not
+    now = flight(0, *((label, place(1, north - off.get(label, 6.5)), 20 * n, 20 * n + 9) for n, (label, north) in enumerate(road)))
+    assert {sign.status for sign in compared(merged([now]), before, [now])} == {"kept"}
+    again = flight(1, *((seen.label, seen.place, seen.first_frame, seen.last_frame) for seen in now.signs))
+    assert len(merged([flight(0, *((sign.label, sign.place, sign.seen[0].first_frame, sign.seen[0].last_frame) for sign in before)), again])) == 6
