@@ -24,6 +24,7 @@ from edge.files import cache_folder, check_place, write_json
 from train.evaluate import predict_probabilities
 from train.memory import Plan, limit_gpus, plan
 from train.networks import vgg
+from train.networks.averaged import average
 from train.networks.bundle_weights import is_bundle, load_bundle
 from train.networks.calibrate import apply_temperature, fit_temperature, reliability
 from train.networks.compiled import compiled, from_scratch
@@ -119,11 +120,20 @@ def fit(
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
+        averaged = {"averaged": _averaged(network, weights, source.judged, chosen.batch)} if is_bundle(weights) else {}
         plain, metrics, probabilities = _finished(network, source.held, chosen.batch)
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    told: dict[str, Any] = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    told: dict[str, Any] = {
+        **asked,
+        **runs.former(weights),
+        **_taught_by(source.teacher),
+        **averaged,
+        "metrics": {"valid": metrics},
+        "environment": environment,
+        **memory,
+    }
     told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
     return _record(out, source, recipe, told, probabilities)
 
@@ -312,6 +322,15 @@ def _train(
         callbacks=[Keeper(network, out, done, recipe.patience)],
         verbose=1 if os.isatty(1) else 2,
     )
+
+
+def _averaged(network: keras.Model, weights: str, judged: Crops, batch: int) -> dict[str, Any]:
+    """Average a network with the bundle that it began as, by the crops that chose the epoch; returns what `average` does."""
+
+    def top1(tried: keras.Model) -> float:
+        return float((predict_probabilities(tried, judged[0], batch).argmax(axis=1) == judged[1]).mean())
+
+    return average(network, lambda copy: load_bundle(copy, Path(weights), "classifier", LABELS), top1, len(judged[1]))
 
 
 def _features(prefix: keras.Model, crops: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
