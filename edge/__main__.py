@@ -52,7 +52,7 @@ def _classify(arguments: argparse.Namespace) -> None:
 def _map(arguments: argparse.Namespace) -> None:
     from edge.commands.map import make_map
 
-    make_map(arguments.events, arguments.out, arguments.before, arguments.tiles)
+    make_map(arguments.flights, arguments.out, arguments.before, arguments.tiles)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -137,7 +137,7 @@ def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
     classify.add_argument("--csv", type=Path, metavar="F", help="write a table here instead of printing it")
     classify.set_defaults(command=_classify)
     mapping = commands.add_parser("map", help="a map of signs", description="Join what flights saw to signs, and write them as a map.")
-    mapping.add_argument("events", type=Path, nargs="+", metavar="EVENTS", help="what run --events wrote, of one flight or more")
+    mapping.add_argument("flights", type=Path, nargs="+", metavar="EVENTS", help="what run --events wrote, of one flight or more")
     mapping.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for map.html and signs.geojson, .kml, .csv, .gpx")
     mapping.add_argument("--before", type=Path, metavar="F", help="an older signs.geojson: tell what is new, changed, gone or unsure since")
     mapping.add_argument("--tiles", metavar="URL", help="background of map.html, such as https://SERVER/{z}/{x}/{y}.png (without it: none is asked for)")

@@ -151,8 +151,8 @@ def run(
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came. With a surveyor, they are told where they stand. Signs whose mean side is
-    below `min_side_px` are not named. Ages go by `clock_ns`, as the source's frames do.
+    frames that it turned level, and told where they are in the frames as they came. With a surveyor they are told where they stand.
+    Signs whose mean side is below `min_side_px` are not named. Ages go by `clock_ns`, as the source's frames do.
 
     Raises:
         SourceError: the source gives no frame at all.
@@ -160,7 +160,7 @@ def run(
         EngineError: the engine fails.
     """
     tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
-    loop = Loop(spotter, classifier, tracker, leveller, surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
+    loop = Loop(spotter, classifier, tracker, leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -198,15 +198,12 @@ class Loop:
         classifier: Classifier,
         tracker: Tracker | None,
         leveller: Leveller | None,
-        surveyor: Surveyor | None = None,
         *,
+        surveyor: Surveyor | None = None,
         min_side_px: float = MIN_SIDE_PX,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Take what finds and names; what follows signs, levels frames and places signs, if anything does; and how large a sign in a still must be.
-
-        Ages go by `clock_ns`.
-        """
+        """Take what finds, names, follows and places signs and levels frames, and how large a sign in a still must be; ages go by `clock_ns`."""
         self._min_side_px = min_side_px if tracker is None else 0.0
         self._clock_ns = clock_ns
         self._spotter, self._classifier, self._tracker, self._leveller, self._surveyor = spotter, classifier, tracker, leveller, surveyor

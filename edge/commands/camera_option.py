@@ -18,6 +18,7 @@ from edge.errors import InputError
 from edge.geometry.camera import Camera, Lens, Mount
 from edge.mapping.sizes import size_of
 from edge.mapping.surveyor import Optics, Surveyor
+from edge.reading import named_for_libraries
 from edge.sources.uri import exists, parse_uri, source_of
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ def _read(path: Path, mount: Mount) -> Camera:
     if not path.is_file():
         raise InputError(f"wanted --camera hfov=DEGREES or a calibration file, found nothing at {path}: check the path")
     try:
-        store = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
-    except (cv2.error, SystemError) as error:  # OpenCV 5 raises one within the other
+        with named_for_libraries(path) as readable:
+            store = cv2.FileStorage(readable, cv2.FILE_STORAGE_READ)
+    except (OSError, cv2.error, SystemError) as error:  # OpenCV 5 raises one within the other
         raise InputError(f"wanted OpenCV's calibration (YAML) in {path}, cannot read it: calibrate again, or give hfov=DEGREES") from error
     try:
         matrix, bends = (next((found for name in names if (found := store.getNode(name).mat()) is not None), None) for names in (_MATRIX, _BENDS))

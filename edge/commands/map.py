@@ -10,13 +10,14 @@ import cv2
 from edge.datasets.gtsrb_labels import LABELS
 from edge.drawn.signs import DRAWN_CLASSES, draw_sign
 from edge.errors import InputError
-from edge.files import telling_refusal
+from edge.files import check_outputs, telling_refusal
 from edge.mapping.map_files import read_geojson, write_csv, write_geojson, write_gpx, write_kml
 from edge.mapping.map_page import write_page
 from edge.mapping.merge import Sign, compared, merged
 from edge.mapping.sightings import FlightSeen, read_flights
 
 _FACE_PX = 64
+_FILES = ("map.html", "signs.geojson", "signs.kml", "signs.csv", "signs.gpx")
 
 
 def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str | None) -> None:
@@ -24,10 +25,12 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
 
     Raises:
         InputError: no events, or no older map, in a file; no sign has a place; no address of tiles.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or what is read would be replaced.
     """
     if tiles is not None and not all(part in tiles for part in ("{z}", "{x}", "{y}")):
         raise InputError(f"wanted --tiles with {{z}}, {{x}} and {{y}}, found {tiles!r}: write https://SERVER/{{z}}/{{x}}/{{y}}.png")
+    files = [out / name for name in _FILES]
+    check_outputs({"--out": files}, {"events": list(paths), "--before": [] if before is None else [before]})
     older = None if before is None else read_geojson(before)
     flights = read_flights(paths)
     signs = merged(flights)
@@ -37,11 +40,12 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
         signs = compared(signs, older, flights)
     with telling_refusal(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_geojson(out / "signs.geojson", signs)
-    write_kml(out / "signs.kml", signs)
-    write_csv(out / "signs.csv", signs)
-    write_gpx(out / "signs.gpx", signs)
-    write_page(out / "map.html", signs, flights, _faces(signs), tiles)
+    page, geojson, kml, table, gpx = files
+    write_geojson(geojson, signs)
+    write_kml(kml, signs)
+    write_csv(table, signs)
+    write_gpx(gpx, signs)
+    write_page(page, signs, flights, _faces(signs), tiles)
     _print(signs, flights, out, compare=older is not None)
 
 
@@ -70,4 +74,4 @@ def _print(signs: Sequence[Sign], flights: Sequence[FlightSeen], out: Path, *, c
     if compare:
         for status in ("kept", "new", "changed", "gone", "unsure"):
             print(f"{status:<14}{sum(sign.status == status for sign in signs)}")
-    print(f"{'written':<14}{out}/ (map.html, signs.geojson, signs.kml, signs.csv, signs.gpx)")
+    print(f"{'written':<14}{out}/ ({', '.join(_FILES)})")

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge import threads
+from edge.api.recognizer import Recognizer
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
-from edge.bundle.manifest import read_bundle
 from edge.commands import camera_option, level_option, watching
-from edge.engines.open import open_engine
 from edge.errors import OutputError
 from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
 from edge.frame import Source
@@ -25,11 +24,9 @@ from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
-from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
-from edge.pipeline import run as run_pipeline
+from edge.pipeline import MIN_SIDE_PX, Summary
 from edge.process import signals
 from edge.process.streams import wait_for_readers
-from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files, open_source
@@ -70,17 +67,11 @@ def _text_aside(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _run(arguments: argparse.Namespace, started_at: str) -> None:
-    bundle = read_bundle(arguments.bundle)
     if arguments.json is not None:
         check_place(arguments.json)
-    options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider")}
-    engine, labels = open_engine(bundle, "classifier", **options), bundle.manifest.labels
-    with (
-        Classifier(engine, bundle.manifest.thresholds.confidence) as classifier,
-        open_spotter(arguments.spotter, bundle, **options) as spotter,
-        open_source(arguments.source) as source,
-        ExitStack() as stack,
-    ):
+    models = {key: getattr(arguments, key) for key in ("engine", "precision", "provider", "spotter")}
+    with Recognizer(arguments.bundle, **models) as recognizer, open_source(arguments.source) as source, ExitStack() as stack:
+        engine, labels = recognizer.engine, recognizer.labels
         wait_for_readers(0.0 if source.live else READER_S)
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
         surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
@@ -92,7 +83,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
         loop: dict[str, Any] = {"leveller": leveller, "surveyor": surveyor, "min_side_px": min_side_px}
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, **loop)
+        summary = recognizer.run(source, sinks, max_frames=arguments.max_frames, **loop)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     score = _score(passes) if passes else None
     figures |= {"passes": score} if score else {}
@@ -104,7 +95,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
             "source": without_credentials(arguments.source),
-            "bundle": bundle.manifest.name,
+            "bundle": recognizer.bundle,
             "min_side": min_side_px,
             "video": arguments.video is not None,
         } | watching.conditions(arguments)

@@ -15,6 +15,9 @@ from edge.errors import InputError
 from edge.files import write_text
 from edge.geometry.pose import Place
 from edge.mapping.merge import Sign
+from edge.reading import read_bounded
+
+_MOST_BYTES = 1 << 28
 
 COLUMNS = (
     "id",
@@ -105,7 +108,7 @@ def read_geojson(path: Path) -> list[Sign]:
         InputError: no such file, or another kind of file.
     """
     try:
-        features = json.loads(path.read_text(encoding="utf-8"))["features"]
+        features = json.loads(read_bounded(path, _MOST_BYTES))["features"]
         signs = []
         for feature in features:
             told, (lon, lat, *_) = feature["properties"], feature["geometry"]["coordinates"]

@@ -10,8 +10,11 @@ from typing import Any
 
 from edge.errors import InputError
 from edge.geometry.pose import Place
+from edge.reading import read_bounded
 
 SCHEMA = 2
+
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def _runs(path: Path) -> list[list[dict[str, Any]]]:
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_bounded(path, _MOST_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        told = getattr(error, "strerror", None) or "it is no text"
+        told = (error.strerror or error) if isinstance(error, OSError) else "it is no text"
         raise InputError(f"wanted events in {path}, cannot read it: {told}: give what --events wrote") from error
     for number, line in enumerate(lines, 1):
         try:

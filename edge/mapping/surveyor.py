@@ -76,7 +76,7 @@ class Surveyor:
                 told = told if self._camera is None else self._camera.mount.turned(told)
                 brought = frame.pose if frame.pose is None or told.lat is None else replace(frame.pose, sigma_m=None)
                 frame = replace(frame, pose=told if brought is None else brought.told_by(told))
-            self._tell(frame.pose)
+            self._tell(frame.pose, self.poses.told)
         return frame
 
     def place(self, frame: Frame, reports: Sequence[Report], seen: Iterable[Sighted] = ()) -> list[Report]:
@@ -122,9 +122,8 @@ class Surveyor:
         facing = fix.facing_deg if fix.facing_sigma_deg <= _SURE_DEG else None
         return Place(lat, lon, float(fix.place[1]), fix.sigma_m, facing)
 
-    def _tell(self, pose: Pose | None) -> None:
+    def _tell(self, pose: Pose | None, source: str) -> None:
         """Say once that a pose is not whole, what it lacks, and once that it is."""
-        assert self.poses is not None
         if pose is None or pose.lat is None:
             lacking = "no position"
         elif pose.alt_m is None:
@@ -133,5 +132,4 @@ class Surveyor:
             lacking = "" if pose.whole else "not how the camera is turned (roll, pitch and yaw)"
         if lacking != self._lacking:
             self._lacking = lacking
-            source = self.poses.told
             _LOG.warning("%s", f"signs get no place: {lacking} from {source}" if lacking else f"signs get places again, by {source}")

@@ -40,6 +40,17 @@ def is_unfinished(path: Path) -> bool:
     return boxes[:1] != [] and boxes[0][0] == b"ftyp" and not any(kind == b"moov" and end <= size for kind, _, end in boxes)
 
 
+def is_cut_off(path: Path) -> bool:
+    """Tell a file whose last box should go on beyond its end."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            boxes = list(_boxes(file, 0, size))
+    except OSError:
+        return False
+    return boxes[:1] != [] and boxes[0][0] == b"ftyp" and boxes[-1][2] > size
+
+
 def _matrix(file: BinaryIO, start: int, end: int) -> Matrix | None:
     """Read the matrix in the header of a track; None where it is of sound."""
     boxes = {kind: (begin, stop) for kind, begin, stop in _boxes(file, start, end)}

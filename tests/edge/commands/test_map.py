@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -119,5 +120,8 @@ def test_other_things_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "cannot read it" in refused(capsys, "map", events, *out, "--before", tmp_path / "none.geojson")
     assert "found no signs.geojson of ours" in refused(capsys, "map", events, *out, "--before", events)
     assert "wanted --tiles with {z}, {x} and {y}" in refused(capsys, "map", events, *out, "--tiles", "https://a/b.png")
+    done("map", events, *out)
+    assert "found what is read (--before" in refused(capsys, "map", events, *out, "--before", tmp_path / "m" / "signs.geojson")
+    shutil.rmtree(tmp_path / "m")
     (tmp_path / "m").write_text("a file")
     assert "wanted to write" in refused(capsys, "map", events, *out)

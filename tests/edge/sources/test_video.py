@@ -102,6 +102,15 @@ def test_a_file_that_lacks_its_end_is_told(tmp_path: Path, flight: Path, suffix:
     assert len(caplog.records) == 1
 
 
+def test_without_pyav_too_a_file_that_lacks_its_end_is_told(tmp_path: Path, flight: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = ffmpeg("-i", flight, "-c copy -movflags +faststart", tmp_path / "whole.mp4")
+    for size, told in ((path.stat().st_size, 0), (path.stat().st_size // 2, 1)):
+        path.write_bytes(path.read_bytes()[:size])
+        pictures, _ = read(OpencvDecoder(path))
+        assert pictures
+        assert len(caplog.records) == told
+
+
 @both
 def test_times_are_those_of_the_recording(tmp_path: Path, open_it: Callable[[Path], Decoder]) -> None:
     path = ffmpeg(SOURCE.format(seconds=2), "-vf setpts=PTS+0.4*N*N/900/TB -vsync vfr", H264, tmp_path / "varied.mp4")
