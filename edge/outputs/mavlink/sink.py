@@ -32,6 +32,8 @@ _PERIOD_S, _POLL_S, _RETRY_S, _END_S = 1.0, 0.05, 1.0, 5.0
 _SILENT_S = 5.0
 _QUEUED = 256
 _PARSERS = 16
+# Of the time that reading messages takes, so that a flood of them takes a fifth of a processor at most: a vehicle's own take far less.
+_REST, _LEAST_REST_S = 4.0, 0.005
 _BEGINNINGS = (b"\xfd", b"\xfe")  # of MAVLink 2 and 1
 # What the messages say for "not known" (common.xml).
 _NO_LOAD, _NO_DEGREES, _NO_SPEED, _NO_SIZE = 0xFF, 0x7F, 0x7FFF, 0xFFFFFFFF
@@ -74,7 +76,7 @@ class MavlinkSink:
         self._notices = Notices()
         self._feed: FeedState | None = None
         self._link: Link | None = None
-        self._lost = False
+        self._lost, self._owed_s = False, 0.0
         self._started_s = self._tick_s = time.monotonic()
         self._thread = Worker(self._work, "mavlink")
 
@@ -121,7 +123,12 @@ class MavlinkSink:
     def _exchange(self, link: Link) -> None:
         data, sender = link.receive(_POLL_S)
         if data:
+            began_s = time.thread_time()
             self._hear(data, sender, link)
+            self._owed_s += (time.thread_time() - began_s) * _REST
+            if self._owed_s >= _LEAST_REST_S:
+                self._thread.stopping.wait(self._owed_s)
+                self._owed_s = 0.0
         now_s = time.monotonic()
         if now_s >= self._tick_s:
             self._tick_s = max(self._tick_s + _PERIOD_S, now_s)

@@ -284,6 +284,36 @@ def test_noise_and_damaged_messages_change_nothing_and_are_not_answered() -> Non
             noisy.recv(1000)
 
 
+class Flood:
+    """A link on which there is always junk, each time of another sender."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._chance = random.Random(4)
+
+    def receive(self, wait_s: float) -> tuple[bytes, tuple[str, int]]:
+        self.received += 1
+        return b"\xfd" + self._chance.randbytes(4000), ("10.0.0.1", self.received)
+
+    def believe(self, sender: object) -> None:
+        pytest.fail("junk was believed")
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_reading_a_flood_rests_four_times_as_long_as_it_takes() -> None:
+    sink, flood = MavlinkSink(parse_address("udpin:127.0.0.1:1"), LABELS, Meter(), lambda: None), Flood()
+    began_s, worked_s = time.monotonic(), time.thread_time()
+    for _ in range(200):
+        sink._exchange(flood)
+    assert time.monotonic() - began_s > 3 * (time.thread_time() - worked_s)
+    assert flood.received == 200
+
+
 def test_what_another_address_says_in_the_vehicles_name_is_not_handed_on() -> None:
     port, heard = free_port(), []
     meter = Meter()
