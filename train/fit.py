@@ -120,7 +120,7 @@ def fit(
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
-        averaged = {"averaged": _averaged(network, weights, source.judged, chosen.batch)} if is_bundle(weights) else {}
+        averaged = {"averaged": average(network, lambda copy: load_bundle(copy, Path(weights), "classifier", LABELS))} if is_bundle(weights) else {}
         plain, metrics, probabilities = _finished(network, source.held, chosen.batch)
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
@@ -322,15 +322,6 @@ def _train(
         callbacks=[Keeper(network, out, done, recipe.patience)],
         verbose=1 if os.isatty(1) else 2,
     )
-
-
-def _averaged(network: keras.Model, weights: str, judged: Crops, batch: int) -> dict[str, Any]:
-    """Average a network with the bundle that it began as, by the crops that chose the epoch; returns what `average` does."""
-
-    def top1(tried: keras.Model) -> float:
-        return float((predict_probabilities(tried, judged[0], batch).argmax(axis=1) == judged[1]).mean())
-
-    return average(network, lambda copy: load_bundle(copy, Path(weights), "classifier", LABELS), top1, len(judged[1]))
 
 
 def _features(prefix: keras.Model, crops: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from edge.datasets.aerial import mixture
 from edge.datasets.gtsdb import Sides, read_sides
 from edge.errors import InputError
 from edge.files import write_json
-from edge.recognition.finding import Findings, counted, figures, judge
+from edge.recognition.finding import Findings, figures, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad
 from train.networks import spotter
@@ -68,7 +68,7 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
         tuning = seen_from_the_air(tuning)
     with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
         network = _trained(data, sides, tuning, out, recipe, asked)
-        averaged = {"averaged": _averaged(network, weights, tuning)} if is_bundle(weights) else {}
+        averaged = {"averaged": average(network, lambda copy: load_bundle(copy, Path(weights), "spotter"))} if is_bundle(weights) else {}
         environment = describe()
     plain = spotter.fold(network)
     round_to_fp16(plain)
@@ -94,12 +94,6 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
     write_json(out / runs.RUN, run)
     print(f"held-out frames: {metrics['valid']}; threshold {metrics['threshold']}, from the tuning frames: {metrics['tuning']}")
     return run
-
-
-def _averaged(network: keras.Model, weights: str, tuning: Sequence[Still]) -> dict[str, Any]:
-    """Average a network with the bundle that it began as, by the AP50 on the stills that chose the epoch; returns what `average` does."""
-    signs = sum(int(counted(still.boxes_xyxy, spotter.FRAME_WH).sum()) for still in tuning)
-    return average(network, lambda copy: load_bundle(copy, Path(weights), "spotter"), lambda tried: findings(tried, tuning).ap50(), signs)
 
 
 def findings(network: keras.Model, stills: Sequence[Still]) -> Findings:
