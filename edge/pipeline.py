@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.ages import Ages
 from edge.bundle.manifest import Bundle
 from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
@@ -25,7 +24,7 @@ from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
-from edge.result import Detection, Report, Result, Sink
+from edge.result import Ages, Detection, Report, Result, Sink
 from edge.vehicle.levelling import Leveller, View
 
 MIN_SIDE_PX = TrackerSettings.vote_side_px

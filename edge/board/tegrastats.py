@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.threads import Worker
+from edge.process.threads import Worker
 
 PROGRAM = "usr/bin/tegrastats"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.board.identity import SYSTEM, Memory, is_jetson, read_memory, read_power_mode, read_text
 from edge.board.machine import pss_mib, rss_mib
 from edge.board.tegrastats import ABSENT_C, Line, Tegrastats
-from edge.threads import Worker
+from edge.process.threads import Worker
 
 PERIOD_S = 1.0
 KEPT = 600

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import threads
 from edge.api.recognizer import Recognizer
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
@@ -25,7 +24,7 @@ from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.pipeline import MIN_SIDE_PX, Summary
-from edge.process import signals
+from edge.process import signals, threads
 from edge.process.streams import wait_for_readers
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge import cli, threads
+from edge import cli
 from edge.errors import InputError
+from edge.process import threads
 from edge.text import without_credentials
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from edge.errors import OutputError, one_line
 from edge.files import check_place
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
+from edge.process.threads import Worker
 from edge.reading import named_for_libraries
 from edge.result import Result
-from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 256 << 20, 300.0

@@ -1,1 +1,1 @@
-"""What a process has to do with others: signals that end it, streams whose readers may not read, and calls that never return."""
+"""What keeps a process going: threads that are begun again, streams whose readers may not read, calls that never return, signals that end it."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from edge.frame import Frame, Source
-from edge.threads import END_S
+from edge.process.threads import END_S
 
 _LOOK_S = 0.05
 

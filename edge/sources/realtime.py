@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edge.frame import Frame, Source
+from edge.process.threads import Worker
 from edge.sources.mailbox import NewestFrame
-from edge.threads import Worker
 
 _USUAL_FPS = 30.0
 

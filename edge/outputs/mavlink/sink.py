@@ -19,8 +19,8 @@ from edge.frame import FeedState, State
 from edge.outputs.mavlink.links import Address, Link, Sender, check_serial, open_link
 from edge.outputs.mavlink.notices import Notice, Notices
 from edge.outputs.meter import Meter
+from edge.process.threads import Worker
 from edge.result import Result
-from edge.threads import Worker
 from edge.vehicle.mavlink_library import dialect
 
 _LOG = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from edge.outputs.web.access import Access
 from edge.outputs.web.metrics import Metrics
 from edge.outputs.web.state import PageState, jpeg
 from edge.outputs.web.wire import Limits, packed, read
+from edge.process.threads import Worker
 from edge.result import Result
-from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +122,11 @@ def test_a_live_run_goes_on_whatever_becomes_of_its_console(bundle: Path, tmp_pa
     assert count_frames(video) > 0 or video.stat().st_size > 1000
 
 
+def waiting_in(pipe: int) -> int:
+    """Bytes that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def fill(pipe: int) -> None:
     os.set_blocking(pipe, False)
     try:
@@ -190,7 +198,7 @@ def test_an_answer_that_cannot_be_printed_is_told(bundle: Path, tmp_path: Path, 
 
 def test_a_stalled_reader_of_a_table_is_waited_for_and_a_signal_ends_that(bundle: Path, many: Path) -> None:
     with unread_pipe() as pipe, running("classify", many, "--bundle", bundle, stdout=pipe) as naming:
-        time.sleep(4)
+        wait_for(lambda: waiting_in(pipe) > 60_000, "a full pipe", 60)
         assert naming.poll() is None
         naming.send_signal(signal.SIGTERM)
         assert ended(naming) in (0, 1)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import SourceError
+from edge.process.threads import Worker
 from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
 from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SequenceCount, parse_packet
 from edge.sources.live.rtp.recorder import Recorder, Recording
 from edge.sources.live.rtp.senders import SenderLock
 from edge.sources.live.rtp.sockets import free_ports, open_udp, resolve
-from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 1 << 16

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.files import check_place
+from edge.process.threads import Worker
 from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, begins_picture, is_intra, is_picture
 from edge.sources.live.rtp.packets import Packet, Reorder, ahead
-from edge.threads import Worker
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0

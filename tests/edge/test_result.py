@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from edge.ages import ERROR, Ages
+from edge.result import AGE_ERROR, Ages
 
 
 @pytest.mark.parametrize("spread", [0.05, 1.0, 3.0])
@@ -20,7 +20,7 @@ def test_percentiles_are_right_to_half_a_percent(count: int, spread: float) -> N
     told = ages.figures()
     for percent in (50, 90, 99):
         exact = float(np.percentile(known, percent, method="inverted_cdf"))
-        assert told[f"p{percent}"] == pytest.approx(exact, rel=1.02 * ERROR, abs=0.0006)
+        assert told[f"p{percent}"] == pytest.approx(exact, rel=1.02 * AGE_ERROR, abs=0.0006)
     assert told["max"] == round(float(known.max()), 3)
     assert told["p50"] <= told["p90"] <= told["p99"] <= told["max"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from packets import wait_for
 
-from edge.threads import HEALTHY_S, Worker, faults, restarts
+from edge.process.threads import HEALTHY_S, Worker, faults, restarts
 
 
 class Failing:
