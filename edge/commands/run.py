@@ -24,6 +24,7 @@ from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
+from edge.outside.text import printable, without_credentials
 from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
 from edge.pipeline import run as run_pipeline
 from edge.process import signals
@@ -32,7 +33,6 @@ from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files, open_source
-from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli, threads
 from edge.errors import InputError
-from edge.text import without_credentials
+from edge.outside.text import without_credentials
 
 if TYPE_CHECKING:
     from edge.board.telemetry import Monitor

@@ -19,7 +19,7 @@ from edge.errors import OutputError, one_line
 from edge.files import check_place
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
-from edge.reading import named_for_libraries
+from edge.outside.reading import named_for_libraries
 from edge.result import Result
 from edge.threads import Worker
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge import pyav
 from edge.errors import SourceError
-from edge.picture_size import MOST_PIXELS
+from edge.outside.picture_size import MOST_PIXELS
 from edge.sources.mp4 import is_unfinished
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge import pyav
 from edge.errors import SourceError
-from edge.picture_size import MOST_PIXELS
+from edge.outside.picture_size import MOST_PIXELS
 from edge.sources.decoding import Picture, check_size, conversion, unopened
 from edge.sources.mp4 import is_unfinished
 from edge.sources.orientation import UPRIGHT, Matrix, turned

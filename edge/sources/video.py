@@ -12,9 +12,9 @@ from edge import pyav
 from edge.board.extras import install
 from edge.errors import SourceError
 from edge.frame import Frame
+from edge.outside.text import printable
 from edge.sources.capture import announced, open_file
 from edge.sources.decoding import Picture, conversion, open_decoder
-from edge.text import printable
 
 _LOG = logging.getLogger(__name__)
 
