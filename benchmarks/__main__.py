@@ -5,6 +5,7 @@ python -m benchmarks detection --frames DIR --split held-out
 python -m benchmarks views --frames DIR --crops ROOT
 python -m benchmarks tracks
 python -m benchmarks motion
+python -m benchmarks place
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -29,6 +30,7 @@ from edge import cli
 from edge.__main__ import SPOTTERS
 from edge.bundle.manifest import SHIPPED
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
+from edge.files import check_place
 from edge.sources.demo import VIEWS
 
 
@@ -63,6 +65,14 @@ def _motion(arguments: argparse.Namespace) -> None:
     from benchmarks.tracking.motion import motion
 
     motion(_setting(arguments), arguments.spotter, arguments.frames, arguments.json)
+
+
+def _place(arguments: argparse.Namespace) -> None:
+    from benchmarks.place import place
+
+    if arguments.json is not None:
+        check_place(arguments.json)
+    place(arguments.seeds, arguments.frames, arguments.draws, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -129,8 +139,6 @@ def _reference(arguments: argparse.Namespace) -> None:
 
 def _setting(arguments: argparse.Namespace) -> Setting:
     if arguments.json is not None:
-        from edge.files import check_place
-
         check_place(arguments.json)
     return Setting(arguments.bundle, arguments.engine, arguments.precision, arguments.provider)
 
@@ -165,6 +173,12 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     moving = _add(commands, "motion", _motion, "what a camera that pans, banks and shakes costs")
     moving.add_argument("--frames", type=cli.count, default=60, metavar="N", help="of each film")
     moving.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
+    placing = commands.add_parser("place", help="how far signs are placed from where they stand", description="Measure: places of drawn flights' signs.")
+    placing.add_argument("--seeds", type=int, nargs="+", default=list(range(12)), metavar="N", help="of the flights")
+    placing.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
+    placing.add_argument("--draws", type=cli.count, default=5, metavar="N", help="times that each flight's poses are spoiled")
+    placing.add_argument("--json", type=Path, metavar="F", help="write the result here")
+    placing.set_defaults(command=_place)
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

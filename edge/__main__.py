@@ -2,6 +2,7 @@
 
 signwing run demo:// --video out/annotated.mp4 --events out/events.jsonl --json out/summary.json
 signwing run FOLDER --events out/events.jsonl
+signwing map out/events.jsonl --out out/map
 signwing classify CROPS... --csv out/names.csv
 signwing check
 signwing doctor
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from edge import __version__, cli
 from edge.bundle.manifest import SHIPPED
-from edge.commands import level_option, watching
+from edge.commands import camera_option, level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 from edge.outside.picture_size import MOST_PIXELS
@@ -46,6 +47,12 @@ def _classify(arguments: argparse.Namespace) -> None:
     from edge.commands.classify import classify
 
     classify(arguments.paths, arguments.bundle, arguments.csv)
+
+
+def _map(arguments: argparse.Namespace) -> None:
+    from edge.commands.map import make_map
+
+    make_map(arguments.flights, arguments.out, arguments.before, arguments.tiles)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -113,6 +120,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     level_option.add_option(run)
+    camera_option.add_options(run)
     watching.add_options(run)
 
 
@@ -128,6 +136,12 @@ def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
     classify.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     classify.add_argument("--csv", type=Path, metavar="F", help="write a table here instead of printing it")
     classify.set_defaults(command=_classify)
+    mapping = commands.add_parser("map", help="a map of signs", description="Join what flights saw to signs, and write them as a map.")
+    mapping.add_argument("flights", type=Path, nargs="+", metavar="EVENTS", help="what run --events wrote, of one flight or more")
+    mapping.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for map.html and signs.geojson, .kml, .csv, .gpx")
+    mapping.add_argument("--before", type=Path, metavar="F", help="an older signs.geojson: tell what is new, changed, gone or unsure since")
+    mapping.add_argument("--tiles", metavar="URL", help="background of map.html, such as https://SERVER/{z}/{x}/{y}.png (without it: none is asked for)")
+    mapping.set_defaults(command=_map)
     check = commands.add_parser("check", help="prove a bundle", description="Compare a bundle's files and outputs with what they were when it was made.")
     check.add_argument("bundle", type=Path, nargs="?", default=SHIPPED, metavar="BUNDLE", help="folder with manifest.json")
     check.add_argument("--engine", choices=[name for name in ENGINES if name != "fake"], default="auto", help=AUTO_ENGINE)

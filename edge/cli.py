@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
 """Options that name what a command of any stage writes; every other path is read."""
 
-_READ_TEXTS = frozenset(("level", "source", "sources", "weights"))
+_READ_TEXTS = frozenset(("camera", "level", "pose", "source", "sources", "weights"))
 """What names a file that is read, where it names a file at all."""
 
 Command = Callable[[argparse.Namespace], None]

@@ -163,10 +163,22 @@ def written_beside(path: Path) -> Iterator[Path]:
             place.parent.mkdir(parents=True, exist_ok=True)
             beside.unlink(missing_ok=True)  # of a run that was killed; it may be a link by now
             yield beside
+            _sync(beside)  # else a power cut could leave the name, and nothing in the file
             beside.replace(place)
+            with suppress(OSError):  # a disk, or a folder, that lets nobody ask
+                _sync(place.parent)
     finally:
         with suppress(OSError):  # renamed by now, or never made
             beside.unlink()
+
+
+def _sync(place: Path) -> None:
+    """Wait until the disk has a file's bytes, or the names in a folder."""
+    number = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _pour(content: bytes, path: Path) -> None:

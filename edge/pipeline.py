@@ -17,6 +17,7 @@ from edge.engines.open import open_engine
 from edge.errors import BundleError, SourceError
 from edge.frame import FeedState, Frame, Source
 from edge.geometry.boxes import mean_side
+from edge.mapping.surveyor import Surveyor
 from edge.process import signals
 from edge.recognition.classifier import Classifier
 from edge.recognition.ego_motion import PictureMotion
@@ -29,7 +30,7 @@ from edge.vehicle.levelling import Leveller, View
 
 MIN_SIDE_PX = TrackerSettings.vote_side_px
 """Least mean side of a sign that is named, in a still as in a track: digits cannot be told apart below."""
-STAGES = ("source", "level", "spot", "classify", "track", "sinks")
+STAGES = ("source", "level", "spot", "classify", "track", "place", "sinks")
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,15 @@ def run(
     *,
     max_frames: int | None = None,
     leveller: Leveller | None = None,
+    surveyor: Surveyor | None = None,
     min_side_px: float = MIN_SIDE_PX,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
-    frames that it turned level, and told where they are in the frames as they came. Signs whose mean side is below `min_side_px` are not named. Ages go by
-    `clock_ns`, as the source's frames do.
+    frames that it turned level, and told where they are in the frames as they came. With a surveyor they are told where they stand.
+    Signs whose mean side is below `min_side_px` are not named. Ages go by `clock_ns`, as the source's frames do.
 
     Raises:
         SourceError: the source gives no frame at all.
@@ -158,7 +160,7 @@ def run(
         EngineError: the engine fails.
     """
     tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
-    loop = Loop(spotter, classifier, tracker, leveller, min_side_px=min_side_px, clock_ns=clock_ns)
+    loop = Loop(spotter, classifier, tracker, leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -197,13 +199,14 @@ class Loop:
         tracker: Tracker | None,
         leveller: Leveller | None,
         *,
+        surveyor: Surveyor | None = None,
         min_side_px: float = MIN_SIDE_PX,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Take what finds and names, what follows signs and levels frames, if anything does, and how large a sign in a still must be; ages go by `clock_ns`."""
+        """Take what finds, names, follows and places signs and levels frames, and how large a sign in a still must be; ages go by `clock_ns`."""
         self._min_side_px = min_side_px if tracker is None else 0.0
         self._clock_ns = clock_ns
-        self._spotter, self._classifier, self._tracker, self._leveller = spotter, classifier, tracker, leveller
+        self._spotter, self._classifier, self._tracker, self._leveller, self._surveyor = spotter, classifier, tracker, leveller, surveyor
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages = Ages()
@@ -222,7 +225,7 @@ class Loop:
     def _step(self, frame: Frame, sinks: Sequence[Sink]) -> None:
         self._lap("source")
         view = self._leveller.view(frame) if self._leveller is not None else View(frame, frame.image)
-        frame = view.frame
+        frame = view.frame if self._surveyor is None else self._surveyor.posed(view.frame)
         self._lap("level")
         self._follow_picture(view)
         self._lap("track")
@@ -237,6 +240,9 @@ class Loop:
         reports, detections = view.in_frame(reports), view.in_frame(detections)
         tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
         self._lap("track")
+        if self._surveyor is not None:
+            reports = self._surveyor.place(frame, reports, () if self._tracker is None else self._tracker.seen)
+        self._lap("place")
         result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change)
         for sink in sinks:
             self._writing = sink
@@ -265,6 +271,7 @@ class Loop:
         reports = self._tracker.finish() if self._tracker else []
         if self._last is not None and reports:
             reports = View(self._last, self._last.image).in_frame(reports)
+            reports = reports if self._surveyor is None else self._surveyor.place(self._last, reports)
             for sink in sinks:
                 sink.write(Result(self._last, reports, (), (), self._clock_ns(), final=True))
 

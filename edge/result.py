@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from edge.frame import FeedState, Frame
 from edge.geometry.boxes import Box
+from edge.geometry.pose import Place
 from edge.geometry.similarity import Quad
 
 
@@ -44,6 +45,7 @@ class Report:
         confidence: mean confidence, 0 to 1, of the votes for it.
         box_xyxy: where it was seen last.
         quad_xy: its corners there, as the detection had them.
+        where: where the sign stands, as far as it was seen until then.
     """
 
     event: Literal["sighting", "update", "gone"]
@@ -52,6 +54,16 @@ class Report:
     confidence: float
     box_xyxy: Box
     quad_xy: Quad | None = None
+    where: Place | None = None
+
+
+@dataclass(frozen=True)
+class Sighted:
+    """What a track took in a frame: the detection, the track's number where it was announced, and another one that it has from its first frame on."""
+
+    follower: int
+    track: int | None
+    detection: Detection
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import ExitStack
@@ -23,10 +23,10 @@ from edge.errors import InputError
 from edge.frame import FeedState, Frame, Source
 from edge.outputs.annotate import mark
 from edge.outputs.events import event_of, level_event, state_event
-from edge.pipeline import MIN_SIDE_PX, Loop, name_boxes, open_spotter
+from edge.pipeline import MIN_SIDE_PX, Loop, Summary, name_boxes, open_spotter, run
 from edge.recognition.classifier import Classifier
 from edge.recognition.tracking import Tracker, distinct
-from edge.result import Report, Result
+from edge.result import Report, Result, Sink
 from edge.sources.open import open_source
 
 
@@ -36,6 +36,8 @@ class Recognizer:
     It may be shared by threads: calls wait for each other, and each stream has tracks of its own. Closed as a context manager, or by `close`.
 
     Attributes:
+        bundle: the bundle's name.
+        engine: the classifier's; its `name` and `precision` tell what runs.
         labels: what can be named, by class id.
     """
 
@@ -58,11 +60,11 @@ class Recognizer:
         """
         read = read_bundle(SHIPPED if bundle is None else Path(bundle))
         options = {"engine": engine, "precision": precision, "provider": provider}
-        self.labels = read.manifest.labels
+        self.bundle, self.labels = read.manifest.name, read.manifest.labels
         self._lock = threading.Lock()
         with ExitStack() as stack:
-            opened = open_engine(read, "classifier", **options)
-            self._classifier = stack.enter_context(Classifier(opened, read.manifest.thresholds.confidence))
+            self.engine = open_engine(read, "classifier", **options)
+            self._classifier = stack.enter_context(Classifier(self.engine, read.manifest.thresholds.confidence))
             self._spotter = stack.enter_context(open_spotter(spotter, read, **options))
             self._open = stack.pop_all()
 
@@ -110,6 +112,10 @@ class Recognizer:
         if not isinstance(source, Iterable):
             raise InputError(f"wanted a source as edge run takes it, or an iterable of frames, found {type(source).__name__}: give one of these")
         return self._events(OwnFrames(source, color), idle_s, max_frames)
+
+    def run(self, source: Source, sinks: Sequence[Sink], **options: Any) -> Summary:
+        """Bring a whole source to sinks, as `edge run` does; takes and raises what `edge.pipeline.run` does."""
+        return run(source, self._spotter, self._classifier, sinks, **options)
 
     def annotate(self, image: Any, signs: Iterable[Sign], *, color: Color = "bgr") -> NDArray[np.uint8]:
         """Return a copy of a picture, (height, width, 3) uint8 BGR, with signs drawn on it; raises as `recognize` does."""

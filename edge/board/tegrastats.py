@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from edge.threads import Worker
 
 PROGRAM = "usr/bin/tegrastats"
 
@@ -48,7 +49,7 @@ class Tegrastats:
         """Run the program below `root`, a line each `interval_ms`."""
         self._command = [str(root / PROGRAM), "--interval", str(interval_ms)]
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._read, name="tegrastats", daemon=True)
+        self._thread = Worker(self._read, "tegrastats")
         self._newest: Line | None = None
 
     def __enter__(self) -> Tegrastats:
@@ -71,8 +72,7 @@ class Tegrastats:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._thread.join(_END_S)
-        if self._process.stdout is not None and not self._thread.is_alive():
+        if self._thread.stop() and self._process.stdout is not None:
             self._process.stdout.close()
 
     @property

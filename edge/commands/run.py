@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge import threads
+from edge.api.recognizer import Recognizer
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
-from edge.bundle.manifest import read_bundle
-from edge.commands import level_option, watching
-from edge.engines.open import open_engine
+from edge.commands import camera_option, level_option, watching
 from edge.errors import OutputError
 from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
 from edge.frame import Source
@@ -25,11 +25,9 @@ from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.outside.text import printable, without_credentials
-from edge.pipeline import MIN_SIDE_PX, Summary, open_spotter
-from edge.pipeline import run as run_pipeline
+from edge.pipeline import MIN_SIDE_PX, Summary
 from edge.process import signals
 from edge.process.streams import wait_for_readers
-from edge.recognition.classifier import Classifier
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files, open_source
@@ -37,6 +35,8 @@ from edge.sources.open import meant, named_files, open_source
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
 
+SCORE_S = 0.7
+"""What an interrupted flight gets for its score."""
 READER_S = 1.0
 """What a recorded source waits for a reader that stands still, once; a live one never does."""
 
@@ -67,36 +67,35 @@ def _text_aside(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _run(arguments: argparse.Namespace, started_at: str) -> None:
-    bundle = read_bundle(arguments.bundle)
     if arguments.json is not None:
         check_place(arguments.json)
-    options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider")}
-    engine, labels = open_engine(bundle, "classifier", **options), bundle.manifest.labels
-    with (
-        Classifier(engine, bundle.manifest.thresholds.confidence) as classifier,
-        open_spotter(arguments.spotter, bundle, **options) as spotter,
-        open_source(arguments.source) as source,
-        ExitStack() as stack,
-    ):
+    models = {key: getattr(arguments, key) for key in ("engine", "precision", "provider", "spotter")}
+    with Recognizer(arguments.bundle, **models) as recognizer, open_source(arguments.source) as source, ExitStack() as stack:
+        engine, labels = recognizer.engine, recognizer.labels
         wait_for_readers(0.0 if source.live else READER_S)
         leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
+        surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
         passes = _pass_sink(arguments.source)
         written = _sinks(arguments, source, labels)
         service = _service_sink(source)
-        sinks = [*written, *service, *watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller), *([passes] if passes else [])]
+        watched = watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller, surveyor)
+        sinks = [*written, *service, *watched, *([passes] if passes else [])]
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
-        summary = run_pipeline(source, spotter, classifier, sinks, max_frames=arguments.max_frames, leveller=leveller, min_side_px=min_side_px)
+        loop: dict[str, Any] = {"leveller": leveller, "surveyor": surveyor, "min_side_px": min_side_px}
+        summary = recognizer.run(source, sinks, max_frames=arguments.max_frames, **loop)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
-    figures |= {"passes": passes.score()} if passes else {}
+    score = _score(passes) if passes else None
+    figures |= {"passes": score} if score else {}
     figures |= {"level": leveller.figures()} if leveller is not None else {}
+    figures |= {"placed": surveyor.placed} if surveyor is not None else {}
     figures["missed"] = missed = _missed(sinks)
     figures["restarts"] = threads.restarts()
     if arguments.json is not None:
-        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level")}
+        conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
             "source": without_credentials(arguments.source),
-            "bundle": bundle.manifest.name,
+            "bundle": recognizer.bundle,
             "min_side": min_side_px,
             "video": arguments.video is not None,
         } | watching.conditions(arguments)
@@ -130,6 +129,17 @@ def _check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
+
+
+def _score(passes: PassSink) -> dict[str, int] | None:
+    """Return the score of a flight; None where the end was asked for and a long flight would take too long to look through."""
+    if not signals.came():
+        return passes.score()
+    found: list[dict[str, int]] = []
+    looking = threading.Thread(target=lambda: found.append(passes.score()), daemon=True)
+    looking.start()
+    looking.join(SCORE_S)
+    return found[0] if found else None
 
 
 def _service_sink(source: Source) -> list[Sink]:

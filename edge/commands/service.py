@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -88,8 +90,11 @@ def unit(kept: Stored, user: str, groups: Sequence[str]) -> str:
         groups: that the user needs for cameras, the GPU and a serial autopilot; those that are not on this machine would keep it from starting.
 
     Raises:
-        InputError: a character in an argument or a folder that no unit can hold.
+        InputError: a character in an argument or a folder that no unit can hold, or a file that the user cannot read.
     """
+    for path in kept.read:
+        if path.is_file() and not _may_read(user, path.stat()):
+            raise InputError(f"wanted {path} to be readable by {user}, whom the service runs as, found it is not: sudo chown {user} {shlex.quote(str(path))}")
     folder = Path(__file__).resolve().parents[2]
     python = sys.executable
     if DEPLOYED.is_symlink() and DEPLOYED.resolve() == folder:
@@ -173,6 +178,21 @@ def remove(*, apply: bool, units: Path = UNITS) -> None:
         path.unlink()
     _systemctl("daemon-reload")
     print(f"removed {path}")
+
+
+def _may_read(user: str, status: os.stat_result) -> bool:
+    """Tell whether a user may read a file by its mode: a service has no capability that would let root read what is not root's."""
+    import pwd
+
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:  # made later, or told by a directory service
+        return True
+    if status.st_uid == account.pw_uid:
+        return bool(status.st_mode & stat.S_IRUSR)
+    if status.st_gid in os.getgrouplist(user, account.pw_gid):
+        return bool(status.st_mode & stat.S_IRGRP)
+    return bool(status.st_mode & stat.S_IROTH)
 
 
 def groups_here(wanted: Sequence[str] = ("video", "render", "dialout")) -> list[str]:

@@ -15,13 +15,13 @@ from edge import cli
 from edge.bundle.manifest import read_bundle
 from edge.commands import level_option, watching
 from edge.errors import InputError
-from edge.sources.open import open_source
-from edge.sources.uri import exists, parse_uri, source_of, without_credentials
+from edge.outside.text import without_credentials
+from edge.sources.open import meant, named_files, open_source
+from edge.sources.uri import exists, source_of
 
 STATE = Path("/var/lib/signwing")
 """The service's own folder, which systemd makes for it."""
 
-_WRITTEN = ("events", "video", "json", "pictures", "keep")
 _RECORD = re.compile(r"(?<=[?&]record=)[^&]+")
 _RELEASES = Path("/opt/signwing")
 """Where one release follows the other: what is written there goes with its release."""
@@ -51,7 +51,7 @@ class Stored:
         words: what follows `edge run`, all paths absolute.
         written: folders that outputs are written to, beside the service's own.
         read: files and folders that are read.
-        source: that is meant; of `@FILE` what stands in it.
+        source: that is meant, its scheme and path; of `@FILE` what stands in it.
     """
 
     words: list[str]
@@ -82,28 +82,30 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
             cure = "write it into a file that the service's user alone can read (chmod 600), and give --source @FILE"
             raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found one: {cure}")
     place = _absolute_source(source)
-    meant = parser.parse_args([place, *words])
-    if meant.source != place:
-        raise InputError(f"wanted options alone in --options, found {meant.source!r}: the source is for --source")
-    read_bundle(meant.bundle)
-    watching.check_options(meant)
-    level_option.open_leveller(meant.level, open_source(place), linked=meant.mavlink is not None)  # not entered: a camera is not opened
-    uri = parse_uri(source_of(place))
-    outputs = {f"--{name}": getattr(meant, name, None) for name in _WRITTEN}
-    outputs["record="] = Path(uri.query["record"]) if uri.query.get("record") else None
-    written = {_folder_of(name, Path(path).absolute()) for name, path in outputs.items() if path is not None and str(path) != "-"} - {STATE}
-    named = [place.removeprefix("@"), uri.path, (meant.level or "").partition(",")[0]]
-    read = {Path(text).absolute() for text in named if text and exists(text)}
-    read |= {path.absolute() for name, path in vars(meant).items() if isinstance(path, Path) and name not in _WRITTEN}
-    return Stored([place, *_spelt_out(parser, [place, *words])], sorted(written), sorted(read), source_of(place))
+    asked = parser.parse_args([place, *words])
+    if asked.source != place:
+        raise InputError(f"wanted options alone in --options, found {asked.source!r}: the source is for --source")
+    cli.check_places(asked)
+    read_bundle(asked.bundle)
+    watching.check_options(asked)
+    text = source_of(place)
+    level_option.open_leveller(asked.level, open_source(text), linked=asked.mavlink is not None)  # not entered: a camera is not opened
+    uri = meant(text)
+    outputs = {f"--{name}": path for name, path in vars(asked).items() if name in cli.OUTPUTS and path is not None}
+    outputs |= {"record=": Path(uri.query["record"])} if uri.query.get("record") else {}
+    written = {_folder_of(name, path.absolute()) for name, path in outputs.items() if str(path) != "-" and not path.is_relative_to("/dev")} - {STATE}
+    named = [Path(name) for name in (place.removeprefix("@"), (asked.level or "").partition(",")[0]) if name and exists(name)]
+    named += [path for name, path in vars(asked).items() if isinstance(path, Path) and name not in cli.OUTPUTS]
+    read = {path.absolute() for path in (*named, *named_files(uri))}
+    return Stored([place, *_spelt_out(parser, [place, *words])], sorted(written), sorted(read), f"{uri.scheme}://{uri.path}")
 
 
 def _absolute_source(text: str) -> str:
     if text.startswith("@") and not exists(text):
         return f"@{Path(text[1:]).absolute()}"
-    if not parse_uri(text).scheme:
-        return str(Path.cwd() / text)
-    return _RECORD.sub(lambda found: quote(str(Path(unquote_plus(found[0])).absolute()), safe="/~:@"), text)
+    if meant(text).scheme:
+        return _RECORD.sub(lambda found: quote(str(Path(unquote_plus(found[0])).absolute()), safe="/~:@"), text)
+    return text if text.lower().startswith("file://") else str(Path.cwd() / Path(text).expanduser())
 
 
 def _folder_of(name: str, path: Path) -> Path:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
     from edge.engines.contract import Engine
     from edge.frame import Source
+    from edge.mapping.surveyor import Surveyor
     from edge.outputs.meter import Meter
     from edge.outputs.web.access import Access
     from edge.outputs.web.sink import WebSink
@@ -93,6 +94,7 @@ def watching_sinks(
     written: Sequence[Sink],
     stack: ExitStack,
     leveller: Leveller | None = None,
+    surveyor: Surveyor | None = None,
 ) -> list[Sink]:
     """Return the sinks that the options ask for.
 
@@ -104,6 +106,7 @@ def watching_sinks(
         written: the run's other sinks; what of them can be given up is, where memory runs out.
         stack: what the sinks need while the run goes on is opened on it.
         leveller: is told what the vehicle tells of its attitude, where it asks for that; the page shows its warning.
+        surveyor: is told the same, and where the vehicle is.
 
     Raises:
         InputError: options that do not go together, or a token file that holds none.
@@ -125,7 +128,7 @@ def watching_sinks(
     if page is not None and leveller is not None:
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
-        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller))
+        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     stack.enter_context(monitor)
@@ -149,13 +152,20 @@ def _access(arguments: argparse.Namespace) -> Access:
     return Access(arguments.web_host, None if arguments.web_token_file is None else read_token(arguments.web_token_file))
 
 
-def _mavlink(arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None) -> Sink:
+def _mavlink(
+    arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None, surveyor: Surveyor | None
+) -> Sink:
     from edge.outputs.mavlink.links import parse_address
     from edge.outputs.mavlink.sink import MavlinkSink
     from edge.vehicle.attitudes import LiveAttitude
 
-    live = leveller.attitudes if leveller is not None and isinstance(leveller.attitudes, LiveAttitude) else None
-    hear = None if live is None else live.hear
+    wanting = (None if leveller is None else leveller.attitudes, None if surveyor is None else surveyor.poses)
+    hearers = {id(one): one for one in wanting if isinstance(one, LiveAttitude)}.values()
+
+    def hear(message: Any, arrived_s: float) -> None:
+        for one in hearers:
+            one.hear(message, arrived_s)
+
     return MavlinkSink(parse_address(arguments.mavlink), labels, meter, lambda: monitor.newest, system=arguments.mavlink_system, hear=hear)
 
 

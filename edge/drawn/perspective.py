@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.geometry.camera import axes_of
+
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Pyramid = tuple[Image, ...]
@@ -140,15 +142,6 @@ class DroneCamera:
     def project(self, points: Floats) -> Floats:
         """Project world points, (..., 3), to the picture, (..., 2); what lies behind the camera comes to lie far outside."""
         return project_by(self.axes, points - self.place, self.size_wh, self.lens)
-
-
-def axes_of(roll_deg: float | Floats, pitch_deg: float | Floats, yaw_deg: float | Floats) -> Floats:
-    """Return the axes of cameras that are turned so, (..., 3, 3): right, down and ahead in the world."""
-    (sr, cr), (sp, cp), (sy, cy) = ((np.sin(angle), np.cos(angle)) for angle in (np.radians(each) for each in (roll_deg, pitch_deg, yaw_deg)))
-    level, none = np.stack([cy, 0 * cy, -sy], axis=-1), np.zeros_like(sp)
-    down = np.stack([sy * sp, none - cp, cy * sp], axis=-1)
-    right = level * cr[..., None] + down * sr[..., None]
-    return np.stack([right, down * cr[..., None] - level * sr[..., None], np.stack([sy * cp, none + sp, cy * cp], axis=-1)], axis=-2)
 
 
 def project_by(axes: Floats, points: Floats, size_wh: tuple[int, int], lens: float) -> Floats:

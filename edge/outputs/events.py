@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.files import check_place, is_stream, open_stream, telling_refusal
 from edge.frame import FeedState
-from edge.geometry.pose import Pose
+from edge.geometry.pose import Place, Pose
 from edge.process import signals
 from edge.process.streams import DRAIN_S, HURRY_S, Outlet
 from edge.result import LevelState, Report, Result
@@ -187,6 +187,7 @@ def event_of(result: Result, report: Report, labels: Sequence[str]) -> dict[str,
         "box_xyxy": [round(float(side), 2) for side in report.box_xyxy],
         "state": "live",
         "quad_xy": report.quad_xy and [[round(x, 2), round(y, 2)] for x, y in report.quad_xy],
+        "where": _told(report.where, {"lat": 7, "lon": 7, "alt_m": 2, "sigma_m": 2, "facing_deg": 1}),
     }
 
 
@@ -213,7 +214,7 @@ def _of_frame(result: Result) -> dict[str, Any]:
         "age_ms": round(result.age_ms, 3),
         "time": _utc(frame.time_s),
         "media_s": None if frame.media_s is None else round(frame.media_s, 3),
-        "pose": _pose(frame.pose),
+        "pose": _told(frame.pose, {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2}),
     }
 
 
@@ -223,8 +224,8 @@ def _utc(time_s: float | None) -> str | None:
     return datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _pose(pose: Pose | None) -> dict[str, float | None] | None:
-    if pose is None:
+def _told(known: Pose | Place | None, digits: dict[str, int]) -> dict[str, float | None] | None:
+    """Return fields of what is known, rounded to so many digits each."""
+    if known is None:
         return None
-    digits = {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2}
-    return {name: None if (value := getattr(pose, name)) is None else round(value, places) for name, places in digits.items()}
+    return {name: None if (value := getattr(known, name)) is None else round(value, places) for name, places in digits.items()}

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pyav
 from edge.errors import OutputError, one_line
+from edge.sources.decoding import pyav
 
 _PRESET, _CRF = "veryfast", "23"
 """As libx264 names them: beside a loop that runs on the same cores, speed counts more than size."""

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pyav
 from edge.errors import OutputError
 from edge.files import check_place, is_stream, partial, refused
 from edge.frame import FeedState
@@ -21,6 +20,7 @@ from edge.outputs.annotate import annotate
 from edge.outputs.h264 import H264Writer
 from edge.outside.reading import named_for_libraries
 from edge.result import Result
+from edge.sources.decoding import pyav
 from edge.sources.video import count_frames
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG"}

@@ -15,7 +15,7 @@ from typing import Literal
 
 from edge.geometry.boxes import Box, area, distance, holds_centre, mean_side, overlap
 from edge.geometry.similarity import Similarity
-from edge.result import Detection, Report, Track
+from edge.result import Detection, Report, Sighted, Track
 
 _State = tuple[float, float, float, float]
 
@@ -75,7 +75,12 @@ class Tracker:
         self._refusals: list[_Refusal] = []
         self._proposed: list[Box] = []
         self._proposed_before: list[Box] = []
-        self._announced = 0
+        self._announced = self._opened = 0
+
+    @property
+    def seen(self) -> list[Sighted]:
+        """What each track, announced or not, took in this frame."""
+        return [Sighted(follower.number, follower.told.track if follower.told else None, follower.seen) for follower in self._followers if follower.age == 0]
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -169,7 +174,10 @@ class Tracker:
         for fit, i, j in sorted(fits, key=lambda entry: -entry[0]):
             if fit > 0 and i in waiting and j in free:
                 waiting.pop(i).take(free.pop(j))
-        self._followers += [_Follower(detection, self._settings.window) for detection in free.values() if detection.fresh]
+        for detection in free.values():
+            if detection.fresh:
+                self._opened += 1
+                self._followers.append(_Follower(detection, self._settings.window, self._opened))
 
     def _fit(self, follower: _Follower, detection: Detection) -> float:
         """Return how well a detection continues a track, 0 where it cannot; overlap beats mere nearness."""
@@ -234,11 +242,12 @@ class _Told:
 class _Follower:
     """One sign, announced or not."""
 
-    def __init__(self, detection: Detection, window: int) -> None:
+    def __init__(self, detection: Detection, window: int, number: int) -> None:
+        self.number = number
         self.votes: deque[Detection] = deque([detection], window)
         self._frame = 0
         self._voted: deque[int] = deque([0], window)
-        self._seen = detection
+        self.seen = detection
         self.age = 0
         self.told: _Told | None = None
         self._state = self._anchor = _state(detection.box_xyxy)
@@ -257,7 +266,7 @@ class _Follower:
     @property
     def side(self) -> float:
         """Mean side when it was seen last, pixels."""
-        _, _, log_width, log_height = _state(self._seen.box_xyxy)
+        _, _, log_width, log_height = _state(self.seen.box_xyxy)
         return math.exp((log_width + log_height) / 2)
 
     def settled(self, frames: int) -> bool:
@@ -281,7 +290,7 @@ class _Follower:
         self._state = _state(detection.box_xyxy)
         measured = _combine(1 / self.age, self._state, -1 / self.age, self._anchor)
         self._velocity = _combine(1 - _SMOOTHING, self._velocity, _SMOOTHING, measured)
-        self._seen, self._anchor = detection, self._state
+        self.seen, self._anchor = detection, self._state
         if detection.fresh:
             self.votes.append(detection)
             self._voted.append(self._frame)
@@ -313,12 +322,12 @@ class _Follower:
     def report(self, event: Literal["sighting", "update", "gone"]) -> Report:
         """Say what was told, at the place where it was seen last."""
         assert self.told is not None
-        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self._seen.box_xyxy, self._seen.quad_xy)
+        return Report(event, self.told.track, self.told.class_id, self.told.confidence, self.seen.box_xyxy, self.seen.quad_xy)
 
     def track(self) -> Track:
         """Show what was told, at the place where it should be in this frame."""
         assert self.told is not None
-        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self._seen.box_xyxy)
+        return Track(self.told.track, self.told.class_id, self.told.confidence, self.box_xyxy if self.age else self.seen.box_xyxy)
 
 
 def _state(box: Box) -> _State:

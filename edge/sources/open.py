@@ -10,10 +10,12 @@ from os.path import commonpath
 from pathlib import Path
 from urllib.parse import unquote
 
+from edge.board.extras import install
 from edge.errors import SourceError
 from edge.frame import Source
 from edge.images import SUFFIXES
 from edge.sources.ahead import Ahead
+from edge.sources.decoding import pyav
 from edge.sources.realtime import Realtime
 from edge.sources.recorded import StillSource, find_images, pictures_among
 from edge.sources.uri import Uri, exists, parse_uri, source_of
@@ -24,6 +26,7 @@ _NUMBERED = re.compile(r"%0?[0-9]*d")
 _DEVICES = "/dev/video", "/dev/v4l/"
 _FILM_FPS = 25.0
 """Of numbered pictures, as FFmpeg takes them."""
+_RECORDINGS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 _ANIMATED = ".gif"
 
 
@@ -39,19 +42,34 @@ def open_source(uri: str) -> Source:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
-    parsed = meant(uri)
+    text = _meant(source_of(uri))
+    parsed = parse_uri(text)
     if parsed.scheme == "demo":
         from edge.sources.demo import DemoSource
 
         return _at_own_speed(parsed, DemoSource(parsed))
     if parsed.scheme:
-        from edge.sources.live.open import SCHEMES, open_live
-
-        if parsed.scheme not in SCHEMES:
-            known = f"a folder, an image, a video, demo://, {'://, '.join(SCHEMES)}://"
-            raise SourceError(f"wanted {known}, found {parsed.text}: {parsed.scheme}:// is unknown{_relayed(parsed)}")
-        return open_live(parsed)
+        return _open_camera(parsed, text)
     return _open_path(parsed)
+
+
+def _open_camera(uri: Uri, text: str) -> Source:
+    """Open a camera or a stream; `text` is its address with user and password."""
+    from edge.sources import network
+    from edge.sources.live.open import SCHEMES, open_live
+
+    if uri.scheme in SCHEMES:
+        return open_live(uri)
+    if uri.scheme not in network.SCHEMES:
+        known = f"a folder, an image, a video, demo://, {'://, '.join((*SCHEMES, *network.SCHEMES))}://"
+        raise SourceError(f"wanted {known}, found {uri.text}: {uri.scheme}:// is unknown")
+    if uri.scheme in ("http", "https") and Path(uri.path).suffix.lower() in SUFFIXES | _RECORDINGS:
+        raise SourceError(f"wanted a camera's stream in {uri.text}, found a recording's name: download it first, by curl -LO '{uri.text}'")
+    if not pyav.is_here() or not network.receives(uri.scheme):
+        first = "" if pyav.is_here() else f"install it by {install('video')}, or "
+        relay = f"have ffmpeg hand the stream on to rtp://@:5600 by ffmpeg -i {uri.scheme}://... -an -c copy -bsf:v dump_extra -f rtp rtp://127.0.0.1:5600"
+        raise SourceError(f"wanted a PyAV that receives {uri.text}, found none here: {first}{relay}")
+    return network.open_stream(uri.scheme + text[len(uri.scheme) :])
 
 
 def meant(uri: str) -> Uri:
@@ -86,13 +104,6 @@ def _meant(text: str) -> str:
     if camera and not exists(text):
         return f"v4l2:///dev/video{int(camera['number'] or 0)}{camera['query'] or ''}"
     return text
-
-
-def _relayed(uri: Uri) -> str:
-    """Name the way for what FFmpeg can receive and we cannot."""
-    if uri.scheme not in ("http", "https", "rtmp", "rtmps", "srt", "udp", "tcp"):
-        return ""
-    return f", let ffmpeg hand it on: ffmpeg -i {uri.scheme}://... -an -c copy -bsf:v dump_extra -f rtp rtp://127.0.0.1:5600, and give rtp://@:5600"
 
 
 def _open_path(uri: Uri) -> Source:

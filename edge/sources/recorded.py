@@ -17,7 +17,8 @@ from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
 from edge.outside.text import printable
-from edge.sources.decoding import Picture, open_decoder
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.open import open_decoder
 
 _LOG = logging.getLogger(__name__)
 _HIDDEN = ".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle"

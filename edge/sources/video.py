@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from edge import pyav
-from edge.board.extras import install
 from edge.errors import SourceError
 from edge.frame import Frame
 from edge.outside.text import printable
 from edge.sources.capture import announced, open_file
-from edge.sources.decoding import Picture, conversion, open_decoder
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.open import open_decoder
+from edge.sources.decoding.reasons import undecoded
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class VideoSource:
         if not any(isinstance(each, Picture) for each in self._first):
             what = self._decoder.what
             self._decoder.close()
-            raise SourceError(f"wanted a video in {path}, found {what or 'a codec'}, of which no frame can be decoded: {_cure(path)}")
+            raise SourceError(f"wanted a video in {path}, found {undecoded(path, what)}")
         self.stills = [type(each) for each in self._first] == [Picture]
 
     def __enter__(self) -> VideoSource:
@@ -75,11 +75,6 @@ class VideoSource:
         if count > 0:
             self.unreadable += count
             _LOG.warning("%d of the frames of %s cannot be decoded, from frame %d on: passed over", count, self._path, index)
-
-
-def _cure(path: Path) -> str:
-    other = "" if pyav.is_here() else f"install PyAV, which knows more codecs, by {install('video')}, or "
-    return f"{other}convert it by {conversion(path)}"
 
 
 def count_frames(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""MAVLink messages that tell how a vehicle or its gimbal is turned, as poses, and the time at which they were sent. Knows no link and no library.
+"""MAVLink messages that tell how a vehicle or its gimbal is turned, and where it is, as poses, and when they were sent. Knows no link and no library.
 
 Source of fields and frames: common.xml of MAVLink.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from edge.geometry.pose import Pose
+from edge.geometry.pose import Pose, at_place
 from edge.vehicle.pose_track import wrapped
 
 Teller = Literal["vehicle", "gimbal"]
 
 MESSAGES = ("ATTITUDE", "GIMBAL_DEVICE_ATTITUDE_STATUS", "MOUNT_ORIENTATION")
+PLACES = ("GLOBAL_POSITION_INT", "GPS_RAW_INT")
 
 _AUTOPILOT = 1
+_FIX_3D = 3
 # GIMBAL_DEVICE_FLAGS
 _YAW_LOCK, _YAW_IN_VEHICLE_FRAME, _YAW_IN_EARTH_FRAME = 16, 32, 64
 _JUMP_S = 1.0
@@ -44,6 +46,25 @@ class ArrivalClock:
         return sent_s + self._apart_s
 
 
+class Fixes:
+    """Turns what an autopilot tells of its position into poses, as long as its receiver has a fix."""
+
+    def __init__(self) -> None:
+        self._fixed = True
+        self._sigma_m: float | None = None
+
+    def place_of(self, message: Any) -> Pose | None:
+        """Return the place that a message tells, metres above where the vehicle took off; None where it tells none, or there is no fix to trust it."""
+        kind = message.get_type()
+        if kind not in PLACES or message.get_srcComponent() != _AUTOPILOT:
+            return None
+        if kind == "GPS_RAW_INT":
+            self._fixed, accuracy_mm = message.fix_type >= _FIX_3D, getattr(message, "h_acc", 0)
+            self._sigma_m = accuracy_mm / 1000 if accuracy_mm else None  # 0 where the receiver does not tell
+            return None
+        return at_place(message.lat / 1e7, message.lon / 1e7, message.relative_alt / 1000, self._sigma_m) if self._fixed else None
+
+
 def attitude_of(message: Any) -> tuple[Teller, Pose] | None:
     """Return who tells its attitude in a message as pymavlink gives it, and the pose at `sent_s`; None where it tells none.
 
@@ -67,7 +88,7 @@ def attitude_of(message: Any) -> tuple[Teller, Pose] | None:
 
 
 def sent_s(message: Any) -> float:
-    """Return when a message that tells an attitude was sent, in seconds since its sender was started."""
+    """Return when a message that tells an attitude or a place was sent, in seconds since its sender was started."""
     return float(message.time_boot_ms) / 1000
 
 

@@ -1,4 +1,4 @@
-"""How the camera was turned as a frame was taken: mounted so, recorded, or told by a vehicle right now."""
+"""How the camera was turned and where it was as a frame was taken: mounted so, recorded, or told by a vehicle right now."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from edge.frame import Frame
 from edge.geometry.pose import Pose
-from edge.vehicle.attitude_messages import ArrivalClock, Teller, attitude_of, sent_s
-from edge.vehicle.pose_track import PoseTrack
+from edge.vehicle.attitude_messages import ArrivalClock, Fixes, Teller, attitude_of, sent_s
+from edge.vehicle.pose_track import PLACE_STALE_S, PoseTrack
 
 _KEPT_S = 10.0
 
@@ -61,6 +61,7 @@ class LiveAttitude:
         self._lock = threading.Lock()
         self._clocks: dict[int, ArrivalClock] = {}
         self._tracks: dict[Teller, PoseTrack] = {teller: PoseTrack(keep_s=_KEPT_S) for teller in ("gimbal", "vehicle")}
+        self._fixes, self._places = Fixes(), PoseTrack(keep_s=_KEPT_S, stale_s=PLACE_STALE_S)
 
     @property
     def told(self) -> str:
@@ -68,18 +69,22 @@ class LiveAttitude:
         return f"MAVLink, delay {self._delay_s * 1000:g} ms"
 
     def hear(self, message: Any, arrived_s: float) -> None:
-        """Take a message of the vehicle's that arrived at a time of `time.monotonic`; one that tells no attitude changes nothing."""
-        told = attitude_of(message)
-        if told is None:
+        """Take a message of the vehicle's that arrived at a time of `time.monotonic`; one that tells neither attitude nor place changes nothing."""
+        told, place = attitude_of(message), self._fixes.place_of(message)
+        if told is None and place is None:
             return
-        teller, pose = told
         with self._lock:
             clock = self._clocks.setdefault(message.get_srcComponent(), ArrivalClock())
-            self._tracks[teller].add(clock.time_s(sent_s(message), arrived_s), pose)
+            time_s = clock.time_s(sent_s(message), arrived_s)
+            if told is not None:
+                self._tracks[told[0]].add(time_s, told[1])
+            if place is not None:
+                self._places.add(time_s, place)
 
     def at(self, frame: Frame) -> Pose | None:
         """Return the pose as a frame was taken: the vehicle's, or the gimbal's own from when it first told it, for then the camera turns on its own."""
         taken_s = frame.received_ns / 1e9 - self._delay_s
         with self._lock:
             track = self._tracks["gimbal"] if len(self._tracks["gimbal"]) else self._tracks["vehicle"]
-            return track.at(taken_s)
+            turned, place = track.at(taken_s), self._places.at(taken_s)
+        return place if turned is None else turned if place is None else turned.told_by(place)

@@ -13,21 +13,26 @@ LONGEST_GAP_S = 1.5
 STALE_S = 0.5
 """After the last pose nothing is known beyond this: a vehicle tells its attitude 4 to 50 times a second."""
 
-_CARRIED_S = 0.2
-_STRAIGHT = ("lat", "lon", "alt_m")
+PLACE_STALE_S = 2.0
+"""The same of places, which come once to ten times a second."""
+
+_CARRIED = 0.4
+_STRAIGHT = ("lat", "lon", "alt_m", "sigma_m")
 _ANGLES = ("roll_deg", "pitch_deg", "yaw_deg")
 
 
 class PoseTrack:
     """Takes poses as they come and tells the pose of any time between them."""
 
-    def __init__(self, poses: Iterable[tuple[float, Pose]] = (), *, keep_s: float | None = None) -> None:
+    def __init__(self, poses: Iterable[tuple[float, Pose]] = (), *, keep_s: float | None = None, stale_s: float = STALE_S) -> None:
         """Start with poses.
 
         Args:
             poses: times in seconds, in order, and what the pose was.
             keep_s: what is older than the newest by more is forgotten; None keeps all.
+            stale_s: after the last pose nothing is known beyond this.
         """
+        self._stale_s, self._carried_s = stale_s, stale_s * _CARRIED
         self._times: list[float] = []
         self._poses: list[Pose] = []
         self._keep_s = keep_s
@@ -50,7 +55,7 @@ class PoseTrack:
     def at(self, time_s: float) -> Pose | None:
         """Return the pose at a time; None before the first, long after the last, and in long gaps.
 
-        Angles turn the short way round. A little after the last pose the camera is taken to turn on as it did.
+        Angles turn the short way round. A little after the last pose the camera is taken to turn and move on as it did.
         """
         place = bisect_right(self._times, time_s)
         if not place:
@@ -58,11 +63,24 @@ class PoseTrack:
         if place < len(self._times):
             return self._between(place, time_s) if self._gap_s(place) <= LONGEST_GAP_S else None
         last_s = self._times[-1]
-        if time_s - last_s > STALE_S:
+        if time_s - last_s > self._stale_s:
             return None
-        if place < 2 or self._gap_s(place - 1) > STALE_S:
+        if place < 2 or self._gap_s(place - 1) > self._stale_s:
             return replace(self._poses[-1], time_s=time_s)
-        return self._between(place - 1, min(time_s, last_s + _CARRIED_S))
+        return self._between(place - 1, min(time_s, last_s + self._carried_s))
+
+    def tells(self, name: str) -> bool:
+        """Tell whether any of the poses has a field."""
+        return any(getattr(pose, name) is not None for pose in self._poses)
+
+    def joined(self, places: PoseTrack) -> PoseTrack:
+        """Return poses at the times of this track, which tells how a camera is turned, with the places of another one then; those alone where this is empty."""
+        if not len(self):
+            return places
+        if not len(places):
+            return self
+        known = ((time_s, pose, places.at(time_s)) for time_s, pose in zip(self._times, self._poses, strict=True))
+        return PoseTrack((time_s, pose if at is None else pose.told_by(replace(at, time_s=None))) for time_s, pose, at in known)
 
     def _gap_s(self, place: int) -> float:
         return self._times[place] - self._times[place - 1]

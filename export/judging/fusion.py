@@ -36,8 +36,6 @@ LEAST_SCORE = 0.02
 _BESIDE_IOU = 0.2
 """From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
 _STEPS, _RIDGE = 50, 1e-3
-NEAR_BEST = 0.002
-"""Mean F1 that the second look's strictness may be below the best on the tuning frames: of all such the middle one is taken."""
 _TRAINED_VIEWS = 1
 
 
@@ -60,8 +58,8 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
 
     The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and
     as a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose
-    signs are many but where little is left that deceives, each as it is and in one of the drone's views. How strict the second look is, is what gives the
-    tuning frames the best mean of two F1: that of the frames as they are and in other light, and that of the drone's views.
+    signs are many but where little is left that deceives, each as it is and in one of the drone's views. What is more likely a sign than not is accepted:
+    another strictness, chosen on so few frames, was worse on those left out of the choice.
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.
@@ -88,10 +86,7 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
     (scores, closer, confidences), labels = (np.concatenate(parts, axis=-1) for parts in zip(*examples, strict=True))
     apart = Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence)))
     score, confidence, bias = fit((scores, confidences), labels)
-    free = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
-    assert free.second
-    cut = best_cut([_findings(looks, threshold, free, least=-np.inf) for looks in (level, turned)])
-    fusion = replace(free, second=replace(free.second, bias=round(free.second.bias - cut, 4)))
+    fusion = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
     thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
     record: dict[str, Any] = {
         "frames": len(examples),
@@ -129,25 +124,6 @@ def fit(probabilities: Sequence[NDArray[np.float64]], labels: NDArray[np.bool_])
         curve = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + _RIDGE * np.eye(len(weights))
         weights -= np.linalg.solve(curve, slope)
     return [round(float(weight), 4) for weight in weights]
-
-
-def best_cut(kinds: Sequence[Findings]) -> float:
-    """Return the margin from which on boxes are signs: the middle of those whose mean F1 over kinds of frames is within `NEAR_BEST` of the best.
-
-    Args:
-        kinds: of each kind of frames all boxes, ranked by their margin; 0 is returned where there is no sign in them.
-    """
-    cuts = np.unique(np.round(np.concatenate([kind.scores for kind in kinds]), 2))
-    if not len(cuts) or not any(kind.signs for kind in kinds):
-        return 0.0
-    f1 = np.mean([[_f1(kind, cut) for cut in cuts] for kind in kinds if kind.signs], axis=0)
-    near = cuts[f1 >= f1.max() - NEAR_BEST]
-    return round(float(near[len(near) // 2]), 4)
-
-
-def _f1(findings: Findings, cut: float) -> float:
-    kept = int((findings.scores >= cut).sum())
-    return 2 * int(findings.hits[:kept].sum()) / (findings.signs + kept)
 
 
 View = tuple[NDArray[np.uint8], NDArray[np.float64]]
@@ -207,15 +183,15 @@ def _ranked(looks: Sequence[_Seen]) -> Findings:
     return judge(((one.proposals, one.truth_xyxy) for one in looks), (one.size_wh for one in looks))
 
 
-def _findings(looks: Sequence[_Seen], threshold: float, fusion: Fusion, least: float = 0.0) -> Findings:
-    """Judge what is accepted from a margin on, ranked by it."""
-    return judge(((_accepted(one, threshold, fusion, least), one.truth_xyxy) for one in looks), (one.size_wh for one in looks))
+def _findings(looks: Sequence[_Seen], threshold: float, fusion: Fusion) -> Findings:
+    """Judge what is accepted, ranked by its margin."""
+    return judge(((_accepted(one, threshold, fusion), one.truth_xyxy) for one in looks), (one.size_wh for one in looks))
 
 
-def _accepted(seen: _Seen, threshold: float, fusion: Fusion, least: float) -> Proposals:
+def _accepted(seen: _Seen, threshold: float, fusion: Fusion) -> Proposals:
     scores = seen.proposals.scores
     margins = fusion.second.margin(scores, seen.closer, seen.confidences) if fusion.second else fusion.margin(scores, seen.confidences)
-    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= least and scores[place] >= threshold]
+    order = [place for place in np.argsort(-margins, kind="stable") if margins[place] >= 0 and scores[place] >= threshold]
     return Proposals(seen.proposals.boxes_xyxy[order], margins[order].astype(np.float32))
 
 

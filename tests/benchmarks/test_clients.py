@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,12 +41,11 @@ def test_both_rates_are_told_with_their_ratio(tiny_bundle: Path, tmp_path: Path,
 def test_clients_are_connected_as_long_as_they_look(tiny_bundle: Path) -> None:
     with running(Setting(tiny_bundle, engine="fake"), SOURCE) as (process, port):
         (page,) = children(process.pid)
-        wait_for(lambda: sockets_of(page) > 1, "the page")
-        time.sleep(1)
-        before = sockets_of(page)
+        own = 4  # its port, the run, and a pair that wakes asyncio
+        wait_for(lambda: sockets_of(page) == own, "the page")
         with looking(port, 0, 7):
-            wait_for(lambda: sockets_of(page) == before + 7, "the clients")
-        wait_for(lambda: sockets_of(page) == before, "their leave")
+            wait_for(lambda: sockets_of(page) == own + 7, "the clients", 60)
+        wait_for(lambda: sockets_of(page) == own, "their leave", 60)
 
 
 def sockets_of(process: int) -> int:
@@ -61,3 +59,11 @@ def sockets_of(process: int) -> int:
 def test_a_run_that_ends_early_is_told_in_its_own_words(tiny_bundle: Path) -> None:
     with pytest.raises(SourceError, match=r"ended early: .*found nothing at nowhere"), running(Setting(tiny_bundle), "nowhere"):
         pytest.fail("it runs")
+
+
+def test_the_page_ends_with_a_run_that_is_killed(tiny_bundle: Path) -> None:
+    with running(Setting(tiny_bundle, engine="fake"), SOURCE) as (process, _):
+        (page,) = children(process.pid)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not Path(f"/proc/{page}/fd").exists() or not list(Path(f"/proc/{page}/fd").iterdir()), "the page's end")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge.errors import OutputError, SourceError
 from edge.files import check_outputs, check_place, descriptor, sha256_of, write_json, write_text, written_beside
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -226,3 +232,25 @@ def test_a_link_under_the_partial_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".a.partial.json").symlink_to("precious")
     write_text(tmp_path / "a.json", "new")
     assert ((tmp_path / "precious").read_text(), (tmp_path / "a.json").read_text()) == ("old", "new")
+
+
+def test_a_power_cut_finds_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("needs strace (Debian, Ubuntu: apt install strace)")
+    code = "import sys; from pathlib import Path; from edge.files import write_text; write_text(Path(sys.argv[1]), 'new')"
+    watched = [
+        "strace",
+        "-f",
+        "-y",
+        "-e",
+        "trace=fsync,rename,renameat,renameat2",
+        "-o",
+        tmp_path / "trace",
+        sys.executable,
+        "-c",
+        code,
+        tmp_path / "made/state",
+    ]
+    subprocess.run(watched, cwd=ROOT, check=True)
+    told = re.findall(r"(fsync|rename)\w*\((?:\d+<([^>]*)>)?", (tmp_path / "trace").read_text())
+    assert told == [("fsync", f"{tmp_path}/made/.state.partial"), ("rename", ""), ("fsync", f"{tmp_path}/made")]

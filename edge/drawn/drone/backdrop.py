@@ -15,7 +15,8 @@ from edge.drawn.backdrop import Light, develop
 from edge.drawn.drone.ground import DETAILS, Detail, ground
 from edge.drawn.drone.path import PERIOD_M
 from edge.drawn.drone.things import SLOT_M, driving, shadows_of, small_shadow, small_tree, standing, turned_to
-from edge.drawn.perspective import Board, DroneCamera, Floats, Image, axes_of, draw, lay, unbent, veiled
+from edge.drawn.perspective import Board, DroneCamera, Floats, Image, draw, lay, unbent, veiled
+from edge.geometry.camera import axes_of
 
 _COARSER = 0.6
 _SIGHT_M = 140.0

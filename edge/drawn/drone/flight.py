@@ -16,12 +16,13 @@ import numpy as np
 from edge.drawn.backdrop import light
 from edge.drawn.drone.backdrop import render
 from edge.drawn.drone.path import SLOWEST_MPS, lat_lon, road_heading, road_x, shaking, time_at, way
-from edge.drawn.perspective import LENS, Board, DroneCamera, axes_of, project_by
+from edge.drawn.perspective import LENS, Board, DroneCamera, project_by
 from edge.drawn.scenery import ROAD
 from edge.drawn.scenes import Pass, SceneFrame, Truth, check_flight, passes_of, visible
 from edge.drawn.signposts import Signpost
 from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
+from edge.geometry.camera import Camera, axes_of
 from edge.geometry.pose import Pose
 
 MIN_SIDE_PX = 16.0
@@ -87,7 +88,13 @@ class DroneFlight:
             InputError: the flight has no such frame.
         """
         camera = self.camera(index)
-        return Pose(index / self.fps, *lat_lon(camera.x, camera.z), camera.y, camera.roll_deg, camera.pitch_deg, camera.yaw_deg % 360)
+        return Pose(index / self.fps, *lat_lon(camera.x, camera.z), camera.y, camera.roll_deg, camera.pitch_deg, camera.yaw_deg % 360, 0.0)
+
+    @property
+    def optics(self) -> Camera:
+        """The camera that flies along, as a map needs it."""
+        (width, height), camera = self.size_wh, self.camera(0)
+        return Camera(self.size_wh, (camera.focal,) * 2, (width / 2, height / 2), "barrel", (camera.lens,) if camera.lens else ())
 
     def camera(self, index: int) -> DroneCamera:
         """Return a frame's camera, in metres from `edge.drawn.drone.path.ORIGIN`, x to the east and z to the north.

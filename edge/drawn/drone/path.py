@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.drawn.perspective import Floats
+from edge.geometry.geodesy import Plane
 
 ORIGIN = (48.0, 11.0)
 """Latitude and longitude of the point x = 0, z = 0, degrees of WGS84."""
 PERIOD_M = 192.0
 """The road's bends repeat themselves after so many metres."""
 
-_AXIS_M, _FLATTENING = 6378137.0, 1 / 298.257223563
 _BENDS = ((6.0, 1, 0.4), (3.4, 2, 1.9))
 _LANE_M = -1.1
 _CRUISE, _SURGE, _SURGE_S = (8.8, 9.4), 0.8, 8.3
@@ -48,12 +48,8 @@ def road_heading(z: Floats) -> Floats:
 
 
 def lat_lon(x: float, z: float) -> tuple[float, float]:
-    """Return latitude and longitude of a point x metres to the east and z to the north of `ORIGIN`, on WGS84's tangent plane there."""
-    lat, lon = ORIGIN
-    squared = _FLATTENING * (2 - _FLATTENING)
-    inner = 1 - squared * math.sin(math.radians(lat)) ** 2
-    meridian, across = _AXIS_M * (1 - squared) / inner**1.5, _AXIS_M / inner**0.5
-    return lat + math.degrees(z / meridian), lon + math.degrees(x / (across * math.cos(math.radians(lat))))
+    """Return latitude and longitude of a point x metres to the east and z to the north of `ORIGIN`."""
+    return Plane(*ORIGIN).degrees(x, z)
 
 
 @dataclass(frozen=True, eq=False)

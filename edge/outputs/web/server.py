@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,7 +20,6 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import one_line
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
 from edge.outputs.web.film import Film
@@ -43,6 +43,18 @@ Scope = Any
 Send = Callable[[Any], Awaitable[None]]
 
 
+class Link(asyncio.StreamReaderProtocol):
+    """Ends this process as soon as the run has gone: clients are cut off, nothing is to be finished."""
+
+    def eof_received(self) -> bool:
+        """End."""
+        os._exit(0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        os._exit(0)
+
+
 class Run:
     """The run, which answers one question at a time."""
 
@@ -52,12 +64,9 @@ class Run:
         self._turn = asyncio.Lock()
 
     async def hear(self) -> tuple[dict[str, Any], bytes]:
-        """Return what the run says; where it has gone, this process has nothing to do any more."""
-        try:
-            head = json.loads(await self._reader.readuntil(b"\n"))
-            return head, await self._reader.readexactly(head["size"])
-        except (asyncio.IncompleteReadError, OSError):
-            os._exit(0)  # at once: clients are cut off, nothing is to be finished
+        """Return what the run says."""
+        head = json.loads(await self._reader.readuntil(b"\n"))
+        return head, await self._reader.readexactly(head["size"])
 
     async def ask(self, what: str, **about: Any) -> tuple[dict[str, Any], bytes]:
         """Ask, and return the answer.
@@ -126,7 +135,7 @@ class Site:
         try:
             await answer(scope, receive, sending)
         except Exception as error:  # a fault of ours ends this answer, never the page
-            await self._run.ask("fault", text=f"{scope['path'][:100]!a}: {type(error).__name__}: {one_line(error)}")
+            await self._run.ask("fault", text=f"{scope['path'][:100]}: {type(error).__name__}: {error}")
             if not started:
                 await PlainTextResponse("the page failed\n", 500)(scope, receive, send)
 
@@ -261,7 +270,9 @@ async def serve(listening: socket.socket, link: socket.socket) -> None:
         def capture_signals(self) -> Iterator[None]:  # they are left to the run
             yield
 
-    run = Run(*await asyncio.open_connection(sock=link, limit=LONGEST_LINE))
+    reader = asyncio.StreamReader(LONGEST_LINE)
+    transport, protocol = await asyncio.get_running_loop().create_connection(lambda: Link(reader), sock=link)
+    run = Run(reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop()))
     told, _ = await run.hear()
     limits = Limits(**told["limits"])
     site = Site(run, Access.of(told["host"], told["digest"]), limits)
@@ -315,8 +326,10 @@ def main() -> None:
     """Serve on the descriptors that the command line names."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are meant for the run, which ends this process with it
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # a service may be forbidden to change it
+    with suppress(OSError):  # a service may be forbidden to change them
         os.nice(_NICE)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listening, link = (socket.socket(fileno=int(handle)) for handle in sys.argv[1:])
     listening.setblocking(False)
     asyncio.run(serve(listening, link))

@@ -135,6 +135,8 @@ class WebSink:
                 self._serve(here)
             finally:
                 self._link = None
+                if self._thread.stopping.is_set():  # it has nothing to finish
+                    process.kill()
                 _shut(here)
                 code = _ended(process)
         if not self._thread.stopping.is_set():
@@ -181,7 +183,7 @@ class WebSink:
         self._untold += 1
         if now_s - self._told_s >= _TOLD_EVERY_S:
             times = f", {self._untold} times by now" if self._untold > 1 else ""
-            _LOG.warning("the page failed%s: %s", times, ascii(one_line(ValueError(asked["text"])))[1:-1])
+            _LOG.warning("the page failed%s: %s", times, one_line(RuntimeError(asked["text"])))
             self._told_s, self._untold = now_s, 0
         return {}, b""
 
@@ -198,7 +200,7 @@ def _shut(link: socket.socket) -> None:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process that was told to end, not for long, and return its exit code."""
+    """Wait for a process that ends, not for long, and return its exit code."""
     try:
         return process.wait(_END_S)
     except subprocess.TimeoutExpired:

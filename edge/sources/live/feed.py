@@ -26,6 +26,8 @@ TICK_S = 0.05
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 STUCK_S, LONGEST_STUCK_S = 8.0, 60.0
 """Time that opening or reading may take, which is more than any back end's own time-out; twice as much after each that was left behind."""
+MOST_LEFT = 8
+"""Readers that may hang at once; then it is waited for one of them to come back."""
 LEAVE_S = 1.6
 """Time that a reader gets to come back as the feed is closed: more than FFmpeg waits for a frame."""
 
@@ -84,7 +86,15 @@ class LiveSource(NewestFrame):
 
     stills, live, unreadable = False, True, 0
 
-    def __init__(self, uri: str, camera: Camera, fps: float | None, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        camera: Camera,
+        fps: float | None,
+        change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+        *,
+        longest_stuck_s: float = LONGEST_STUCK_S,
+    ) -> None:
         """Prepare a feed.
 
         Args:
@@ -92,13 +102,16 @@ class LiveSource(NewestFrame):
             camera: opened within the source's context, and closed with it.
             fps: frames a second that are expected, None if unknown.
             change: applied to every frame that is taken, such as a flip.
+            longest_stuck_s: time that opening or reading may take, however often it took longer.
         """
         super().__init__()
         self.uri, self.fps = uri, fps
         self._camera, self._change = camera, change
         self._watch = FeedWatch()
         self._stopping = threading.Event()
+        self._longest_stuck_s = longest_stuck_s
         self._workers: list[_Worker] = []
+        self._opened = 0
         self._index, self._open = 0, False
         self.waiting: Callable[[], None] | None = None
         """Called again and again by the loop while no frame comes, so that who watches it knows that it lives."""
@@ -113,7 +126,7 @@ class LiveSource(NewestFrame):
         """The present state."""
         worker = self._workers[-1] if self._workers else None
         detail = (worker.fault if worker is not None else "") or self._camera.doing
-        opened = sum(worker.opened for worker in self._workers)
+        opened = self._opened + sum(worker.opened for worker in self._workers)
         return FeedState(
             self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail, self._camera.foreign
         )
@@ -137,7 +150,7 @@ class LiveSource(NewestFrame):
 
     def __iter__(self) -> Iterator[Frame | FeedState]:
         """Start the capture; gives frames and states until it is closed."""
-        self._replace_worker(STUCK_S)
+        self._replace_worker(min(STUCK_S, self._longest_stuck_s))
         yield self.feed
         while not self._stopping.is_set():
             frame = self._mailbox.take(TICK_S)
@@ -151,9 +164,16 @@ class LiveSource(NewestFrame):
             if self.waiting is not None:
                 self.waiting()
             worker = self._workers[-1]
-            if worker.stuck and self._camera.sending:
+            if worker.stuck and self._camera.sending and self._may_leave_behind():
                 _LOG.warning("%s: %s has hung for %.0f s and is left behind", self.uri, self._camera.doing, worker.patience_s)
-                self._replace_worker(min(worker.patience_s * 2, LONGEST_STUCK_S))
+                self._replace_worker(min(worker.patience_s * 2, self._longest_stuck_s))
+
+    def _may_leave_behind(self) -> bool:
+        """Forget the readers that have come back, and tell whether one more may hang: each holds a thread and memory."""
+        gone = [worker for worker in self._workers[:-1] if not worker.alive]
+        self._opened += sum(worker.opened for worker in gone)
+        self._workers = [worker for worker in self._workers if worker not in gone]
+        return len(self._workers) <= MOST_LEFT
 
     def _replace_worker(self, patience_s: float) -> None:
         if self._workers:
@@ -184,15 +204,24 @@ class _Worker:
         since = self._busy_since
         return since is not None and time.monotonic() - since > self.patience_s
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread still runs, or hangs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread is to be had now: it counts as one that hangs, and another is tried when its time is over
+            self.fault, self._busy_since = str(error), time.monotonic()
 
     def abandon(self) -> None:
         self._gone.set()
 
     def leave(self) -> None:
         """Wait for the end of the thread, but not for a call that hangs."""
-        self._thread.join(0 if self._gone.is_set() else LEAVE_S)
+        if self._thread.ident is not None:
+            self._thread.join(0 if self._gone.is_set() else LEAVE_S)
 
     def _ended(self) -> bool:
         return self._stopping.is_set() or self._gone.is_set()

@@ -74,7 +74,7 @@ def test_a_run_is_levelled_by_the_vehicle_that_it_talks_to(tiny_bundle: Path, tm
     pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
     port, summary, events = free_port(), tmp_path / "s.json", tmp_path / "e.jsonl"
     with Station(f"udpout:127.0.0.1:{port}", 7, 1, 2, 3, 25):
-        demo = "demo://?frames=90&width=320&height=180&realtime=1"
+        demo = "demo://?frames=90&width=320&height=180&realtime=1&view=car"  # a drone's flight would tell its own pose
         argv = ("run", demo, "--bundle", tiny_bundle, "--engine", "fake", "--spotter", "none", "--events", events, "--json", summary)
         done(*argv, "--mavlink", f"udpin:127.0.0.1:{port}", "--level", "mavlink,delay=40")
     level = json.loads(summary.read_text(encoding="utf-8"))["level"]

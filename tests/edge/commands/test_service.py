@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -85,6 +86,18 @@ def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monke
         assert source.uri == "rtsp://127.0.0.1:1/stream"
     assert "found nothing" in refused(capsys, "service", "install", "--source", "@/dev/null")
     assert "cannot read it" in refused(capsys, "run", "@/nowhere/camera")
+
+
+def test_a_file_that_the_user_could_not_read_is_told_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    camera = tmp_path / "camera"
+    camera.write_text("rtsp://user:secret@127.0.0.1:1/stream\n")
+    camera.chmod(0o600)
+    me, other = pwd.getpwuid(os.getuid()).pw_name, "nobody" if os.getuid() == 0 else "root"
+    told = refused(capsys, "service", "install", "--source", f"@{camera}", "--user", other)
+    assert told.endswith(f"wanted {camera} to be readable by {other}, whom the service runs as, found it is not: sudo chown {other} {camera}\n")
+    done("service", "install", "--source", f"@{camera}", "--user", me)
+    camera.chmod(0o644)
+    done("service", "install", "--source", f"@{camera}", "--user", other)
 
 
 @pytest.mark.parametrize(("source", "private"), [("csi://0", "no"), ("rtp://@:5600", "yes")])

@@ -47,6 +47,9 @@ def numbered(tmp_path: Path) -> Path:
         ("/dev/v4l/by-id/usb-Camera-video-index0", "v4l2:///dev/v4l/by-id/usb-Camera-video-index0"),
         ("V4L2:///dev/video3", "V4L2:///dev/video3"),
         ("RTSP://host/stream", "RTSP://host/stream"),
+        ("udp://@:5600", "udp://@:5600"),
+        ("rtmp://host/live/flight?key=a%2Bb", "rtmp://host/live/flight?key=a%2Bb"),
+        ("HTTP://host/live.m3u8", "http://host/live.m3u8"),
     ],
 )
 def test_a_camera_by_its_usual_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, opened: str) -> None:
@@ -120,9 +123,8 @@ def test_a_pattern_of_one_file_is_that_file(tmp_path: Path) -> None:
         ("{tmp}/fr?speed=2", "speed"),
         ("{tmp}/fr/*.png?realtime=1", "realtime"),
         ("{tmp}/*.avi", "2 .avi"),
-        ("udp://@:5600", "rtp://@:5600"),
-        ("srt://host:9000", "-f rtp rtp://127.0.0.1:5600"),
-        ("HTTP://host/x.m3u8", "-i http://... "),
+        ("https://host/x.mp4", "curl -LO"),
+        ("tcp://host:9000", "tcp:// is unknown"),
         ("gopher://host", "gopher:// is unknown"),
     ],
 )

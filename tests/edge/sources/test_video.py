@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from media import picture, write_video
 
-from edge import pyav
 from edge.errors import SourceError
 from edge.frame import Frame
-from edge.sources.decoding import Decoder, Picture
-from edge.sources.decoding_opencv import OpencvDecoder
-from edge.sources.mp4 import is_unfinished, matrix_of
+from edge.sources.decoding import pyav
+from edge.sources.decoding.by_opencv import OpencvDecoder
+from edge.sources.decoding.contract import Decoder, Picture
+from edge.sources.decoding.mp4 import is_unfinished, matrix_of
+from edge.sources.decoding.orientation import turned
 from edge.sources.open import open_source
-from edge.sources.orientation import turned
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files"),
@@ -31,7 +31,7 @@ H264 = "-c:v libx264 -preset ultrafast -g 30"
 
 
 def by_pyav(path: Path) -> Decoder:
-    from edge.sources.decoding_pyav import PyavDecoder
+    from edge.sources.decoding.by_pyav import PyavDecoder
 
     return PyavDecoder(path)
 
@@ -100,6 +100,15 @@ def test_a_file_that_lacks_its_end_is_told(tmp_path: Path, flight: Path, suffix:
     assert 20 < len(frames) < 70
     assert (len(frames) + unreadable == 90) if suffix == ".mp4" else unreadable == 0
     assert len(caplog.records) == 1
+
+
+def test_without_pyav_too_a_file_that_lacks_its_end_is_told(tmp_path: Path, flight: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = ffmpeg("-i", flight, "-c copy -movflags +faststart", tmp_path / "whole.mp4")
+    for size, told in ((path.stat().st_size, 0), (path.stat().st_size // 2, 1)):
+        path.write_bytes(path.read_bytes()[:size])
+        pictures, _ = read(OpencvDecoder(path))
+        assert pictures
+        assert len(caplog.records) == told
 
 
 @both

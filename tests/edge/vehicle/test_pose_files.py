@@ -143,7 +143,8 @@ def test_tables(tmp_path: Path, text: str) -> None:
         ("x.csv", "time,roll\n", "wanted attitude in .*found none"),
         ("x.srt", SRT.replace("gb_roll", "gb_rolf"), "found none .gb_roll"),
         ("x.srt", "", "found none .gb_roll"),
-        ("x.gpx", "<gpx/>", r"wanted attitude in a file .tlog, .bin, .srt, .csv"),
+        ("x.gpx", "<gpx/>", r"wanted attitude in .*x.gpx, found none .a track has places alone"),
+        ("x.txt", "", r"wanted attitude in a file .tlog, .bin, .srt, .csv, .gpx, found"),
     ],
 )
 def test_what_is_no_attitude_is_told(tmp_path: Path, name: str, text: str, says: str) -> None:
@@ -178,3 +179,63 @@ def test_a_recording_is_matched_by_its_time_and_an_offset(tmp_path: Path) -> Non
 
     assert [at(0), at(1), at(6.5), at(None), at(-3), at(20)] == [2.5, 3.5, 9, None, None, None]
     assert recorded.told == "x.csv, offset 2.5 s"
+
+
+def places(track: PoseTrack, *times: float) -> list[tuple[float, float, float | None] | None]:
+    found = [track.at(time) for time in times]
+    return [None if pose is None or pose.lat is None or pose.lon is None else (round(pose.lat, 6), round(pose.lon, 6), pose.alt_m) for pose in found]
+
+
+def position(boot_s: float, lat: float, lon: float, height_m: float) -> Any:
+    from pymavlink.dialects.v20 import common
+
+    return common.MAVLink_global_position_int_message(int(boot_s * 1000), int(lat * 1e7), int(lon * 1e7), 400_000, int(height_m * 1000), 0, 0, 0, 0)
+
+
+def test_a_ground_stations_log_has_places_as_long_as_there_is_a_fix(tmp_path: Path) -> None:
+    pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
+    from pymavlink.dialects.v20 import common
+
+    def fix(kind: int) -> Any:
+        return common.MAVLink_gps_raw_int_message(0, kind, 0, 0, 0, 0, 0, 0, 0, 9, h_acc=800)
+
+    messages = [(50 + 0.1 * place, 7, 1, attitude(200 + 0.1 * place, 5.0)) for place in range(60)]
+    messages += [(50.01, 7, 1, position(200.0, 0.0, 0.0, 9.0)), (50.02, 9, 1, position(200.0, 1.0, 1.0, 9.0)), (50.03, 7, 1, fix(3))]
+    messages += [(50.5 + second / 2, 7, 1, position(200.5 + second / 2, 48.0 + second * 1e-5, 11.0, 10.0 + second)) for second in range(4)]
+    messages += [(52.2, 7, 1, fix(1))] + [(52.5 + second / 2, 7, 1, position(202.5 + second / 2, 50.0, 12.0, 99.0)) for second in range(7)]
+    track = read_poses(write_tlog(tmp_path / "x.tlog", sorted(messages, key=lambda one: one[0])), "place")
+    assert places(track, 0.2, 0.5, 1.25, 4.9) == [None, (48.0, 11.0, 10.0), (48.000015, 11.0, 11.5), None]
+    pose = track.at(1.0)
+    assert pose is not None
+    assert (pose.roll_deg, pose.sigma_m) == pytest.approx((5.0, 0.8))
+    with pytest.raises(InputError, match=r"wanted place in .* found none .GLOBAL_POSITION_INT of an autopilot with a fix"):
+        read_poses(write_tlog(tmp_path / "y.tlog", [(50 + 0.1 * place, 7, 1, attitude(200 + 0.1 * place, 5.0)) for place in range(5)]), "place")
+
+
+def test_subtitles_tables_and_tracks_have_places(tmp_path: Path) -> None:
+    where = "[latitude: 50.0] [longitude: 8.0] [rel_alt: 12.5 abs_alt: 300.0]"
+    srt = SRT.replace("[latitude: 50.0] [longitude: 8.0]", where).replace("[gb_yaw: 65.9", f"{where} [gb_yaw: 65.9")
+    assert places(read_poses(write(tmp_path / "x.srt", srt), "place"), 0) == [(50.0, 8.0, 12.5)]
+    table = "time,latitude,lng,alt,roll,pitch,heading\n0,48,11,3,1,2,3\n1,48.0001,11,5,1,2,3\n1.5,,,,1,2,3\n"
+    assert places(read_poses(write(tmp_path / "x.csv", table), "place"), 0.5, 1.5) == [(48.00005, 11.0, 4.0), None]
+    point = '<trkpt lat="48.0{}" lon="11"><ele>{}</ele><time>2026-05-31T12:00:0{}Z</time></trkpt>'
+    gpx = f'<gpx xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>{point.format(0, 500, 0)}{point.format(1, 510, 1)}</trkseg></trk></gpx>'
+    assert places(read_poses(write(tmp_path / "x.gpx", gpx), "place"), 0, 0.5) == [(48.0, 11.0, 0.0), (48.005, 11.0, 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("x.csv", "time,lat,lon\n0,0,0\n", "found none .columns lat and lon"),
+        ("x.csv", "time,roll\n0,1\n", "found none .columns lat and lon"),
+        ("x.csv", "time,lat\n0,1\n", "or time, lat and lon in .* found time, lat"),
+        ("x.csv", "time,lat,lon\n0,148,11\n", "found none"),
+        ("x.srt", SRT.replace("latitude: 50.0", "latitude: 0.0").replace("longitude: 8.0", "longitude: 0.0"), "found none .latitude and longitude"),
+        ("x.gpx", "<gpx/>", "found none .trkpt with a time"),
+        ("x.gpx", "<gpx", "cannot read it"),
+        ("x.gpx", '<!DOCTYPE x [<!ENTITY a "b">]><gpx/>', "found XML with entities of its own"),
+    ],
+)
+def test_what_is_no_place_is_told(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read_poses(write(tmp_path / name, text), "place")

@@ -9,9 +9,8 @@ pytest.importorskip("tqdm", reason="needs the export extra")
 
 from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import SHIPPED, read_bundle
-from edge.recognition.finding import Findings
 from edge.recognition.proposals import Proposals
-from export.judging.fusion import _examples, _Seen, best_cut, fit
+from export.judging.fusion import _examples, _Seen, fit
 
 TRUTH = np.array([[100, 100, 130, 130], [300, 50, 312, 62]], np.float64)
 
@@ -29,23 +28,6 @@ def test_labels_that_part_cleanly_have_finite_weights() -> None:
     fusion = Fusion(*fit((scores, np.full(4, 0.9)), scores > 0.5))
     assert fusion.score > 1
     assert [fusion.accepts(score, 0.9) for score in scores] == [False, False, True, True]
-
-
-def ranked(margins: list[float], hits: list[bool], signs: int) -> Findings:
-    return Findings(np.array(margins), np.array(hits), signs, 10)
-
-
-def test_the_cut_is_where_both_kinds_of_frames_are_judged_best() -> None:
-    level = ranked([9.0, 8.0, 7.0, 1.0, 0.5], [True, True, True, False, False], 3)
-    turned = ranked([6.0, 5.0, 2.0, -1.0], [True, True, True, False], 4)
-    assert 1.0 < best_cut([level, turned]) <= 2.0
-    # With the level frames alone anything between the last sign and the first false box will do.
-    assert 1.0 < best_cut([level]) <= 7.0
-
-
-def test_where_no_sign_is_there_is_no_cut_to_choose() -> None:
-    assert best_cut([ranked([1.0], [False], 0)]) == 0
-    assert best_cut([ranked([], [], 5)]) == 0
 
 
 def test_examples_are_signs_and_what_is_none() -> None:

@@ -70,13 +70,13 @@ class BoardRoot:
 
     def deployed(self, *argv: object, host: str = "board", script: str = "deploy") -> str:
         done = self.deploy(*argv, host=host, script=script)
-        out, err = done.communicate(timeout=90)
+        out, err = done.communicate(timeout=180)
         assert done.returncode == 0, out + err
         return out
 
     def refused(self, *argv: object, host: str = "board", script: str = "deploy") -> str:
         done = self.deploy(*argv, host=host, script=script)
-        out, err = done.communicate(timeout=90)
+        out, err = done.communicate(timeout=180)
         assert done.returncode == 1, out + err
         assert err.count("\n") == 1, err
         assert err.startswith(f"scripts/{script}: "), err

@@ -162,7 +162,7 @@ def month(frames: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, Classifier(FakeEngine(SPEC, "fp16"), 0.0) as classifier, Path(os.devnull).open("w", encoding="utf-8") as nobody:
         folder, feed = Path(name), Feed(calendar)
         page = PageState(feed, LABELS, meter, {}, wall_s=calendar.wall_s, monotonic_s=lambda: calendar.passed_s)
-        events = EventSink(folder / "e.jsonl", LABELS, max_bytes=1 << 20)
+        events = EventSink(folder / "e.jsonl", LABELS, max_bytes=1 << 17)
         with Recorder(folder / "kept", segment_bytes=1 << 16, wall=calendar.wall, monotonic=lambda: calendar.passed_s) as recorder:
             keepers = Keepers(calendar, page, recorder, folder)
             began_s = time.monotonic()

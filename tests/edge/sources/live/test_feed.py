@@ -226,6 +226,24 @@ def test_a_reader_that_hangs_is_left_behind_and_gives_nothing_any_more(monkeypat
     assert source.feed.reconnects == 1
 
 
+def test_readers_that_never_come_back_are_bounded_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    held = threading.Event()
+    camera = Made([hung(held)])
+    source = LiveSource("made://", camera, None, longest_stuck_s=0.01)
+    before = threading.active_count()
+    with source:
+        loop = threading.Thread(target=lambda: list(source), daemon=True)
+        loop.start()
+        wait_for(lambda: camera.opened == feeds.MOST_LEFT + 1, "readers")
+        time.sleep(0.5)  # ten looks
+        assert camera.opened == feeds.MOST_LEFT + 1
+        assert threading.active_count() <= before + 1 + feeds.MOST_LEFT + 1
+        held.set()
+        wait_for(lambda: camera.opened > feeds.MOST_LEFT + 1, "another reader")
+        wait_for(lambda: source.feed.reconnects >= feeds.MOST_LEFT + 1, "the count of those that have gone")
+    loop.join(5)
+
+
 def test_a_reader_that_waits_while_nobody_sends_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "STUCK_S", 0.1)
     held = threading.Event()

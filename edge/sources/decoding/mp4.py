@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.sources.orientation import UPRIGHT, Matrix
+from edge.sources.decoding.orientation import UPRIGHT, Matrix
 
 _Box = tuple[bytes, int, int]
 """A box's kind, and where in the file its content begins and should end."""
@@ -38,6 +38,17 @@ def is_unfinished(path: Path) -> bool:
     except OSError:
         return False
     return boxes[:1] != [] and boxes[0][0] == b"ftyp" and not any(kind == b"moov" and end <= size for kind, _, end in boxes)
+
+
+def is_cut_off(path: Path) -> bool:
+    """Tell a file whose last box should go on beyond its end."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            boxes = list(_boxes(file, 0, size))
+    except OSError:
+        return False
+    return boxes[:1] != [] and boxes[0][0] == b"ftyp" and boxes[-1][2] > size
 
 
 def _matrix(file: BinaryIO, start: int, end: int) -> Matrix | None:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import pyav
 from edge.errors import SourceError
 from edge.outside.picture_size import MOST_PIXELS
-from edge.sources.decoding import Picture, check_size, conversion, unopened
-from edge.sources.mp4 import is_unfinished
-from edge.sources.orientation import UPRIGHT, Matrix, turned
+from edge.sources.decoding import pyav
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.mp4 import is_unfinished
+from edge.sources.decoding.orientation import UPRIGHT, Matrix, turned
+from edge.sources.decoding.reasons import check_size, conversion, unopened
 
 _LOG = logging.getLogger(__name__)
 _THREADS = 4
@@ -59,6 +60,8 @@ class PyavDecoder:
         self._start_s = (self._container.start_time or 0) / self._av.time_base
         self._reformatter: Any = self._av.video.reformatter.VideoReformatter()
         self._deinterlacer: _Deinterlacer | None = None
+        self._seen: tuple[int, ...] | None = None
+        self._orientation = UPRIGHT
         self._read = self._pending = 0
         self._shift_s = self._ends_s = 0.0
         self._last_s: float | None = None
@@ -126,7 +129,9 @@ class PyavDecoder:
 
     def _picture(self, frame: Any) -> Picture:
         image: NDArray[np.uint8] = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
-        return Picture(turned(image, _matrix(frame)), self._media_s(frame))
+        if self._seen != image.shape:  # a frame that is asked for its side data stays until Python's collector comes
+            self._seen, self._orientation = image.shape, _matrix(frame)
+        return Picture(turned(image, self._orientation), self._media_s(frame))
 
     def _media_s(self, frame: Any) -> float | None:
         step_s = 1 / self.fps if self.fps is not None else 0.0

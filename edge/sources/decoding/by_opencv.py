@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 
 from edge.errors import SourceError
 from edge.sources.capture import announced, open_file
-from edge.sources.decoding import Picture, check_size, unopened
-from edge.sources.mp4 import matrix_of
-from edge.sources.orientation import turned
+from edge.sources.decoding.contract import Picture
+from edge.sources.decoding.mp4 import is_cut_off, matrix_of
+from edge.sources.decoding.orientation import turned
+from edge.sources.decoding.reasons import check_size, unopened
 
+_LOG = logging.getLogger(__name__)
 # A file that ends early still announces its frames: after so many failures in a row no more are expected.
 _PATIENCE = 1000
 _COUNTS_TRULY = b"RIFF"
@@ -36,7 +39,7 @@ class OpencvDecoder:
         check_size(path, *(int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))
         # What OpenCV turns by itself depends on its version.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-        self._matrix = matrix_of(path)
+        self._path, self._matrix = path, matrix_of(path)
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps: float | None = rate if math.isfinite(rate) and rate > 0 else None
         with path.open("rb") as file:
@@ -65,6 +68,8 @@ class OpencvDecoder:
             index, failed = index + failed, 0
             yield Picture(turned(np.asarray(image, np.uint8), self._matrix), self._media_s(index))
             index += 1
+        if is_cut_off(self._path):
+            _LOG.warning("%s ends before what its header tells: it was cut off, and some of its frames are missing", self._path)
         if index and index < self._announced:
             yield self._announced - index
 

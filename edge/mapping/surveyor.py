@@ -1,0 +1,135 @@
+"""Keeps the looks at each sign that is followed, and gives reports the place where their sign stands. Where a pose or the lens is not known, there is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from edge.frame import Frame
+from edge.geometry.camera import Camera
+from edge.geometry.geodesy import Plane
+from edge.geometry.pose import Place, Pose
+from edge.mapping.locate import locate
+from edge.mapping.sight import Sight, look
+from edge.mapping.sizes import Size
+from edge.result import Report, Sighted
+from edge.vehicle.levelling import Attitudes
+
+Optics = Callable[[tuple[int, int]], Camera]
+"""Gives the camera for frames of a width and height; raises InputError where it is none for these."""
+
+_LOG = logging.getLogger(__name__)
+
+_MOST_LOOKS = 160
+_FORGOTTEN = 60
+_FARTHEST_M, _VAGUEST_M = 300.0, 60.0
+_SURE_DEG = 40.0
+
+
+@dataclass
+class _Watched:
+    """A sign that is followed: the frame in which it was seen last, counted by us, and the looks at it."""
+
+    frame: int = 0
+    looks: list[Sight] = field(default_factory=list)
+
+
+class Surveyor:
+    """Gives frames the pose of their camera, and reports the places of their signs.
+
+    Attributes:
+        poses: knows where the camera's carrier was; None where frames bring their pose.
+        placed: reports that got a place.
+    """
+
+    def __init__(self, poses: Attitudes | None, optics: Optics | None, sizes: Sequence[Size]) -> None:
+        """Look through a camera.
+
+        Args:
+            poses: knows where the camera's carrier was; None where frames bring their pose.
+            optics: None where the camera is not known: then signs get no place.
+            sizes: of the classes, in output order.
+        """
+        self.poses, self._optics, self._sizes = poses, optics, sizes
+        self._camera: Camera | None = None
+        self._plane: Plane | None = None
+        self._watched: dict[int, _Watched] = {}
+        self._followed: dict[int, int] = {}
+        self._frame = self.placed = 0
+        self._lacking = ""
+        if optics is None:
+            _LOG.warning("signs get no place: nothing tells what the camera sees; add --camera hfov=DEGREES, or --camera FILE")
+
+    def posed(self, frame: Frame) -> Frame:
+        """Return a frame with its camera's pose, as far as that is known; what is told here goes before what the frame brings.
+
+        Raises:
+            InputError: the first frame is not of the shape that the camera was told for.
+        """
+        if self._camera is None and self._optics is not None:
+            height, width = frame.image.shape[:2]
+            self._camera = self._optics((width, height))
+        if self.poses is not None:
+            told = self.poses.at(frame)
+            if told is not None:
+                told = told if self._camera is None else self._camera.mount.turned(told)
+                brought = frame.pose if frame.pose is None or told.lat is None else replace(frame.pose, sigma_m=None)
+                frame = replace(frame, pose=told if brought is None else brought.told_by(told))
+            self._tell(frame.pose, self.poses.told)
+        return frame
+
+    def place(self, frame: Frame, reports: Sequence[Report], seen: Iterable[Sighted] = ()) -> list[Report]:
+        """Take what the tracker saw in a frame that `posed` returned, and return its reports with the places of their signs."""
+        self._frame += 1
+        if self._camera is None:
+            return list(reports)
+        if frame.pose is not None and frame.pose.whole:
+            self._watch(self._camera, frame, frame.pose, seen)
+        told = [replace(report, where=self._where(report)) for report in reports]
+        self.placed += sum(report.where is not None for report in told)
+        for report in told:
+            if report.event == "gone" and report.track is not None:
+                self._watched.pop(self._followed.pop(report.track, -1), None)
+        return told
+
+    def _watch(self, camera: Camera, frame: Frame, pose: Pose, seen: Iterable[Sighted]) -> None:
+        if self._plane is None:
+            self._plane = Plane(float(pose.lat or 0), float(pose.lon or 0))
+        time_s = frame.received_ns / 1e9 if frame.media_s is None else frame.media_s
+        for one in seen:
+            watched = self._watched.setdefault(one.follower, _Watched())
+            watched.frame = self._frame
+            if one.track is not None:
+                self._followed[one.track] = one.follower
+            sight = look(self._plane, pose, camera, time_s, one.detection.box_xyxy, one.detection.quad_xy)
+            if sight is not None and (not watched.looks or time_s > watched.looks[-1].time_s):
+                watched.looks.append(sight)
+                if len(watched.looks) > _MOST_LOOKS:
+                    del watched.looks[1::2]
+        for follower in [follower for follower, watched in self._watched.items() if self._frame - watched.frame > _FORGOTTEN]:
+            del self._watched[follower]
+
+    def _where(self, report: Report) -> Place | None:
+        watched = None if report.track is None else self._watched.get(self._followed.get(report.track, -1))
+        if watched is None or not watched.looks or self._plane is None:
+            return None
+        fix = locate(watched.looks, self._sizes[report.class_id])
+        away = min(float(abs(fix.place - sight.place).max()) for sight in watched.looks)
+        if not (fix.sigma_m <= _VAGUEST_M and away <= _FARTHEST_M):
+            return None
+        lat, lon = self._plane.degrees(float(fix.place[0]), float(fix.place[2]))
+        facing = fix.facing_deg if fix.facing_sigma_deg <= _SURE_DEG else None
+        return Place(lat, lon, float(fix.place[1]), fix.sigma_m, facing)
+
+    def _tell(self, pose: Pose | None, source: str) -> None:
+        """Say once that a pose is not whole, what it lacks, and once that it is."""
+        if pose is None or pose.lat is None:
+            lacking = "no position"
+        elif pose.alt_m is None:
+            lacking = "no altitude"
+        else:
+            lacking = "" if pose.whole else "not how the camera is turned (roll, pitch and yaw)"
+        if lacking != self._lacking:
+            self._lacking = lacking
+            _LOG.warning("%s", f"signs get no place: {lacking} from {source}" if lacking else f"signs get places again, by {source}")

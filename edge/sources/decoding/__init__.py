@@ -1,0 +1,1 @@
+"""What decodes a recording: PyAV where it is installed, else OpenCV."""
