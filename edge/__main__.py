@@ -26,7 +26,7 @@ from edge.bundle.manifest import SHIPPED
 from edge.commands import camera_option, level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
-from edge.picture_size import MOST_PIXELS
+from edge.outside.picture_size import MOST_PIXELS
 from edge.process import signals
 from edge.process.streams import DRAIN_S, HURRY_S, standard_streams
 
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
     """Run a command and return its exit code."""
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # of the formats, too, whose headers `edge.picture_size` does not know
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # of the formats, too, whose headers `edge.outside.picture_size` does not know
     cli.prepare_streams()
     with signals.heeding(prog), standard_streams() as outlets:
         try:

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from edge.errors import SignwingError, one_line
 from edge.files import check_outputs
+from edge.outside.text import shown
 from edge.process import patience
-from edge.text import shown
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds the stages."""

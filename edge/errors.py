@@ -15,7 +15,7 @@ A message says what was wanted, what was found, and what cures it. Whoever shows
 
 from __future__ import annotations
 
-from edge.text import shown
+from edge.outside.text import shown
 
 __all__ = [
     "BundleError",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import InputError
-from edge.picture_size import MOST_PIXELS, size_of
-from edge.reading import read_bounded
+from edge.outside.picture_size import MOST_PIXELS, size_of
+from edge.outside.reading import read_bounded
 
 _MOST_BYTES = 512 << 20
 SUFFIXES = frozenset(

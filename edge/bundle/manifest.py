@@ -15,7 +15,7 @@ from edge.bundle.fusion import Fusion
 from edge.bundle.records import check_sha256, read_record
 from edge.errors import BundleError
 from edge.files import sha256_of, write_json
-from edge.text import printable
+from edge.outside.text import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge.errors import BundleError
-from edge.reading import read_bounded
+from edge.outside.reading import read_bounded
 
 _MOST_BYTES = 16 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")

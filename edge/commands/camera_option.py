@@ -18,7 +18,7 @@ from edge.errors import InputError
 from edge.geometry.camera import Camera, Lens, Mount
 from edge.mapping.sizes import size_of
 from edge.mapping.surveyor import Optics, Surveyor
-from edge.reading import named_for_libraries
+from edge.outside.reading import named_for_libraries
 from edge.sources.uri import exists, parse_uri, source_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from edge.bundle.golden import ROLES
 from edge.bundle.manifest import read_bundle
 from edge.engines.self_test import Choice, Outcome, self_test
 from edge.errors import VerificationError
-from edge.text import printable
+from edge.outside.text import printable
 
 
 def check(folder: Path, choice: Choice | None = None) -> None:

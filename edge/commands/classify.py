@@ -18,9 +18,9 @@ from edge.engines.open import open_engine
 from edge.errors import InputError
 from edge.files import STDOUT, check_place, descriptor, written_beside
 from edge.images import fit_crop, read_image
+from edge.outside.text import printable
 from edge.recognition.classifier import Classifier, Naming
 from edge.sources.recorded import find_images
-from edge.text import printable
 
 HEADER = ("path", "class_id", "label", "confidence")
 

@@ -23,13 +23,13 @@ from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
+from edge.outside.text import printable, without_credentials
 from edge.pipeline import MIN_SIDE_PX, Summary
 from edge.process import signals, threads
 from edge.process.streams import wait_for_readers
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files, open_source
-from edge.text import printable, without_credentials
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink

@@ -15,9 +15,9 @@ from edge import cli
 from edge.bundle.manifest import read_bundle
 from edge.commands import level_option, watching
 from edge.errors import InputError
+from edge.outside.text import without_credentials
 from edge.sources.open import meant, named_files, open_source
 from edge.sources.uri import exists, source_of
-from edge.text import without_credentials
 
 STATE = Path("/var/lib/signwing")
 """The service's own folder, which systemd makes for it."""

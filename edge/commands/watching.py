@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge import cli
 from edge.errors import InputError
+from edge.outside.text import without_credentials
 from edge.process import threads
-from edge.text import without_credentials
 
 if TYPE_CHECKING:
     from edge.board.telemetry import Monitor

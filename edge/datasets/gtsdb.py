@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.errors import DataError
 from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
-from edge.reading import read_bounded
+from edge.outside.reading import read_bounded
 from edge.recognition.classifier import cut_out
 from edge.recognition.spotter_colour import spot_by_colour
 

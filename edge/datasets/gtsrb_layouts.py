@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edge.datasets.gtsrb_labels import CLASSES
 from edge.errors import DataError
 from edge.images import SUFFIXES, read_image
-from edge.reading import read_bounded
+from edge.outside.reading import read_bounded
 
 TRAIN = {"Train.csv": "Train.csv", "Final_Training/Images": "Final_Training/Images/<class>", "Training": "Training/<class>", "Train": "Train/<class>"}
 TEST = {"Test.csv": "Test.csv", "Final_Test/Images": "Final_Test/Images"}

@@ -17,7 +17,7 @@ from edge.engines.contract import check_images
 from edge.engines.graph import check_file, check_graph, widened
 from edge.errors import EngineError, MissingDependency, one_line
 from edge.files import cache_folder, telling_refusal
-from edge.reading import named_for_libraries
+from edge.outside.reading import named_for_libraries
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}

@@ -15,7 +15,7 @@ from edge.errors import InputError
 from edge.files import write_text
 from edge.geometry.pose import Place
 from edge.mapping.merge import Sign
-from edge.reading import read_bounded
+from edge.outside.reading import read_bounded
 
 _MOST_BYTES = 1 << 28
 

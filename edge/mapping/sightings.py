@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.errors import InputError
 from edge.geometry.pose import Place
-from edge.reading import read_bounded
+from edge.outside.reading import read_bounded
 
 SCHEMA = 2
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 
 from edge.frame import FeedState
+from edge.outside.text import shown
 from edge.result import Result
-from edge.text import shown
 
 _PROGRESS_S = 0.2
 _ERASE = "\r\x1b[K"

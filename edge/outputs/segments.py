@@ -19,8 +19,8 @@ from edge.errors import OutputError, one_line
 from edge.files import check_place
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
+from edge.outside.reading import named_for_libraries
 from edge.process.threads import Worker
-from edge.reading import named_for_libraries
 from edge.result import Result
 
 _LOG = logging.getLogger(__name__)

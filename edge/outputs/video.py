@@ -18,7 +18,7 @@ from edge.files import check_place, is_stream, partial, refused
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
 from edge.outputs.h264 import H264Writer
-from edge.reading import named_for_libraries
+from edge.outside.reading import named_for_libraries
 from edge.result import Result
 from edge.sources.decoding import pyav
 from edge.sources.video import count_frames

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from edge.outside.text import shown
 from edge.process import signals
 from edge.process.streams import TextOutlet
-from edge.text import shown
 
 _TICK_S = 0.25
 FINISH_S = 1.5

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError
-from edge.reading import named_for_libraries
+from edge.outside.reading import named_for_libraries
 
 _LOG = logging.getLogger(__name__)
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 5000, 1500

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from edge.errors import InputError, SourceError
 from edge.frame import Frame
 from edge.images import SUFFIXES, read_image
+from edge.outside.text import printable
 from edge.sources.decoding.contract import Picture
 from edge.sources.decoding.open import open_decoder
-from edge.text import printable
 
 _LOG = logging.getLogger(__name__)
 _HIDDEN = ".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle"

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import SourceError
-from edge.reading import warn_of_readers
-from edge.text import printable, without_credentials
+from edge.outside.reading import warn_of_readers
+from edge.outside.text import printable, without_credentials
 
 __all__ = ["Uri", "exists", "parse_uri", "source_of", "without_credentials"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from edge.errors import SourceError
 from edge.frame import Frame
+from edge.outside.text import printable
 from edge.sources.capture import announced, open_file
 from edge.sources.decoding.contract import Picture
 from edge.sources.decoding.open import open_decoder
 from edge.sources.decoding.reasons import undecoded
-from edge.text import printable
 
 _LOG = logging.getLogger(__name__)
 

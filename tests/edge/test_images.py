@@ -162,4 +162,4 @@ def test_so_is_a_text_of_numbers(tmp_path: Path) -> None:
 
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
-    assert "no plain file" in refusal(tmp_path / "x.png")
+    assert "else than a plain file" in refusal(tmp_path / "x.png")

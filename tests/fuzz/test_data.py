@@ -14,7 +14,7 @@ from edge.datasets.gtsdb import read_frames, split_by_group
 from edge.datasets.gtsrb_layouts import read_photo, read_train
 from edge.errors import DataError, InputError, SignwingError
 from edge.images import decode_image
-from edge.picture_size import MOST_PIXELS, size_of
+from edge.outside.picture_size import MOST_PIXELS, size_of
 from edge.vehicle.pose_files import read_poses
 
 ODD = ["", " ", "1e3", "9" * 20, "9" * 5000, "\u0661", "\0", "x" * 300, "²"]

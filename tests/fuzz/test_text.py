@@ -11,9 +11,9 @@ from mutations import refused_in_one_line
 
 from edge.errors import SourceError
 from edge.outputs.web.access import Access, is_loopback, names_loopback
+from edge.outside.text import printable, shown, without_credentials
 from edge.sources.live.open import SCHEMES, open_live
 from edge.sources.uri import parse_uri
-from edge.text import printable, shown, without_credentials
 
 USERS = st.text(st.sampled_from("abAB01.-_%"), min_size=1, max_size=8)
 PASSWORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=4, max_size=12) | st.text(st.sampled_from("ab1@:/?#&=;%_. "), min_size=4, max_size=12)

@@ -12,7 +12,7 @@ from edge.commands.doctor.facts import Facts, read_facts
 from edge.commands.doctor.findings import judge
 from edge.errors import MachineError
 from edge.files import write_json
-from edge.text import shown, without_credentials
+from edge.outside.text import shown, without_credentials
 
 
 def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root: Path = SYSTEM) -> None:

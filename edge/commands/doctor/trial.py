@@ -9,9 +9,9 @@ from typing import Any
 from edge.commands.doctor.findings import Finding
 from edge.errors import SignwingError
 from edge.frame import FeedState
+from edge.outside.text import without_credentials
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import open_source
-from edge.text import without_credentials
 
 TRIED_S = 10.0
 

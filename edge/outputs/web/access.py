@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edge.errors import InputError
-from edge.reading import warn_of_readers
+from edge.outside.reading import warn_of_readers
 
 LEAST_TOKEN = 16
 _MOST_TOKEN = 4096

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SourceError
-from edge.picture_size import MOST_PIXELS
+from edge.outside.picture_size import MOST_PIXELS
 from edge.sources.decoding import pyav
 from edge.sources.decoding.contract import Picture
 from edge.sources.decoding.mp4 import is_unfinished

@@ -7,7 +7,7 @@ from shlex import quote
 
 from edge.board.extras import install
 from edge.errors import SourceError
-from edge.picture_size import MOST_PIXELS
+from edge.outside.picture_size import MOST_PIXELS
 from edge.sources.decoding import pyav
 from edge.sources.decoding.mp4 import is_unfinished
 

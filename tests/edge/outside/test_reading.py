@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.reading import named_for_libraries, read_bounded, warn_of_readers
+from edge.outside.reading import named_for_libraries, read_bounded, warn_of_readers
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
@@ -29,7 +29,12 @@ def test_a_file_of_the_system_that_tells_no_size_is_read() -> None:
 
 def test_what_may_never_end_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, told in ((tmp_path / "pipe", "no plain file"), (Path("/dev/zero"), "no plain file"), (tmp_path, "directory"), (tmp_path / "none", "No such")):
+    for path, told in (
+        (tmp_path / "pipe", "else than a plain file"),
+        (Path("/dev/zero"), "else than a plain file"),
+        (tmp_path, "directory"),
+        (tmp_path / "none", "No such"),
+    ):
         with pytest.raises(OSError, match=told):
             read_bounded(path, 10)
 

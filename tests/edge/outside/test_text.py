@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import InputError, SourceError, one_line
+from edge.outside.text import printable, shown, without_credentials
 from edge.sources.uri import parse_uri
-from edge.text import printable, shown, without_credentials
 
 HIDDEN = {
     "rtsp://ad:p@ss@HOST/s": "rtsp://HOST/s",

@@ -1,0 +1,1 @@
+"""What comes from outside, made fit to be shown, read and held: text, files and the headers of pictures."""
