@@ -48,7 +48,7 @@ def numbered(tmp_path: Path) -> Path:
         ("V4L2:///dev/video3", "V4L2:///dev/video3"),
         ("RTSP://host/stream", "RTSP://host/stream"),
         ("udp://@:5600", "udp://@:5600"),
-        ("rtmp://host/live/flight?key=a%2Bb", "rtmp://host/live/flight?key=a%2Bb"),
+        ("rtmp://host/live/flight?app=a%2Bb", "rtmp://host/live/flight?app=a%2Bb"),
         ("HTTP://host/live.m3u8", "http://host/live.m3u8"),
     ],
 )
