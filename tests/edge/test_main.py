@@ -63,7 +63,7 @@ def test_a_flight_gives_what_the_json_promises(bundle: Path, tmp_path: Path) -> 
     assert (summary["schema"], summary["command"]) == (1, "edge run")
     assert (summary["frames"], summary["dropped"], summary["engine"], summary["precision"]) == (20, 0, "onnxruntime", "fp32")
     assert set(summary["age_ms"]) == {"p50", "p90", "p99", "max"}
-    assert set(summary["stage_ms"]) == {"source", "level", "spot", "classify", "track", "sinks"}
+    assert set(summary["stage_ms"]) == {"source", "level", "spot", "classify", "track", "place", "sinks"}
     assert summary["peak_rss_mib"] > 30
     assert set(summary["passes"]) >= {"all", "right", "wrong", "missed", "twice"}
     # Only the part of the flight that was flown counts.
