@@ -163,7 +163,7 @@ def test_a_log_that_is_none_is_told(tmp_path: Path, name: str, blob: bytes, capf
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.srt").mkdir()
-    with pytest.raises(InputError, match="cannot read it"):
+    with pytest.raises(InputError, match="found a folder, a pipe or a device"):
         read_poses(tmp_path / "x.srt")
 
 
