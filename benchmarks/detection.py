@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,7 @@ from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.measuring.sheet import ACROSS, save, tile_of_box
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.datasets.gtsdb import RoadFrame, read_frames, split_by_group
+from edge.datasets.gtsdb import RoadFrame, paint_out, read_frames, split_by_group
 from edge.datasets.gtsrb import LABELS
 from edge.engines.contract import Engine
 from edge.errors import DataError
@@ -40,8 +39,6 @@ SIZES_PX = (16, 24, 32, 48, 96, 1 << 16)
 _SHOWN = 64
 _INTERVAL = "_interval"
 _RATES = (("recall", "recall", "recall_interval"), ("precision", "precision", "precision_interval"), ("F1", "f1", "interval"))
-_RIM, _INPAINT_PX = 0.2, 5.0
-"""Share of its sides by which a sign is painted out beyond its box, whose edges the annotation may miss; how far around it the filling looks."""
 _MISSED, _FALSE, _MISNAMED = (0, 200, 255), (0, 0, 255), (255, 0, 255)
 
 
@@ -126,19 +123,6 @@ def shown_rates(of: dict[str, Any]) -> str:
 def key(rate: float) -> str:
     """Return what the recall at so many false boxes a frame is called."""
     return f"recall_at_{rate:g}"
-
-
-def paint_out(image: NDArray[np.uint8], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return a frame, (height, width, 3) uint8, whose signs are filled from what is around them.
-
-    Source: A. Telea, "An image inpainting technique based on the fast marching method", 2004, as OpenCV has it.
-    """
-    mask = np.zeros(image.shape[:2], np.uint8)
-    for box in boxes_xyxy:
-        rim = _RIM * (box[2:] - box[:2])
-        first, last = np.floor(box[:2] - rim).astype(int), np.ceil(box[2:] + rim).astype(int)
-        cv2.rectangle(mask, first.tolist(), last.tolist(), 255, cv2.FILLED)
-    return np.asarray(cv2.inpaint(image, mask, _INPAINT_PX, cv2.INPAINT_TELEA), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import BATCH
-from benchmarks.detection import Runtime, Told, faults, opened, paint_out, progress, rates, shown_rates, tally, tell
+from benchmarks.detection import Runtime, Told, faults, opened, progress, rates, shown_rates, tally, tell
 from benchmarks.measuring.intervals import shown, wilson
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.measuring.sheet import ACROSS, Image, save, tile_of_box, tile_of_photo
 from edge.bundle.lineage import now
 from edge.datasets.aerial import CROP_VIEWS, FRAME_VIEWS, JUDGED, SEED, CropView, through_h265
-from edge.datasets.gtsdb import RoadFrame, read_sides
+from edge.datasets.gtsdb import RoadFrame, paint_out, read_sides
 from edge.datasets.gtsrb import LABELS, Photo, read_photo, read_test
 from edge.errors import InputError, MissingDependency
 from edge.images import fit_crop, read_image

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.detection import paint_out
 from edge.bundle.manifest import Bundle
 from edge.datasets.aerial import turned, warp
-from edge.datasets.gtsdb import read_sides
+from edge.datasets.gtsdb import paint_out, read_sides
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.frame import FeedState
 from edge.geometry.boxes import iou_matrix

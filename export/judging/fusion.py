@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from edge.bundle.fusion import Fusion, SecondLook, logit
 from edge.bundle.manifest import Bundle
 from edge.datasets.aerial import MIXTURE, mixture
-from edge.datasets.gtsdb import RoadFrame, find_frames, read_sides
+from edge.datasets.gtsdb import RoadFrame, find_frames, paint_out, read_sides
 from edge.engines.open import open_engine
 from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
@@ -37,6 +37,8 @@ _BESIDE_IOU = 0.2
 """From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
 _STEPS, _RIDGE = 50, 1e-3
 _TRAINED_VIEWS = 1
+SILENT_FALSE = 0.005
+"""False boxes a frame without a sign that the second look may let through."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
 
     The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and
     as a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose
-    signs are many but where little is left that deceives, each as it is and in one of the drone's views. What is more likely a sign than not is accepted:
-    another strictness, chosen on so few frames, was worse on those left out of the choice.
+    signs are many but where little is left that deceives, each as it is and in one of the drone's views. What is more likely a sign than not is accepted at the
+    second look, unless the same frames with their signs painted out ask for more: where no sign is, next to nothing may be said (`SILENT_FALSE`).
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.
@@ -86,7 +88,10 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
     (scores, closer, confidences), labels = (np.concatenate(parts, axis=-1) for parts in zip(*examples, strict=True))
     apart = Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence)))
     score, confidence, bias = fit((scores, confidences), labels)
-    fusion = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
+    second = SecondLook(*fit((scores, closer, confidences), labels))
+    free = Fusion(score, confidence, bias, second)
+    strictness = _strictness(_look(bundle, chain(_silent(sides.tuning, None), _silent(sides.train, _TRAINED_VIEWS))), threshold, free)
+    fusion = replace(free, second=replace(second, bias=round(second.bias - strictness, 4)))
     thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
     record: dict[str, Any] = {
         "frames": len(examples),
@@ -147,6 +152,21 @@ def _turned(frames: Sequence[RoadFrame], most: int | None = None) -> Iterator[Vi
         views = list(mixture(read_image(frame.path), frame.boxes_xyxy, place))
         first = place // len(MIXTURE) % len(views) if most else 0
         yield from views[first : first + most] if most else views
+
+
+def _silent(frames: Sequence[RoadFrame], most: int | None) -> Iterator[View]:
+    """Show frames whose signs are painted out, as they are, and as a drone sees them, in so many of its views or in all."""
+    for place, frame in enumerate(frames):
+        bare, none = paint_out(read_image(frame.path), frame.boxes_xyxy), np.zeros((0, 4))
+        yield bare, none
+        yield from islice(mixture(bare, none, place), most)
+
+
+def _strictness(looks: Sequence[_Seen], threshold: float, fusion: Fusion) -> float:
+    """Return by how much the second look's margin must be above 0 so that no more than `SILENT_FALSE` boxes a frame are accepted, where no sign is."""
+    false = _findings(looks, threshold, fusion).scores
+    allowed = int(SILENT_FALSE * len(looks))
+    return float(false[allowed]) + 0.01 if len(false) > allowed else 0.0
 
 
 def _look(bundle: Bundle, frames: Iterable[View]) -> list[_Seen]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.detection import Runtime, Told, draw, faults, paint_out, score, tally, tell
+from benchmarks.detection import Runtime, Told, draw, faults, score, tally, tell
 from benchmarks.measuring.intervals import f1_interval, wilson
 from edge.bundle.manifest import read_bundle
 from edge.datasets.aerial import FRAME_VIEWS
-from edge.datasets.gtsdb import RoadFrame
+from edge.datasets.gtsdb import RoadFrame, paint_out
 from edge.datasets.gtsrb import LABELS
 from edge.engines.open import open_engine
 from edge.recognition.classifier import Classifier
