@@ -37,8 +37,6 @@ _BESIDE_IOU = 0.2
 """From this overlap with a sign on, up to that of a hit, a box is neither: part of it is the sign."""
 _STEPS, _RIDGE = 50, 1e-3
 _TRAINED_VIEWS = 1
-SILENT_FALSE = 0.005
-"""False boxes a frame without a sign that the second look may let through."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
 
     The threshold is chosen on the tuning groups, which the spotter was not trained on, nor a taught classifier on what seems a sign there: as they are, and
     as a drone sees them (`edge.datasets.aerial.MIXTURE`). The fusion is fitted to these, to the tuning frames in other light, and to the trained groups, whose
-    signs are many but where little is left that deceives, each as it is and in one of the drone's views. What is more likely a sign than not is accepted at the
-    second look, unless the same frames with their signs painted out ask for more: where no sign is, next to nothing may be said (`SILENT_FALSE`).
+    signs are many but where little is left that deceives, each as it is and in one of the drone's views. All are shown
+    with their signs painted out, too: most frames of a flight have none. What is more likely a sign than not is accepted.
 
     Args:
         bundle: its files are in place; of its thresholds the classifier's alone is looked at.
@@ -81,17 +79,15 @@ def fused(bundle: Bundle, data: Path) -> Bundle:
         return bundle
     sides = read_sides(data)
     trained_too = chain(map(_read, sides.train), _turned(sides.train, _TRAINED_VIEWS))
-    looked_at = chain(map(_read, sides.tuning), _varied(sides.tuning)), _turned(sides.tuning), trained_too, map(_read, sides.held)
-    level, turned, trained, held = (_look(bundle, frames) for frames in looked_at)
+    silent_too = chain(_silent(sides.tuning, None), _silent(sides.train, _TRAINED_VIEWS))
+    looked_at = chain(map(_read, sides.tuning), _varied(sides.tuning)), _turned(sides.tuning), trained_too, silent_too, map(_read, sides.held)
+    level, turned, trained, silent, held = (_look(bundle, frames) for frames in looked_at)
     threshold = float(max(np.floor(_ranked([*level[: len(sides.tuning)], *turned]).score_at(PROPOSED_FALSE) * 1000) / 1000, LEAST_SCORE))
-    examples = [_examples(one, threshold) for one in (*level, *turned, *trained)]
+    examples = [_examples(one, threshold) for one in (*level, *turned, *trained, *silent)]
     (scores, closer, confidences), labels = (np.concatenate(parts, axis=-1) for parts in zip(*examples, strict=True))
     apart = Fusion(0.0, 1.0, -float(logit(bundle.manifest.thresholds.confidence)))
     score, confidence, bias = fit((scores, confidences), labels)
-    second = SecondLook(*fit((scores, closer, confidences), labels))
-    free = Fusion(score, confidence, bias, second)
-    strictness = _strictness(_look(bundle, chain(_silent(sides.tuning, None), _silent(sides.train, _TRAINED_VIEWS))), threshold, free)
-    fusion = replace(free, second=replace(second, bias=round(second.bias - strictness, 4)))
+    fusion = Fusion(score, confidence, bias, SecondLook(*fit((scores, closer, confidences), labels)))
     thresholds = replace(bundle.manifest.thresholds, spotter=threshold, fusion=fusion)
     record: dict[str, Any] = {
         "frames": len(examples),
@@ -160,13 +156,6 @@ def _silent(frames: Sequence[RoadFrame], most: int | None) -> Iterator[View]:
         bare, none = paint_out(read_image(frame.path), frame.boxes_xyxy), np.zeros((0, 4))
         yield bare, none
         yield from islice(mixture(bare, none, place), most)
-
-
-def _strictness(looks: Sequence[_Seen], threshold: float, fusion: Fusion) -> float:
-    """Return by how much the second look's margin must be above 0 so that no more than `SILENT_FALSE` boxes a frame are accepted, where no sign is."""
-    false = _findings(looks, threshold, fusion).scores
-    allowed = int(SILENT_FALSE * len(looks))
-    return float(false[allowed]) + 0.01 if len(false) > allowed else 0.0
 
 
 def _look(bundle: Bundle, frames: Iterable[View]) -> list[_Seen]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("tqdm", reason="needs the export extra")
 
-from edge.bundle.fusion import Fusion, SecondLook, logit
+from edge.bundle.fusion import Fusion, logit
 from edge.bundle.manifest import SHIPPED, read_bundle
+from edge.datasets.gtsdb import RoadFrame
 from edge.recognition.proposals import Proposals
-from export.judging.fusion import SILENT_FALSE, _examples, _findings, _Seen, _strictness, fit
+from export.judging.fusion import _examples, _Seen, _silent, fit
 
 TRUTH = np.array([[100, 100, 130, 130], [300, 50, 312, 62]], np.float64)
 
@@ -44,16 +46,16 @@ def test_examples_are_signs_and_what_is_none() -> None:
     assert labels.tolist() == [True, False]
 
 
-def test_it_is_so_strict_that_frames_without_signs_stay_silent_and_no_stricter() -> None:
-    """Of 400 frames two may say something: the third surest of what is no sign sets the measure."""
-    second = SecondLook(1.0, 1.0, 1.0, 0.0)
-    fusion = Fusion(1.0, 1.0, 0.0, second)
-    scores = [0.9, 0.85, 0.8, 0.7, 0.6] + [0.3] * 395
-    box = np.array([[10, 10, 40, 40]], np.float32)
-    looks = [_Seen((640, 480), np.zeros((0, 4)), Proposals(box, np.array([score], np.float32)), np.array([0.5]), np.array([0.5])) for score in scores]
-    stricter = replace(fusion, second=replace(second, bias=-_strictness(looks, 0.1, fusion)))
-    assert len(_findings(looks, 0.1, stricter).scores) == SILENT_FALSE * len(looks) == 2
-    assert _strictness(looks[5:], 0.1, fusion) == 0.0  # nothing is said there at all
+def test_frames_are_shown_without_their_signs_as_they_are_and_from_the_air(tmp_path: Path) -> None:
+    image = np.full((96, 160, 3), 90, np.uint8)
+    image[30:60, 50:80] = (0, 0, 250)
+    cv2.imwrite(str(tmp_path / "0.png"), image)
+    frames = [RoadFrame(tmp_path / "0.png", np.array([[50.0, 30, 80, 60]]), np.array([14]))]
+    for most, count in ((None, 4), (1, 2)):
+        shown = list(_silent(frames, most))
+        assert [len(boxes) for _, boxes in shown] == [0] * count
+        assert (shown[0][0] == 90).all()
+        assert max((view[:, :, 2].astype(int) - view[:, :, 0]).max() for view, _ in shown) < 100
 
 
 def test_a_frame_without_signs_has_false_examples_alone() -> None:
