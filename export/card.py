@@ -176,13 +176,7 @@ def _width(recipe: dict[str, Any]) -> str:
 
 def _weights(train: dict[str, Any]) -> str:
     began = _WEIGHTS.get(train["weights"], "an earlier run's, fine-tuned" if "former" in train else "the user's file, fine-tuned")
-    taught = f", taught by {train['taught_by']['name']} (`{train['taught_by']['sha256'][:16]}`)" if "taught_by" in train else ""
-    return began + taught + _averaged(train)
-
-
-def _averaged(train: dict[str, Any]) -> str:
-    """Tell in what share a network is what it learnt; the rest is what it began as."""
-    return f", in the end {train['averaged']['share']:.0%} of what was learnt and the rest of what it began as" if "averaged" in train else ""
+    return began + (f", taught by {train['taught_by']['name']} (`{train['taught_by']['sha256'][:16]}`)" if "taught_by" in train else "")
 
 
 def _recipe(recipe: dict[str, Any]) -> str:
@@ -253,7 +247,7 @@ def _spotter(bundle: Bundle) -> str:
         width=width,
         height=height,
         recipe=_recipe(train["recipe"]),
-        origin=f"Trained {train['lineage']['made_at'][:10]} at commit {train['lineage']['commit'] or 'unknown'}{_averaged(train)}.",
+        origin=f"Trained {train['lineage']['made_at'][:10]} at commit {train['lineage']['commit'] or 'unknown'}.",
         train=train["frames"]["train"],
         tuning=train["frames"]["tuning"],
         held=train["frames"]["valid"],

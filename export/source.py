@@ -22,7 +22,7 @@ from export.judging.verify import Infer
 MODEL = "model.keras"
 RUN = "run.json"
 KEPT_KEYS = ("recipe", "weights", "photos", "metrics", "lineage")
-FORMER, TAUGHT_BY, AVERAGED = "former", "taught_by", "averaged"
+FORMER, TAUGHT_BY = "former", "taught_by"
 RECIPE_KEYS = ("valid_share", "seed", "label_smoothing")
 
 
@@ -34,8 +34,8 @@ class Source:
         fp16: bytes of its ONNX model in float16.
         size: side of its square input, pixels.
         train: training's record: `recipe`, `weights`, `photos`, `metrics`, `lineage`; where it started from another run's model, `former` with that
-            one's `recipe`, `weights` and `photos`; where it was averaged with that one, `averaged`; where a
-            teacher helped, `taught_by` with its bundle's `name` and its model's `sha256`; `fewshot` as `export.judging.fewshot` reads it, where it was given.
+            one's `recipe`, `weights` and `photos`; where a teacher helped, `taught_by` with its bundle's `name` and its model's `sha256`; `fewshot` as
+            `export.judging.fewshot` reads it, where it was given.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
     """
 
@@ -108,8 +108,6 @@ def _training(record: Any, where: Path) -> dict[str, Any]:
             kept[TAUGHT_BY] = {key: record[TAUGHT_BY][key] for key in ("name", "sha256")}
         if FORMER in record:
             kept[FORMER] = _former(record[FORMER])
-        if AVERAGED in record:
-            kept[AVERAGED] = record[AVERAGED]
         if FEWSHOT in record:
             kept[FEWSHOT] = [{key: row[key] for key in FEWSHOT_KEYS} for row in record[FEWSHOT]]
         kept["metrics"] = {split: _kept_figures(figures) for split, figures in record["metrics"].items()}

@@ -33,7 +33,7 @@ from export.graphs.to_int8 import layers_of, to_int8
 from export.graphs.to_int8_cpu import to_int8_cpu
 from export.judging.verify import KERAS, REFERENCE, Budget, Infer, as_record
 from export.quantize import Judge, quantize
-from export.source import AVERAGED, MODEL, RUN
+from export.source import MODEL, RUN
 
 CALIBRATED_ON = 64
 """Frames of the training side."""
@@ -132,7 +132,7 @@ def read_spotter(run: Path) -> SpotterSource:
     cure = "give the folder that python -m train fit --recipe spotter wrote"
     try:
         record = json.loads((run / RUN).read_text(encoding="utf-8"))
-        train = {key: record[key] for key in _KEPT_KEYS} | {key: record[key] for key in (AVERAGED,) if key in record}
+        train = {key: record[key] for key in _KEPT_KEYS}
         name = train["recipe"]["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"wanted a finished run of the spotter in {run}, found a fault ({error!r}): {cure}") from error

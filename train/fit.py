@@ -24,7 +24,6 @@ from edge.files import cache_folder, check_place, write_json
 from train.evaluate import predict_probabilities
 from train.memory import Plan, limit_gpus, plan
 from train.networks import vgg
-from train.networks.averaged import average
 from train.networks.bundle_weights import is_bundle, load_bundle
 from train.networks.calibrate import apply_temperature, fit_temperature, reliability
 from train.networks.compiled import compiled, from_scratch
@@ -120,20 +119,11 @@ def fit(
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
-        averaged = {"averaged": average(network, lambda copy: load_bundle(copy, Path(weights), "classifier", LABELS))} if is_bundle(weights) else {}
         plain, metrics, probabilities = _finished(network, source.held, chosen.batch)
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    told: dict[str, Any] = {
-        **asked,
-        **runs.former(weights),
-        **_taught_by(source.teacher),
-        **averaged,
-        "metrics": {"valid": metrics},
-        "environment": environment,
-        **memory,
-    }
+    told: dict[str, Any] = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
     told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
     return _record(out, source, recipe, told, probabilities)
 

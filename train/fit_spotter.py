@@ -23,7 +23,6 @@ from edge.recognition.finding import Findings, figures, judge
 from edge.recognition.heatmap import decode
 from edge.recognition.spotter_learned import pad
 from train.networks import spotter
-from train.networks.averaged import average
 from train.networks.bundle_weights import is_bundle, load_bundle
 from train.networks.precision import choose_precision, in_policy
 from train.networks.spotter_loss import spotter_loss
@@ -68,7 +67,6 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
         tuning = seen_from_the_air(tuning)
     with PeakMemory() as peak, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
         network = _trained(data, sides, tuning, out, recipe, asked)
-        averaged = {"averaged": average(network, lambda copy: load_bundle(copy, Path(weights), "spotter"))} if is_bundle(weights) else {}
         environment = describe()
     plain = spotter.fold(network)
     round_to_fp16(plain)
@@ -81,7 +79,6 @@ def fit_spotter(data: Path, out: Path, recipe: SpotterRecipe, *, weights: str = 
         "schema": runs.SCHEMA,
         **asked,
         **runs.former(weights, "spotter"),
-        **averaged,
         "metrics": metrics,
         "frames": {"train": len(sides.train), "tuning": len(sides.tuning), "valid": len(held)},
         "parameters": plain.count_params(),
