@@ -9,20 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from edge.commands.level_option import told_by
-from edge.datasets.gtsrb_labels import LABELS
 from edge.errors import InputError
-from edge.geometry.camera import Camera, Lens, Mount
-from edge.mapping.sizes import size_of
-from edge.mapping.surveyor import Optics, Surveyor
 from edge.outside.reading import named_for_libraries
 from edge.sources.uri import exists, parse_uri, source_of
 
 if TYPE_CHECKING:
     from edge.frame import Source
+    from edge.geometry.camera import Camera, Lens, Mount
+    from edge.mapping.surveyor import Optics, Surveyor
     from edge.vehicle.levelling import Attitudes, Leveller
 
 _POSE = (
@@ -51,6 +46,10 @@ def open_surveyor(arguments: argparse.Namespace, source: Source, labels: Sequenc
         InputError: an option stands for nothing, or does not go with the others.
         MissingDependency: the file needs a package that is not installed.
     """
+    from edge.datasets.gtsrb_labels import LABELS
+    from edge.mapping.sizes import size_of
+    from edge.mapping.surveyor import Surveyor
+
     drone = _flown(arguments.source)
     poses = _poses(arguments, source, leveller)
     if poses is None and drone is None:
@@ -90,6 +89,8 @@ def camera_of(text: str) -> Optics:
     Raises:
         InputError: it describes none.
     """
+    from edge.geometry.camera import Camera, Mount
+
     name, *settings = [text] if exists(text) else text.split(",")
     told = dict(_setting(text, setting) for setting in ([name, *settings] if name.startswith("hfov=") else settings))
     hfov = told.pop("hfov", None)
@@ -115,6 +116,11 @@ def _setting(text: str, setting: str) -> tuple[str, float]:
 
 def _read(path: Path, mount: Mount) -> Camera:
     """Read what OpenCV's calibration wrote: camera_matrix, distortion_coefficients, image_width, image_height; fisheye_model where it is that one."""
+    import cv2
+    import numpy as np
+
+    from edge.geometry.camera import Camera
+
     if not path.is_file():
         raise InputError(f"wanted --camera hfov=DEGREES or a calibration file, found nothing at {path}: check the path")
     try:
