@@ -30,7 +30,8 @@ def read_bounded(path: Path, most: int) -> bytes:
         if stat.S_ISDIR(held.st_mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(held.st_mode):
-            raise OSError(errno.EINVAL, "it is something else than a plain file")
+            kind = "a FIFO" if stat.S_ISFIFO(held.st_mode) else "a device or a socket"
+            raise OSError(errno.EINVAL, f"it is {kind}, something else than a plain file")
         content = file.read(most + 1) if held.st_size <= most else b""
     if max(held.st_size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it is longer than {most >> 20} MiB" if most >> 20 else f"it is longer than {most} bytes")
