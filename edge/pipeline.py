@@ -158,8 +158,7 @@ def run(
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    tracker = None if source.stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
-    loop = Loop(spotter, classifier, tracker, leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
+    loop = Loop(spotter, classifier, stills=source.stills, leveller=leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -195,17 +194,21 @@ class Loop:
         self,
         spotter: Spotter,
         classifier: Classifier,
-        tracker: Tracker | None,
-        leveller: Leveller | None,
         *,
+        stills: bool,
+        leveller: Leveller | None = None,
         surveyor: Surveyor | None = None,
         min_side_px: float = MIN_SIDE_PX,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Take what finds, names, follows and places signs and levels frames, and how large a sign in a still must be; ages go by `clock_ns`."""
-        self._min_side_px = min_side_px if tracker is None else 0.0
+        """Take what finds, names and places signs and levels frames, and how large a sign must be; in frames that are no stills they are followed.
+
+        Ages go by `clock_ns`.
+        """
+        self._min_side_px = min_side_px if stills else 0.0  # a tracker has a least side of its own
+        self._tracker = None if stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
+        self._spotter, self._classifier, self._leveller, self._surveyor = spotter, classifier, leveller, surveyor
         self._clock_ns = clock_ns
-        self._spotter, self._classifier, self._tracker, self._leveller, self._surveyor = spotter, classifier, tracker, leveller, surveyor
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages = Ages()

@@ -22,10 +22,10 @@ from edge.engines.open import open_engine
 from edge.errors import InputError
 from edge.frame import FeedState, Frame, Source
 from edge.outputs.annotate import mark
-from edge.outputs.events import event_of, level_event, state_event
+from edge.outputs.events import events_of, state_event
 from edge.pipeline import MIN_SIDE_PX, Loop, Summary, name_boxes, open_spotter, run
 from edge.recognition.classifier import Classifier
-from edge.recognition.tracking import Tracker, distinct
+from edge.recognition.tracking import distinct
 from edge.result import Report, Result, Sink
 from edge.sources.open import open_source
 
@@ -140,7 +140,7 @@ class Recognizer:
         return Signs(Sign(self.labels[one.class_id], one.class_id, one.confidence, one.box_xyxy) for one in found)
 
     def _events(self, source: Source, idle_s: float | None, max_frames: int | None) -> Iterator[Event]:
-        loop = Loop(self._spotter, self._classifier, None if source.stills else Tracker(), None)
+        loop = Loop(self._spotter, self._classifier, stills=source.stills)
         told = _Told(self.labels)
         with source:
             for came in _awaited(iter(source), idle_s):
@@ -170,8 +170,7 @@ class _Told:
         pass
 
     def write(self, result: Result) -> None:
-        lines = [] if result.level is None else [level_event(result, result.level)]
-        self._events += map(Event.of_line, [*lines, *(event_of(result, report, self._labels) for report in result.reports)])
+        self._events += map(Event.of_line, events_of(result, self._labels))
 
     def feed(self, state: FeedState) -> None:
         self._events.append(Event.of_line(state_event(state)))

@@ -83,8 +83,7 @@ class EventSink:
 
     def write(self, result: Result) -> None:
         """Write a line for each report, and one where levelling begins or ends."""
-        told = [] if result.level is None else [level_event(result, result.level)]
-        self._write(told + [event_of(result, report, self._labels) for report in result.reports])
+        self._write(events_of(result, self._labels))
 
     def feed(self, state: FeedState) -> None:
         """Write a line for the change."""
@@ -173,6 +172,12 @@ def _whole_lines(file: FileIO) -> int:
         file.truncate(size)
         file.seek(size)
     return size
+
+
+def events_of(result: Result, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the event lines of a frame: one where levelling begins or ends, and one for each report."""
+    told = [] if result.level is None else [level_event(result, result.level)]
+    return told + [event_of(result, report, labels) for report in result.reports]
 
 
 def event_of(result: Result, report: Report, labels: Sequence[str]) -> dict[str, Any]:
