@@ -22,7 +22,6 @@ HURRY_S = 0.2
 """The same where the end is asked for."""
 
 _LOOK_S = 0.05
-_LAST_STANDARD = 2
 
 
 class Outlet:
@@ -184,10 +183,9 @@ class TextOutlet(io.TextIOBase):
 def standard_streams() -> Iterator[list[TextOutlet]]:
     """Put outlets in the place of the standard output and error, logging included, until the block is left; they wait for their readers for ever.
 
-    What is no open descriptor, as in tests, stays what it is. The list is of those that were put in, the standard output first. A descriptor that was closed
-    before we began leads to nothing from then on: the next file that is opened would have its number.
+    What is no open descriptor, as in tests, stays what it is. The list is of those that were put in, the standard output first. What was closed before we
+    began is `edge.cli.prepare_streams`'s to open.
     """
-    _fill_standard_descriptors()
     before = sys.stdout, sys.stderr
     put = [_outlet(each) for each in before]
     sys.stdout, sys.stderr = (new or old for new, old in zip(put, before, strict=True))
@@ -212,13 +210,6 @@ def wait_for_readers(patience_s: float) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextOutlet):
             stream.outlet.patience_s = patience_s
-
-
-def _fill_standard_descriptors() -> None:
-    number = os.open(os.devnull, os.O_RDWR)
-    while number <= _LAST_STANDARD:
-        number = os.open(os.devnull, os.O_RDWR)
-    os.close(number)
 
 
 def _outlet(stream: TextIO | None) -> TextOutlet | None:
