@@ -31,24 +31,25 @@ def matrix_of(path: Path) -> Matrix:
 
 def is_unfinished(path: Path) -> bool:
     """Tell a file without its whole index, the box moov, which a recorder writes last."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            boxes = list(_boxes(file, 0, size))
-    except OSError:
-        return False
-    return boxes[:1] != [] and boxes[0][0] == b"ftyp" and not any(kind == b"moov" and end <= size for kind, _, end in boxes)
+    size, boxes = _outline(path)
+    return bool(boxes) and not any(kind == b"moov" and end <= size for kind, _, end in boxes)
 
 
 def is_cut_off(path: Path) -> bool:
     """Tell a file whose last box should go on beyond its end."""
+    size, boxes = _outline(path)
+    return bool(boxes) and boxes[-1][2] > size
+
+
+def _outline(path: Path) -> tuple[int, list[_Box]]:
+    """Return a file's size and its outermost boxes; none where it cannot be read, or is another kind of file."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
             boxes = list(_boxes(file, 0, size))
     except OSError:
-        return False
-    return boxes[:1] != [] and boxes[0][0] == b"ftyp" and boxes[-1][2] > size
+        boxes = []
+    return size, boxes if boxes and boxes[0][0] == b"ftyp" else []
 
 
 def _matrix(file: BinaryIO, start: int, end: int) -> Matrix | None:
