@@ -150,7 +150,7 @@ def _spread(photos: Sequence[Photo], limit: int | None) -> list[tuple[int, Photo
 def _look_at_frames(frames: Sequence[RoadFrame], names: Sequence[str], ran: Sequence[_Ran], main: _Ran) -> None:
     for place, frame in progress(list(enumerate(frames)), "frames"):
         image = read_image(frame.path)
-        bare = paint_out(image, frame.boxes_xyxy)
+        bare = paint_out(image, frame.boxes_xyxy) if set(names) & set(_PAINTED_OUT) else image
         for name in names:
             view, boxes = FRAME_VIEWS[name].apply(image, frame.boxes_xyxy, place)
             for one in ran:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.bundle.onnx_fp32 import widen
-from edge.datasets.aerial import mixture
+from edge.datasets.aerial import MIXTURE, mixture
 from edge.datasets.gtsdb import RoadFrame, read_sides
 from edge.engines.open import open_engine
 from edge.errors import InputError, VerificationError, one_line
@@ -187,10 +187,10 @@ def make_spotter(
     trained = see(sides.train[:: max(1, len(sides.train) // CALIBRATED_ON)], made.size_wh, "reading frames to calibrate on")
     calibrating = seen_from_the_air(trained, views=slice(1))
     level = see(sides.tuning, made.size_wh, "reading frames to choose by")
-    tuning = [*level, *seen_from_the_air(level)]
-    choosing = [*tuning, *seen_from_the_air(trained, views=slice(1, None))]
-    held = see(sides.held, made.size_wh, "reading frames held out")
-    unseen, from_the_air = [*level, *held], seen_from_the_air([*level, *held])
+    unseen = [*level, *see(sides.held, made.size_wh, "reading frames held out")]
+    from_the_air, more = seen_from_the_air(unseen), seen_from_the_air(trained, views=slice(1, None))
+    tuning = [*level, *from_the_air[: len(level) * len(MIXTURE[0])]]
+    choosing = [*tuning, *more]
     specs: dict[str, ModelSpec] = {}
 
     def run(precision: str, frames: Sequence[Seen], content: bytes) -> Maps:
@@ -206,7 +206,8 @@ def make_spotter(
     found = {"fp16": run("fp16", unseen, made.fp16)}
     found = {REFERENCE: _run(draft(specs["fp16"]), REFERENCE, unseen), KERAS: _infer(made.keras, unseen, f"running the spotter in {KERAS}"), **found}
     aloft = {REFERENCE: _run(draft(specs["fp16"]), REFERENCE, from_the_air)}
-    wanted = _run(draft(specs["fp16"]), REFERENCE, choosing)
+    of_tuning = np.concatenate([found[REFERENCE][: len(level)], aloft[REFERENCE][: len(tuning) - len(level)]])
+    wanted = np.concatenate([of_tuning, _run(draft(specs["fp16"]), REFERENCE, more)])
     fp32 = onnxslim.slim(onnx.load_from_string(widen(made.fp16)))
     histograms = observe(fp32, (frame.image[None] for frame in tqdm(calibrating, "calibrating the spotter", unit="frame", disable=None)))
     makers = {"int8": partial(to_int8, made.fp16), "int8-cpu": partial(to_int8_cpu, fp32)}
@@ -223,7 +224,7 @@ def make_spotter(
     print(as_table(views, "from the air"))
     _check(figures, budgets)
     _check(views, _bearable(air_budgets, views), "views from the air")
-    findings = findings_of(wanted[: len(tuning)], tuning)
+    findings = findings_of(of_tuning, tuning)
     export = {
         "calibration": {"frames": len(calibrating)},
         "quantization": {precision: result.as_record() for precision, result in quantized.items()},
