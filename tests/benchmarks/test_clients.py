@@ -40,6 +40,7 @@ def test_both_rates_are_told_with_their_ratio(tiny_bundle: Path, tmp_path: Path,
 
 def test_clients_are_connected_as_long_as_they_look(tiny_bundle: Path) -> None:
     with running(Setting(tiny_bundle, engine="fake"), SOURCE) as (process, port):
+        wait_for(lambda: bool(list(children(process.pid))), "the page's process")
         (page,) = children(process.pid)
         own = 4  # its port, the run, and a pair that wakes asyncio
         wait_for(lambda: sockets_of(page) == own, "the page")

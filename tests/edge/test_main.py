@@ -13,24 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command, done, lines, refused, rehash, rewrite, started
+from commands import command, done, lines, refused, rehash, started
 from media import damage, picture, small_disk, write_image, write_video
 
 from edge.__main__ import main
-from edge.bundle.manifest import Thresholds, read_bundle
+from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsrb import LABELS
 from edge.drawn.scenes import Flight
 from edge.sources.video import count_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_DEMO = "demo://?frames=30&width=320&height=180"
-
-
-@pytest.fixture
-def bundle(tiny_bundle: Path) -> Path:
-    """A tiny bundle that accepts whatever it names."""
-    rewrite(tiny_bundle, thresholds=Thresholds(0.0))
-    return tiny_bundle
 
 
 @pytest.fixture

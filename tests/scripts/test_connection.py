@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_as_one(board: BoardRoot, inside: str) -> None:
     try:
         done = shared(board, "127.0.0.1")
     finally:
-        subprocess.run([*room, "umount", cache], check=True)
+        subprocess.run([*room, "umount", "--lazy", cache], check=True)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert {"rsync": "No space left on device", "tar": "tar: board.py: Wrote only"}[inside] in done.stderr

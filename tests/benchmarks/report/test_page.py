@@ -132,7 +132,15 @@ def test_panels_go_from_the_frames_as_they_are_to_the_worst() -> None:
 
     section = next(section for section in _sections([views()]) if "drone" in section[0])
     assert section[2](Charts) == b"F1, named"
-    assert list(drawn) == ["roll, degrees", "levelled roll, degrees", "pitch, degrees", "yaw, degrees", "blur, pixels", "light, share lost", "quantiser, of H.265"]
+    assert list(drawn) == [
+        "roll, degrees",
+        "levelled roll, degrees",
+        "pitch, degrees",
+        "yaw, degrees",
+        "blur, pixels",
+        "light, share lost",
+        "quantiser, of H.265",
+    ]
     assert drawn["light, share lost"]["int8-cpu"] == [(strength, 0.7, 0.6, 0.75) for strength in (0, 0.4, 0.75)]
     assert [at for at, *_ in drawn["roll, degrees"]["fp32"]] == [0, 45]
 

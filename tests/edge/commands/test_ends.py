@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commands import command, lines, rewrite, started
+from commands import command, lines, started
 from media import picture, write_image
 from packets import wait_for
 from streams import sending
 
-from edge.bundle.manifest import Thresholds
 from edge.sources.live.rtp.sockets import free_ports
 from edge.sources.video import count_frames
 
@@ -28,12 +27,6 @@ ROOT = Path(__file__).resolve().parents[3]
 PROMISED_S = 3.0
 SLACK_S = 2.0
 """For this test machine, which does other things."""
-
-
-@pytest.fixture
-def bundle(tiny_bundle: Path) -> Path:
-    rewrite(tiny_bundle, thresholds=Thresholds(0.0))
-    return tiny_bundle
 
 
 @pytest.fixture

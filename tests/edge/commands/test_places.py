@@ -11,20 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import command, done, refused, rewrite
+from commands import command, done, refused
 from media import picture, write_image, write_video
 
 from benchmarks.__main__ import main as benchmarks_main
-from edge.bundle.manifest import Thresholds, read_bundle
+from edge.bundle.manifest import read_bundle
 from edge.cli import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def bundle(tiny_bundle: Path) -> Path:
-    rewrite(tiny_bundle, thresholds=Thresholds(0.0))
-    return tiny_bundle
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_text_goes_out_by_lines_and_lost_lines_are_told_when_others_get_through(
         print("wor", end="", file=text)
         print("d", "\u00df\udcff", sep="\n", file=text)
         assert os.read(reading, 100) in (b"word\n\\xdf\\udcff\n", b"word\n")
-        for number in range(3000):
+        for number in range(6000):
             print(f"{number:999d}", file=text)
         missing = text._missing
         assert missing > 500

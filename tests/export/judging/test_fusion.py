@@ -54,7 +54,7 @@ def test_frames_are_shown_without_their_signs_as_they_are_and_from_the_air(tmp_p
     for most, count in ((None, 4), (1, 2)):
         shown = list(_silent(frames, most))
         assert [len(boxes) for _, boxes in shown] == [0] * count
-        assert (shown[0][0] == 90).all()
+        assert np.abs(shown[0][0].astype(int) - 90).max() <= 5  # what is painted in is not to the level what is around it
         assert max((view[:, :, 2].astype(int) - view[:, :, 0]).max() for view, _ in shown) < 100
 
 
