@@ -24,13 +24,17 @@ AMBIGUOUS_FROM = 55.0
 _AMBIGUOUS_TO = 85.0
 ARROWS = frozenset(range(33, 40))
 """GTSRB's classes that differ from each other by where an arrow points."""
-_MOST_BLUR = {False: 9.0, True: 17.0}
+_BLUR, _MOST_BLUR_OF_CROP = (2.5, 9.0), 0.3
+"""Pixels of a frame; of a crop at most this share of its side."""
 _DARK, _DARK_NOISE = (0.2, 0.9), (2.0, 12.0)
 _FOG_SHARE, _FOG_LEVEL = (0.2, 0.75), (140.0, 235.0)
 _NOISE = (8.0, 55.0)
-_COVERED = (0.25, 0.6)
+_COVERED = (0.3, 0.65)
 _LEAST_CONTRAST, _LEAST_LEVELS = 0.7, 5.0
 _SMALLER = (0.3, 0.8)
+_KINDS = ("cover", "haste", "dusk", "fog", "link", "noise", "distance", "focus")
+_SHARES_OF_FRAMES = (0.0, 0.22, 0.26, 0.12, 0.26, 0.04, 0.06, 0.04)
+_SHARES_OF_CROPS = (0.2, 0.18, 0.18, 0.06, 0.18, 0.16, 0.02, 0.02)
 
 
 def draw_turn(rng: np.random.Generator, *, ambiguous: float = 0.0) -> tuple[float, float, float]:
@@ -90,10 +94,8 @@ def weather(image: Image, rng: np.random.Generator, *, crop: bool = False) -> Im
         rng: source of chance.
         crop: it shows one sign and nothing else.
     """
-    kinds = ["cover", "haste", "dusk", "fog", "link", "noise", "distance", "focus"]
-    shares = np.array([0.16 if crop else 0.0, 0.24, 0.2, 0.13, 0.22, 0.14 if crop else 0.04, 0.1, 0.07])
-    chosen = rng.choice(kinds, 2 if rng.random() < 0.25 else 1, replace=False, p=shares / shares.sum())
-    for kind in sorted(chosen.tolist(), key=kinds.index):
+    chosen = rng.choice(_KINDS, 2 if rng.random() < 0.25 else 1, replace=False, p=_SHARES_OF_CROPS if crop else _SHARES_OF_FRAMES)
+    for kind in sorted(chosen.tolist(), key=_KINDS.index):
         image = _worse(image, kind, rng, crop)
     return image
 
@@ -102,7 +104,8 @@ def _worse(image: Image, kind: str, rng: np.random.Generator, crop: bool) -> Ima
     if kind == "cover":
         return _covered(image, rng)
     if kind == "haste":
-        return shaken(image, float(np.exp(rng.uniform(np.log(2.5), np.log(_MOST_BLUR[crop])))), float(rng.uniform(0, np.pi)))
+        least, most = _BLUR[0], max(_BLUR[0] + 1, _MOST_BLUR_OF_CROP * max(image.shape[:2])) if crop else _BLUR[1]
+        return shaken(image, float(np.exp(rng.uniform(np.log(least), np.log(most)))), float(rng.uniform(0, np.pi)))
     if kind == "dusk":
         factor, sigma = float(rng.uniform(*_DARK)), float(rng.uniform(*_DARK_NOISE))
         # Many photos were taken at dusk: what nobody could see any more teaches nothing.

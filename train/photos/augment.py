@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.images import decode_image
+from edge.images import decode_image, fit_crop
 from train.photos.aerial import turn_crop, weather
 
 ROTATION_DEGREES = 15.0
@@ -24,6 +24,7 @@ NOISE_SHARE = 0.2
 SMALLEST_SEEN_PX = 12
 JPEG_QUALITY = (15, 80)
 DUSK_RANGE = (0.15, 1.0)
+OWN_SIZE_RANGE = (0.6, 1.1)
 _MIRROR_PAIRS = ((19, 20), (33, 34), (36, 37), (38, 39), *((class_id, class_id) for class_id in (11, 12, 13, 15, 17, 18, 22, 26, 30, 35)))
 MIRRORED: dict[int, int] = {one: other for pair in _MIRROR_PAIRS for one, other in (pair, pair[::-1])}
 """What a sign becomes in a mirror, where that is a sign too: class id to class id."""
@@ -50,12 +51,14 @@ def augment(
     Returns:
         (size, size, 3) uint8 BGR.
     """
-    view = _warp(crop, size, rng, turn)
     if bad_weather:
-        seen = weather(view, rng, crop=True)
+        # Noise, an encoder's blocks and haste are as coarse as the photo is: large ones are made worse large, small ones small.
+        side = int(np.clip(max(crop.shape[:2]) * rng.uniform(*OWN_SIZE_RANGE), SMALLEST_SEEN_PX, 2 * size))
+        seen = fit_crop(weather(_warp(crop, side, rng, turn), rng, crop=True), size)
         if rng.random() < 0.25:
             _cover(seen, rng)
         return seen
+    view = _warp(crop, size, rng, turn)
     if rng.random() < 0.3:
         view = _farther(view, rng)
     if rng.random() < 0.3:

@@ -107,7 +107,7 @@ def train_stream(
 
     Args:
         photos: of the training side.
-        sign_free: crops without a sign, (h, w, 3) uint8 BGR; half the views without a sign come from them, if there are any.
+        sign_free: crops without a sign, (h, w, 3) uint8 BGR; most views without a sign come from them, if there are any.
         recipe: seed, sizes and shares.
         steps: batches an epoch.
         first_epoch: counted from 0; epochs before it are passed over.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle, read_bundle
+from edge.datasets.aerial import mixture
 from edge.datasets.gtsdb import find_frames, read_sides
 from edge.datasets.gtsrb import CLASSES
 from edge.engines.contract import Engine
@@ -29,7 +30,7 @@ from train.recipes import Recipe
 
 SHARE, TEMPERATURE = 0.7, 2.0
 """Of the target, what the teacher gives; what its logits are divided by: what it holds for possible counts for more then."""
-SIGN_FREE_SHARE = 0.15
+SIGN_FREE_SHARE = 0.2
 """Of the views: more than without a teacher, for it knows which places are hard."""
 SPOTTER, _LEAST_SCORE = "spotter", 0.02
 _LEAST = 1e-8
@@ -83,7 +84,7 @@ class Teacher:
     def seeming(self, data: Path) -> list[Crop]:
         """Cut out what the teacher's spotter takes for signs where none stands, at however low a score: (h, w, 3) uint8 BGR each.
 
-        From GTSDB's frames in or beside `data` that spotters are trained on; those of the tuning groups stay unseen, to choose thresholds by. None without such
+        From GTSDB's frames in or beside `data` that spotters are trained on, as they are and in the drone's views (`edge.datasets.aerial.MIXTURE`); those of the tuning groups stay unseen, to choose thresholds by. None without such
         frames, or without a spotter. Boxes too small to count are left out: the smallest signs are not all annotated.
 
         Raises:
@@ -94,12 +95,13 @@ class Teacher:
             return []
         crops = []
         with LearnedSpotter(open_engine(self._bundle, SPOTTER, engine="onnxruntime", precision="int8-cpu"), _LEAST_SCORE) as spotter:
-            for frame in tqdm(read_sides(data).train, "looking for what seems a sign", unit="frame", disable=None):
-                image = read_image(frame.path)
-                boxes = spotter(image).boxes_xyxy
-                free = ~(iou_matrix(boxes, frame.boxes_xyxy) > 0).any(axis=1)
-                large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX
-                crops += [cut_out(image, box) for box in boxes[free & large]]
+            for place, frame in enumerate(tqdm(read_sides(data).train, "looking for what seems a sign", unit="frame", disable=None)):
+                seen = read_image(frame.path), frame.boxes_xyxy
+                for image, signs_xyxy in (seen, *mixture(*seen, place)):
+                    boxes = spotter(image).boxes_xyxy
+                    free = ~(iou_matrix(boxes, signs_xyxy) > 0).any(axis=1)
+                    large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE_PX
+                    crops += [cut_out(image, box) for box in boxes[free & large]]
         return crops
 
     def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:

@@ -20,6 +20,8 @@ REAL, DRAWN, SIGN_FREE = range(3)
 
 Crop = NDArray[np.uint8]
 
+_CUT_OUT = 0.75
+"""Share of the views without a sign that are cut from frames, where there are any; the others are drawn."""
 _AMBIGUOUS = 0.08
 """Share of the turned views that roll so far that an arrow may be another sign's: those of arrows are to be told as unsure."""
 
@@ -59,6 +61,6 @@ class Views:
             return decode_image(self.blobs[number], self.names[number]), self.class_ids[number], True
         if kind == DRAWN:
             return draw_photo(number, rng), number, False
-        if self.sign_free and rng.random() < 0.5:
+        if self.sign_free and rng.random() < _CUT_OUT:
             return self.sign_free[number % len(self.sign_free)], None, True
         return draw_background(rng), None, False
