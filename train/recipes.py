@@ -183,8 +183,8 @@ class SpotterRecipe:
     most_photos: int = 6000
     false_a_frame: float = 0.3
     air: bool = True
-    turned_share: float = 0.6
-    weather_share: float = 0.45
+    turned_share: float = 0.5
+    weather_share: float = 0.4
     valid_share: float = 0.1
     precision: Precision = "auto"
     seed: int = 0
