@@ -21,10 +21,10 @@ import pytest
 from commands import done, refused
 from packets import lacking
 
-from edge.__main__ import _add_run
 from edge.commands.service import NAME, install, remove
 from edge.commands.service import unit as unit_of
 from edge.commands.service_options import Stored, StoredParser, stored
+from edge.commands.words import add_run
 from edge.errors import InputError, SourceError
 from edge.sources.open import open_source
 
@@ -35,7 +35,7 @@ MOST_EXPOSURE = 2.0
 
 def unit(source: str, user: str, bundle: Path | None, more: str, groups: list[str]) -> str:
     parser = StoredParser(prog="edge run", add_help=False)
-    _add_run(parser)
+    add_run(parser)
     return unit_of(stored(parser, source, bundle, more), user, groups)
 
 
@@ -170,6 +170,17 @@ def test_the_command_refuses_what_would_only_fail_later(tmp_path: Path, capsys: 
         ("--level nothing.csv", "which is none of these: check the path"),
         ("--bundle nowhere", "wanted a bundle"),
         ("demo://", "unrecognized arguments: demo://"),
+        ("--video v.gif", "wanted a video of a live source named *.mkv, found v.gif"),
+        ("--video v.mp4", "other formats do not outlive a power cut"),
+        ("--camera hfov=999 --mavlink udpin:0.0.0.0:14550", "wanted NAME=DEGREES in --camera, found 'hfov=999'"),
+        ("--camera hfov=200 --mavlink udpin:0.0.0.0:14550", "wanted hfov=DEGREES from 1 to 179"),
+        ("--camera hfov=90", "wanted --pose FILE, or --mavlink ADDRESS beside a live camera, with --camera"),
+        ("--camera nothing.yml --mavlink udpin:0.0.0.0:14550", "found nothing at nothing.yml"),
+        ("--pose nothing.csv", "wanted --pose mavlink or a file, found 'nothing.csv'"),
+        ("--pose mavlink", "wanted --mavlink ADDRESS with --pose mavlink"),
+        ("--level 999", "wanted --level DEGREES from -180 to 180"),
+        ("--events e.jsonl --json e.jsonl.1", "found --json e.jsonl.1 in the same place"),
+        ("--provider cuda --engine fake", "wanted a provider with engine onnxruntime alone, found cuda with fake"),
         ("--events nowhere/e.jsonl", "wanted a folder for --events that is there"),
         ("--json /opt/signwing/releases/1/s.json", "wanted a place for --json that outlives this release"),
     ],
