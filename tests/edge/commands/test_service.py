@@ -58,8 +58,10 @@ def test_systemd_accepts_the_unit(written: Path) -> None:
     assert NAME not in told.stderr, told.stderr
 
 
-def test_systemd_calls_it_safe(written: Path) -> None:
-    told = analyze("security", "--offline=true", "--no-pager", str(written))
+@pytest.mark.parametrize(("source", "user"), [("rtp://@:5600", "root"), ("rtsp://host/s", "root"), ("rtsp://host/s", "pilot"), ("csi://0", "pilot")])
+def test_systemd_calls_it_safe(tmp_path: Path, source: str, user: str) -> None:
+    install(unit_of(Stored([source], [], [], source), user, ["video"]), apply=True, units=tmp_path)
+    told = analyze("security", "--offline=true", "--no-pager", str(tmp_path / NAME))
     found = re.search(r"exposure level for .*?: ([\d.]+)", told.stdout)
     assert found is not None, told.stdout + told.stderr
     assert float(found[1]) <= MOST_EXPOSURE
