@@ -78,9 +78,10 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
         raise InputError(f"wanted --options that a shell could take apart, found {without_credentials(options)!r} ({error}): close what is open") from None
     words = [*(["--bundle", str(bundle)] if bundle else []), *words]
     for word in (source, *words):
-        if without_credentials(word) != word:
+        told = without_credentials(word)
+        if told != word:
             cure = "write it into a file that the service's user alone can read (chmod 600), and give --source @FILE"
-            raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found one: {cure}")
+            raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found what may be one ({told}): {cure}")
     place = _absolute_source(source)
     asked = parser.parse_args([place, *words])
     if asked.source != place:

@@ -68,9 +68,9 @@ def test_systemd_calls_it_safe(tmp_path: Path, source: str, user: str) -> None:
 
 
 def test_what_systemd_would_expand_is_quoted() -> None:
-    text = unit('rtsp://host/%40$x/a b?c="d"', "root", None, "", [])
+    text = unit('rtsp://host/%40$x/a b?type="d"', "root", None, "", [])
     line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
-    assert '"rtsp://host/%%40$$x/a b?c=\\"d\\""' in line
+    assert '"rtsp://host/%%40$$x/a b?type=\\"d\\""' in line
 
 
 def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
