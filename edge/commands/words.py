@@ -96,7 +96,7 @@ def add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
-    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16)")
+    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16); films announce from 20 on")
     run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     level_option.add_option(run)
