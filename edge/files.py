@@ -232,7 +232,10 @@ def check_place(path: Path) -> None:
         OutputError: the folder cannot be made or written, or a folder stands there already.
     """
     if is_stream(path):
-        os.close(open_stream(path))
+        if not path.is_fifo():
+            os.close(open_stream(path))
+        elif not os.access(path, os.W_OK):  # opened and closed, it would tell who reads it that all is written
+            raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return
     with telling_refusal(path):
         folder = Path(os.path.realpath(path)).parent
