@@ -86,7 +86,10 @@ def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monke
     assert "secret" not in told
     with open_source("@camera") as source:
         assert source.uri == "rtsp://127.0.0.1:1/stream"
-    assert "found nothing" in refused(capsys, "service", "install", "--source", "@/dev/null")
+    Path("empty").touch()
+    assert "found nothing" in refused(capsys, "service", "install", "--source", "@empty")
+    os.mkfifo("camera.fifo")
+    assert "it is a FIFO" in refused(capsys, "service", "install", "--source", "@camera.fifo")
     assert "cannot read it" in refused(capsys, "run", "@/nowhere/camera")
 
 
