@@ -27,8 +27,8 @@ from pathlib import Path
 
 from benchmarks.measuring.setting import Setting
 from edge import cli
-from edge.__main__ import SPOTTERS
 from edge.bundle.manifest import SHIPPED
+from edge.commands.words import SPOTTERS
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.files import check_place
 from edge.sources.demo import VIEWS

@@ -13,167 +13,42 @@ signwing train | export | bench ...
 
 from __future__ import annotations
 
-import argparse
-import importlib
+# Nothing that takes long: until the signals are heeded, they end the process as the system does.
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from edge import __version__, cli
-from edge.bundle.manifest import SHIPPED
-from edge.commands import camera_option, level_option, watching
-from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
-from edge.errors import InputError
-from edge.outside.picture_size import MOST_PIXELS
 from edge.process import signals
-from edge.process.streams import DRAIN_S, HURRY_S, standard_streams
+from edge.process.descriptors import hold_standard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without `typing`, which takes longer than all else here
+    import argparse
 
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
 """What `signwing` calls the other stages: word to package."""
-SPOTTERS = ("auto", "learned", "colour", "none")
-AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    from edge.commands.run import run
-
-    run(arguments)
-
-
-def _classify(arguments: argparse.Namespace) -> None:
-    from edge.commands.classify import classify
-
-    classify(arguments.paths, arguments.bundle, arguments.csv)
-
-
-def _map(arguments: argparse.Namespace) -> None:
-    from edge.commands.map import make_map
-
-    make_map(arguments.flights, arguments.out, arguments.before, arguments.tiles)
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    from edge.commands.check import check
-    from edge.engines.self_test import Choice
-
-    check(arguments.bundle, Choice(arguments.engine, arguments.precision, arguments.provider))
-
-
-def _service(arguments: argparse.Namespace) -> None:
-    from edge.commands.service import default_user, groups_here, install, remove, unit
-    from edge.commands.service_options import StoredParser, stored
-
-    if arguments.action == "remove":
-        remove(apply=arguments.apply)
-        return
-    if arguments.source is None:
-        raise InputError("wanted --source with service install, found none: say what the camera is, such as rtp://@:5600")
-    parser = StoredParser(prog="edge run", add_help=False)
-    _add_run(parser)
-    kept = stored(parser, arguments.source, arguments.bundle, arguments.options)
-    install(unit(kept, arguments.user or default_user(), groups_here()), apply=arguments.apply)
-
-
-def _doctor(arguments: argparse.Namespace) -> None:
-    from edge.commands.doctor.command import doctor
-    from edge.files import check_place
-
-    if arguments.json is not None:
-        check_place(arguments.json)
-    doctor(arguments.source, None if arguments.board else arguments.bundle, arguments.json)
-
-
-def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="stills, video (?realtime=1 as a camera would), pattern, webcam, demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
-    )
-    run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
-    run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
-    run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
-    run.add_argument(
-        "--spotter",
-        choices=SPOTTERS,
-        default="auto",
-        help="what proposes boxes; auto is learned where the bundle has one, else colour; none: the whole frame",
-    )
-    run.add_argument(
-        "--events",
-        type=Path,
-        metavar="F",
-        help="write sightings here, as JSON lines; - is the standard output; a camera's run goes on in the file that is there",
-    )
-    run.add_argument(
-        "--events-max",
-        type=cli.mebibytes,
-        metavar="MIB",
-        help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote (without it: 64 for a camera)",
-    )
-    run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
-    run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
-    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16)")
-    run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
-    run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
-    level_option.add_option(run)
-    camera_option.add_options(run)
-    watching.add_options(run)
+_RUN = "run"
+"""The word whose work SIGTERM ends as it should: a camera's run has no end of its own."""
 
 
 def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
-    parser = cli.Parser(prog=prog, description="Frames in, named traffic signs out.")
-    parser.add_argument("--version", action="version", version=f"signwing {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="name signs in frames", description="Find, name and follow the signs in a source of frames.")
-    _add_run(run)
-    run.set_defaults(command=_run)
-    classify = commands.add_parser("classify", help="name crops", description="Name images that hold one sign each.")
-    classify.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="crops, or folders of crops")
-    classify.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    classify.add_argument("--csv", type=Path, metavar="F", help="write a table here instead of printing it")
-    classify.set_defaults(command=_classify)
-    mapping = commands.add_parser("map", help="a map of signs", description="Join what flights saw to signs, and write them as a map.")
-    mapping.add_argument("flights", type=Path, nargs="+", metavar="EVENTS", help="what run --events wrote, of one flight or more")
-    mapping.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for map.html and signs.geojson, .kml, .csv, .gpx")
-    mapping.add_argument("--before", type=Path, metavar="F", help="an older signs.geojson: tell what is new, changed, gone or unsure since")
-    mapping.add_argument("--tiles", metavar="URL", help="background of map.html, such as https://SERVER/{z}/{x}/{y}.png (without it: none is asked for)")
-    mapping.set_defaults(command=_map)
-    check = commands.add_parser("check", help="prove a bundle", description="Compare a bundle's files and outputs with what they were when it was made.")
-    check.add_argument("bundle", type=Path, nargs="?", default=SHIPPED, metavar="BUNDLE", help="folder with manifest.json")
-    check.add_argument("--engine", choices=[name for name in ENGINES if name != "fake"], default="auto", help=AUTO_ENGINE)
-    check.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
-    check.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is every one that the engine can run")
-    check.set_defaults(command=_check)
-    doctor = commands.add_parser("doctor", help="look at the machine", description="Tell what this machine is, what is wrong with it, and what cures it.")
-    doctor.add_argument("source", nargs="?", metavar="SOURCE", help="try this source too, for 10 s: what edge run takes")
-    doctor.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    doctor.add_argument("--board", action="store_true", help="the machine alone: nothing need be deployed on it yet")
-    doctor.add_argument("--json", type=Path, metavar="F", help="write facts and findings here")
-    doctor.set_defaults(command=_doctor)
-    service = commands.add_parser("service", help="run as a service", description="Keep edge run going by systemd: prints the unit, or writes it.")
-    service.add_argument("action", choices=("install", "remove"), help="what to do")
-    service.add_argument("--source", metavar="URI", help="the camera: what edge run takes; @FILE where it has a password")
-    service.add_argument("--bundle", type=Path, metavar="DIR", help="folder with manifest.json (without one: the bundle that ships)")
-    service.add_argument("--user", metavar="U", help="who it runs as (without one: who calls, or who called sudo)")
-    service.add_argument("--apply", action="store_true", help="write the unit and start it; without this nothing is changed")
-    service.add_argument("--options", default="", metavar="TEXT", help="other options of edge run, such as --options='--web 8080'")
-    service.set_defaults(command=_service)
-    if prog == SIGNWING:
-        for word, stage in STAGES.items():
-            commands.add_parser(word, help=f"what python -m {stage} does: signwing {word} --help", add_help=False)
-    return parser
+    from edge.commands.words import parser_of
+
+    return parser_of(prog, STAGES if prog == SIGNWING else {})
 
 
 def signwing(argv: Sequence[str] | None = None) -> int:
-    """Run a command of any stage, as the console command `signwing` does, and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run a command of any stage, as the console command `signwing` does, and return its exit code; without `argv` as `main` does."""
+    words = sys.argv[1:] if argv is None else argv
     stage = STAGES.get(words[0]) if words else None
     if stage is None:
-        return main(words, SIGNWING)
+        return main(argv, SIGNWING)
+    import importlib
+
+    from edge import cli
+
     try:
         module = importlib.import_module(f"{stage}.__main__")  # by its name, for a board has no training and no benchmarks
     except ModuleNotFoundError as error:
@@ -186,14 +61,36 @@ def signwing(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code; without `argv` the process is the command's own, and ends here."""
+    words = sys.argv[1:] if argv is None else argv
+    hold_standard()
+    with signals.heeding(prog, 0 if words[:1] == [_RUN] else signals.EXIT_INTERRUPTED):
+        try:
+            code = _answer(words, prog)
+        except KeyboardInterrupt:  # before the command began, or when it was done
+            with suppress(OSError):
+                os.write(2, f"{prog}: interrupted\n".encode())
+            code = signals.exit_code()
+        if argv is None:
+            # All is written. Python's own ending would let a signal kill it, and abort where a thread was left behind in a library's call.
+            os._exit(code)
+    return code
+
+
+def _answer(words: Sequence[str], prog: str) -> int:
+    from edge.outside.picture_size import MOST_PIXELS
+
     # OpenCV's own words about damaged files would stand between our lines; it reads this as it loads.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # of the formats, too, whose headers `edge.outside.picture_size` does not know
+
+    from edge import cli
+    from edge.process.streams import DRAIN_S, HURRY_S, standard_streams
+
     cli.prepare_streams()
-    with signals.heeding(prog), standard_streams() as outlets:
+    with standard_streams() as outlets:
         try:
-            code = cli.main(_parser(prog), argv)
+            code = cli.main(_parser(prog), words)
         except BrokenPipeError:  # who reads us has gone (as `head` does): nothing is left to say
             return cli.EXIT_REFUSED
         for each in outlets:
@@ -201,7 +98,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
             each.outlet.close(HURRY_S if signals.came() else DRAIN_S)
         if outlets and code == 0 and outlets[0].outlet.patience_s is None and outlets[0].outlet.lost:
             return _unsaid(prog, outlets[0].outlet.fault, gone=outlets[0].outlet.broken)
-        return 0 if signals.forced() and code == cli.EXIT_INTERRUPTED else code
+        return signals.exit_code() if code == cli.EXIT_INTERRUPTED else code
 
 
 def _unsaid(prog: str, fault: str, *, gone: bool) -> int:
@@ -210,7 +107,7 @@ def _unsaid(prog: str, fault: str, *, gone: bool) -> int:
         text = f"{prog}: wanted to print the answer, the standard output refused: {fault or 'nobody reads it'}: make room, or read it\n"
         with suppress(OSError):
             os.write(2, text.encode())
-    return cli.EXIT_REFUSED
+    return 1
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from typing import Any, NoReturn
 from edge.errors import SignwingError, one_line
 from edge.files import check_outputs
 from edge.outside.text import shown
-from edge.process import patience
+from edge.process import patience, signals
+from edge.process.descriptors import hold_standard
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds the stages."""
 EXIT_REFUSED = 1
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = signals.EXIT_INTERRUPTED
 
 OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
 """Options that name what a command of any stage writes; every other path is read."""
@@ -125,13 +126,10 @@ class _OneLine(logging.Formatter):
 def prepare_streams() -> None:
     """Make standard output, error and log ready for any text.
 
-    What their encoding has no character for is escaped. A stream that was closed leads nowhere: its number would be given to the next file that is opened.
+    What their encoding has no character for is escaped. A stream that was closed leads nowhere.
     """
+    hold_standard()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):

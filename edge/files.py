@@ -141,10 +141,11 @@ def partial(path: Path) -> Path:
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def written_beside(path: Path, reader_s: float = STREAM_S) -> Iterator[Path]:
     """Give a partial name beside `path` to write to; renamed to `path` on success, removed on any failure.
 
-    A link stays, and what it leads to is written. What is no file, such as a FIFO or /dev/null, is written in place when all is known.
+    A link stays, and what it leads to is written. What is no file, such as a FIFO or /dev/null, is written in place when all is known, and who reads it is
+    waited for so long.
 
     Raises:
         OutputError: the folder cannot be made or written.
@@ -154,7 +155,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             beside = Path(folder) / f"written{path.suffix}"
             yield beside
-            _pour(beside.read_bytes(), path)
+            _pour(beside.read_bytes(), path, reader_s)
         return
     beside = partial(path)
     try:
@@ -181,29 +182,31 @@ def _sync(place: Path) -> None:
         os.close(number)
 
 
-def _pour(content: bytes, path: Path) -> None:
-    """Write to a stream, and wait for who reads it no longer than `STREAM_S` at a time."""
+def _pour(content: bytes, path: Path, reader_s: float) -> None:
+    """Write to a stream, and wait for who reads it no longer than so long at a time."""
     number = descriptor(path)
     with telling_refusal(path):
-        stream = os.dup(number) if number is not None else _opened(path)
+        stream = os.dup(number) if number is not None else _opened(path, reader_s)
         try:
             rest = memoryview(content)
             while rest:
-                if not select.select([], [stream], [], STREAM_S)[1]:
+                if not select.select([], [stream], [], reader_s)[1]:
                     raise OutputError(f"wanted to write {path}, found nobody who reads on: read it, or write to a file")
                 rest = rest[os.write(stream, rest[: select.PIPE_BUF]) :]  # so much goes without waiting, once there is room at all
         finally:
             os.close(stream)
 
 
-def _opened(path: Path) -> int:
-    deadline = time.monotonic() + STREAM_S
+def _opened(path: Path, reader_s: float) -> int:
+    deadline = time.monotonic() + reader_s
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno != errno.ENXIO or time.monotonic() > deadline:  # a FIFO that nobody reads yet
+            if error.errno != errno.ENXIO:
                 raise
+            if time.monotonic() > deadline:
+                raise OutputError(f"wanted to write {path}, found nobody who reads it: read it, or write to a file") from None
         time.sleep(0.05)
 
 
@@ -229,7 +232,10 @@ def check_place(path: Path) -> None:
         OutputError: the folder cannot be made or written, or a folder stands there already.
     """
     if is_stream(path):
-        os.close(open_stream(path))
+        if not path.is_fifo():
+            os.close(open_stream(path))
+        elif not os.access(path, os.W_OK):  # opened and closed, it would tell who reads it that all is written
+            raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return
     with telling_refusal(path):
         folder = Path(os.path.realpath(path)).parent
@@ -245,23 +251,23 @@ def refused(path: Path, error: OSError) -> OutputError:
     return OutputError(f"wanted to write {path}, the system refused: {error.strerror or error}: choose another place or free it")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text by way of a partial file.
+def write_text(path: Path, text: str, reader_s: float = STREAM_S) -> None:
+    """Write UTF-8 text by way of a partial file; who reads what is no file is waited for so long.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with written_beside(path) as beside:
+    with written_beside(path, reader_s) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write one JSON document, indented, by way of a partial file.
+def write_json(path: Path, value: dict[str, Any], reader_s: float = STREAM_S) -> None:
+    """Write one JSON document, indented, as `write_text` does.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", reader_s)
 
 
 def sha256_of(path: Path) -> str:

@@ -76,7 +76,7 @@ def _from_bundle(path: Path) -> Source:
 def _from_run(path: Path) -> Source:
     try:
         run = json.loads((path / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"wanted JSON in {path / RUN}, cannot read it ({error}): train again, or give another run") from error
     train = _training(run, path / RUN)
     import keras

@@ -134,7 +134,7 @@ def read_spotter(run: Path) -> SpotterSource:
         record = json.loads((run / RUN).read_text(encoding="utf-8"))
         train = {key: record[key] for key in _KEPT_KEYS}
         name = train["recipe"]["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"wanted a finished run of the spotter in {run}, found a fault ({error!r}): {cure}") from error
     if name != SPOTTER:
         raise InputError(f"wanted a run of recipe {SPOTTER} in {run}, found {name}: {cure}")

@@ -119,3 +119,12 @@ def test_the_demo_brings_what_the_first_page_goes_on_with() -> None:
     assert any("--web" in line for line in typed_in("README.md"))
     assert wanted["edge"] == {"edge,web,video"}
     assert all(len(extras) == 1 for extras in wanted.values())
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "edge/README.md"])
+def test_the_least_signs_are_those_of_the_code(page: str) -> None:
+    from edge.recognition.tracking import TrackerSettings
+
+    named, announced = (f"{side:g}" for side in (TrackerSettings.vote_side_px, TrackerSettings.entry_side_px))
+    told = next(line for line in PAGES[page].splitlines() if re.search(r"the mean of width and height|宽与高的平均", line))
+    assert re.findall(r"(\d+) ?(?:pixels|像素)", told.split("816x480")[0])[:2] == [named, announced]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import threading
@@ -11,33 +12,29 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.api.recognizer import Recognizer
 from edge.board.machine import peak_rss_mib
 from edge.bundle.lineage import now, result
-from edge.commands import camera_option, level_option, watching
+from edge.commands import watching
+from edge.commands.wiring import READER_S, check_places, recognizer_of, wired
 from edge.errors import OutputError
-from edge.files import STDOUT, check_outputs, check_place, descriptor, write_json
-from edge.frame import Source
-from edge.outputs.console import ConsoleSink
-from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
-from edge.outputs.notify import ServiceSink
+from edge.files import STDOUT, STREAM_S, check_place, descriptor, write_json
+from edge.outputs.events import EventSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.outside.text import printable, without_credentials
 from edge.pipeline import MIN_SIDE_PX, Summary
 from edge.process import signals, threads
-from edge.process.streams import wait_for_readers
+from edge.process.streams import HURRY_S, wait_for_readers
 from edge.result import Sink
-from edge.sources.live.feed import LiveSource
-from edge.sources.open import meant, named_files, open_source
+from edge.sources.open import open_source
 
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
 
 SCORE_S = 0.7
 """What an interrupted flight gets for its score."""
-READER_S = 1.0
-"""What a recorded source waits for a reader that stands still, once; a live one never does."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -48,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         KeyboardInterrupt: the user ended it, after all was finished.
     """
     started_at = now()
-    _check_places(arguments)
+    check_places(arguments)
     with _text_aside(arguments):
         _run(arguments, started_at)
 
@@ -68,28 +65,26 @@ def _text_aside(arguments: argparse.Namespace) -> Iterator[None]:
 def _run(arguments: argparse.Namespace, started_at: str) -> None:
     if arguments.json is not None:
         check_place(arguments.json)
-    models = {key: getattr(arguments, key) for key in ("engine", "precision", "provider", "spotter")}
-    with Recognizer(arguments.bundle, **models) as recognizer, open_source(arguments.source) as source, ExitStack() as stack:
-        engine, labels = recognizer.engine, recognizer.labels
+    with recognizer_of(arguments) as recognizer, open_source(arguments.source) as source, ExitStack() as stack:
+        engine = recognizer.engine
         wait_for_readers(0.0 if source.live else READER_S)
-        leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
-        surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
-        passes = _pass_sink(arguments.source)
-        written = _sinks(arguments, source, labels)
-        service = _service_sink(source)
-        watched = watching.watching_sinks(arguments, source, engine, labels, written, stack, leveller, surveyor)
-        sinks = [*written, *service, *watched, *([passes] if passes else [])]
+        wiring = wired(arguments, source, recognizer.labels, {"engine": engine.name, "precision": engine.precision})
+        if wiring.monitor is not None:
+            stack.enter_context(wiring.monitor)
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
-        loop: dict[str, Any] = {"leveller": leveller, "surveyor": surveyor, "min_side_px": min_side_px}
-        summary = recognizer.run(source, sinks, max_frames=arguments.max_frames, **loop)
+        loop: dict[str, Any] = {"leveller": wiring.leveller, "surveyor": wiring.surveyor, "min_side_px": min_side_px}
+        summary = recognizer.run(source, wiring.sinks, max_frames=arguments.max_frames, **loop)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
-    score = _score(passes) if passes else None
+    score = _score(wiring.passes) if wiring.passes else None
     figures |= {"passes": score} if score else {}
-    figures |= {"level": leveller.figures()} if leveller is not None else {}
-    figures |= {"placed": surveyor.placed} if surveyor is not None else {}
-    figures["missed"] = missed = _missed(sinks)
+    figures |= {"level": wiring.leveller.figures()} if wiring.leveller is not None else {}
+    figures |= {"placed": wiring.surveyor.placed} if wiring.surveyor is not None else {}
+    figures["missed"] = missed = _missed(wiring.sinks)
     figures["restarts"] = threads.restarts()
+    _print_summary(summary, figures)
+    faults = _faults(arguments, wiring.sinks, missed["events"])
+    products = [sink.product for sink in wiring.sinks if isinstance(sink, EventSink | SegmentedVideoSink | VideoSink) and sink.product]
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
@@ -98,36 +93,19 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
             "min_side": min_side_px,
             "video": arguments.video is not None,
         } | watching.conditions(arguments)
-        write_json(arguments.json, result("edge run", started_at, conditions, figures))
-    failure = next((sink.failure for sink in sinks if isinstance(sink, VideoSink) and sink.failure is not None), None)
-    _print_summary(summary, figures, [path for path in (None if failure else arguments.video, arguments.events, arguments.json) if path])
-    if missed["events"]:
-        raise OutputError(
-            f"wanted every event in {arguments.events}, {missed['events']} lines found no space or no reader; the others stand whole: free the disk, or read on"
-        )
-    if failure is not None:
-        raise failure
+        try:
+            write_json(arguments.json, result("edge run", started_at, conditions, figures), HURRY_S if signals.came() else STREAM_S)
+            products.append(printable(arguments.json))
+        except OutputError as error:
+            faults.append(error)
+    for product in products:
+        print(f"{'written':<14}{product}")
+    for fault in faults[1:]:
+        _LOG.warning("%s", fault)
+    if faults:
+        raise faults[0]
     if summary.interrupted:
         raise KeyboardInterrupt
-
-
-def _check_places(arguments: argparse.Namespace) -> None:
-    """Refuse what `edge.cli.check_places` cannot see: names that outputs make of theirs, and what stands in a source's own options.
-
-    Raises:
-        OutputError: an output would replace something.
-        SourceError: the source cannot be read as one.
-    """
-    uri = meant(arguments.source)
-    outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
-    if arguments.events is not None:
-        outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
-    if uri.query.get("record"):
-        outputs["record="] = [Path(uri.query["record"])]
-    inputs = {"source": named_files(uri), "bundle": [arguments.bundle]}
-    if arguments.web_token_file is not None:
-        inputs["--web-token-file"] = [arguments.web_token_file]
-    check_outputs(outputs, inputs)
 
 
 def _score(passes: PassSink) -> dict[str, int] | None:
@@ -141,39 +119,6 @@ def _score(passes: PassSink) -> dict[str, int] | None:
     return found[0] if found else None
 
 
-def _service_sink(source: Source) -> list[Sink]:
-    """Return the sink that tells systemd, where it started this process; a source that waits for a camera tells it too."""
-    sink = ServiceSink()
-    if not sink.wanted:
-        return []
-    if isinstance(source, LiveSource):
-        source.waiting = sink.alive
-    return [sink]
-
-
-def _pass_sink(source: str) -> PassSink | None:
-    if not source.lower().startswith("demo://"):
-        return None
-    from edge.outputs.passes import PassSink
-
-    return PassSink(source)
-
-
-def _sinks(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
-    sinks: list[Sink] = []
-    if arguments.events is not None:
-        # A live source goes on where it was: a service that is started anew must not lose what was seen before.
-        bound = arguments.events_max or (LIVE_BYTES if source.live else None)
-        sinks.append(EventSink(arguments.events, labels, max_bytes=bound, patience_s=0.0 if source.live else READER_S))
-    if not arguments.quiet:
-        sinks.append(ConsoleSink(labels))
-    if arguments.video and source.live:
-        sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
-    elif arguments.video:
-        sinks.append(VideoSink(arguments.video, source.fps, labels))
-    return sinks
-
-
 def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
     """Count what sinks left out, for want of space or time."""
     missed = {"events": 0, "video": 0}
@@ -185,7 +130,16 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
     return missed
 
 
-def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[Path]) -> None:
+def _faults(arguments: argparse.Namespace, sinks: Sequence[Sink], events: int) -> list[OutputError]:
+    """Return why outputs are not whole."""
+    faults = [sink.failure for sink in sinks if isinstance(sink, VideoSink) and sink.failure is not None]
+    if events:
+        told = f"wanted every event in {arguments.events}, {events} lines found no space or no reader; the others stand whole: free the disk, or read on"
+        faults.insert(0, OutputError(told))
+    return faults
+
+
+def _print_summary(summary: Summary, figures: dict[str, Any]) -> None:
     lost = "".join(f", {count} {what}" for count, what in ((summary.dropped, "dropped"), (summary.unreadable, "unreadable")) if count)
     print(f"\n{'frames':<14}{summary.frames}{lost}")
     print(f"{'speed':<14}{summary.fps:.1f} FPS")
@@ -198,5 +152,3 @@ def _print_summary(summary: Summary, figures: dict[str, Any], outputs: Sequence[
         print(f"{'levelled':<14}{figures['level']['levelled']}/{summary.frames} frames, by {figures['level']['by']}")
     if figures["missed"]["video"]:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
-    for path in outputs:
-        print(f"{'written':<14}{printable(path)}")

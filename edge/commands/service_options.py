@@ -13,11 +13,11 @@ from urllib.parse import quote, unquote_plus
 
 from edge import cli
 from edge.bundle.manifest import read_bundle
-from edge.commands import level_option, watching
+from edge.commands.wiring import check_places, recognizer_of, wired
 from edge.errors import InputError
 from edge.outside.text import without_credentials
 from edge.sources.open import meant, named_files, open_source
-from edge.sources.uri import exists, source_of
+from edge.sources.uri import exists
 
 STATE = Path("/var/lib/signwing")
 """The service's own folder, which systemd makes for it."""
@@ -78,19 +78,19 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
         raise InputError(f"wanted --options that a shell could take apart, found {without_credentials(options)!r} ({error}): close what is open") from None
     words = [*(["--bundle", str(bundle)] if bundle else []), *words]
     for word in (source, *words):
-        if without_credentials(word) != word:
+        told = without_credentials(word)
+        if told != word:
             cure = "write it into a file that the service's user alone can read (chmod 600), and give --source @FILE"
-            raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found one: {cure}")
+            raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found what may be one ({told}): {cure}")
     place = _absolute_source(source)
     asked = parser.parse_args([place, *words])
     if asked.source != place:
         raise InputError(f"wanted options alone in --options, found {asked.source!r}: the source is for --source")
     cli.check_places(asked)
-    read_bundle(asked.bundle)
-    watching.check_options(asked)
-    text = source_of(place)
-    level_option.open_leveller(asked.level, open_source(text), linked=asked.mavlink is not None)  # not entered: a camera is not opened
-    uri = meant(text)
+    check_places(asked)
+    wired(asked, open_source(place), read_bundle(asked.bundle).manifest.labels, {})  # not entered: no camera is opened, no port bound, nothing written
+    recognizer_of(asked).close()
+    uri = meant(place)
     outputs = {f"--{name}": path for name, path in vars(asked).items() if name in cli.OUTPUTS and path is not None}
     outputs |= {"record=": Path(uri.query["record"])} if uri.query.get("record") else {}
     written = {_folder_of(name, path.absolute()) for name, path in outputs.items() if str(path) != "-" and not path.is_relative_to("/dev")} - {STATE}

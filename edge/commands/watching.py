@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from edge.process import threads
 
 if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
-    from edge.engines.contract import Engine
     from edge.frame import Source
     from edge.mapping.surveyor import Surveyor
     from edge.outputs.meter import Meter
@@ -47,22 +45,12 @@ def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"web": arguments.web is not None, "mavlink": arguments.mavlink is not None, "memory_limit": arguments.memory_limit}
 
 
-def check_options(arguments: argparse.Namespace) -> None:
-    """Refuse options of these outputs that no run could heed.
-
-    Raises:
-        InputError: they do not go together, a token file holds none, or an address is none.
-    """
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options of these outputs that no run could heed."""
     if arguments.web is None and (arguments.web_token_file is not None or arguments.web_host != LOOPBACK):
         raise InputError("wanted --web PORT with --web-host and --web-token-file, found none: add it, or leave them out")
     if arguments.mavlink is None and arguments.mavlink_system is not None:
         raise InputError("wanted --mavlink ADDRESS with --mavlink-system, found none: add it, or leave that out")
-    if arguments.web is not None:
-        _access(arguments)
-    if arguments.mavlink is not None:
-        from edge.outputs.mavlink.links import parse_address
-
-        parse_address(arguments.mavlink)
 
 
 def port(text: str) -> int:
@@ -90,22 +78,20 @@ def system_id(text: str) -> int:
 def watching_sinks(
     arguments: argparse.Namespace,
     source: Source,
-    engine: Engine,
+    facts: Mapping[str, str],
     labels: Sequence[str],
     written: Sequence[Sink],
-    stack: ExitStack,
     leveller: Leveller | None = None,
     surveyor: Surveyor | None = None,
-) -> list[Sink]:
-    """Return the sinks that the options ask for.
+) -> tuple[list[Sink], Monitor | None]:
+    """Return the sinks that the options ask for, and the telemetry behind them, which is to be opened before.
 
     Args:
         arguments: of the command line.
         source: what the frames come from.
-        engine: the classifier's.
+        facts: of the engine, for the page.
         labels: names of the classes.
         written: the run's other sinks; what of them can be given up is, where memory runs out.
-        stack: what the sinks need while the run goes on is opened on it.
         leveller: is told what the vehicle tells of its attitude, where it asks for that; the page shows its warning.
         surveyor: is told the same, and where the vehicle is.
 
@@ -113,16 +99,16 @@ def watching_sinks(
         InputError: options that do not go together, or a token file that holds none.
         MissingDependency: a package of an extra is absent.
     """
-    check_options(arguments)
+    _check_options(arguments)
     if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
-        return []
+        return [], None
     from edge.board.telemetry import Monitor
     from edge.outputs.meter import Meter, MeterSink
 
     meter, monitor = Meter(), Monitor()
-    facts = {"source": without_credentials(arguments.source), "engine": engine.name, "precision": engine.precision}
     sinks: list[Sink] = [MeterSink(meter)]
-    page = None if arguments.web is None else _page(arguments, source, facts, labels, meter, monitor)
+    told = {"source": without_credentials(arguments.source), **facts}
+    page = None if arguments.web is None else _page(arguments, source, told, labels, meter, monitor)
     sinks += [] if page is None else [page]
     if page is not None:
         page.state.warnings.append(lambda: "; ".join(threads.faults()))
@@ -132,8 +118,7 @@ def watching_sinks(
         sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
-    stack.enter_context(monitor)
-    return sinks
+    return sinks, monitor
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:

@@ -119,6 +119,6 @@ def read_geojson(path: Path) -> list[Sign]:
                 signs.append(Sign(str(told["id"]), int(told["class_id"]), str(told["label"]), place, float(told["confidence"])))
     except OSError as error:
         raise InputError(f"wanted an older map in {path}, cannot read it: {error.strerror or error}: give a signs.geojson") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"wanted an older map in {path}, found no signs.geojson of ours ({type(error).__name__}): give what signwing map wrote") from error
     return signs

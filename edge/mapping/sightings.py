@@ -98,7 +98,7 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             event = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # a run that was killed may have left half a line
                 return
             raise InputError(f"wanted an event in line {number} of {path}, found something else: give what --events wrote") from error

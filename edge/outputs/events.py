@@ -16,6 +16,7 @@ from typing import Any
 from edge.files import check_place, is_stream, open_stream, telling_refusal
 from edge.frame import FeedState
 from edge.geometry.pose import Place, Pose
+from edge.outside.text import printable
 from edge.process import signals
 from edge.process.streams import DRAIN_S, HURRY_S, Outlet
 from edge.result import LevelState, Report, Result
@@ -58,7 +59,7 @@ class EventSink:
         self._outlet: Outlet | None = None
         self._descriptor = -1
         self._whole = self._missed = 0
-        self._full = False
+        self._full = self._opened = False
 
     @property
     def missed(self) -> int:
@@ -69,11 +70,18 @@ class EventSink:
         if is_stream(self._path):
             self._descriptor = open_stream(self._path)
             self._outlet = Outlet(self._descriptor, patience_s=self._patience_s)
+            self._opened = True
             return self
         check_place(self._path)
         with telling_refusal(self._path):
             self._open(anew=self._max_bytes is None)
+        self._opened = True
         return self
+
+    @property
+    def product(self) -> str:
+        """What was written, for people; empty where it was never opened."""
+        return printable(self._path) if self._opened else ""
 
     def __exit__(self, *exc: object) -> None:
         if self._file is not None:

@@ -40,7 +40,9 @@ class PassSink:
         return announced_after(self._flight, self._announced)
 
     def score(self) -> dict[str, int]:
-        """Return what `score_passes` does, for the part of the flight that was watched."""
+        """Return what `score_passes` does, for the part of the flight that was watched; zeros where none was."""
+        if self._last < 0:
+            return dict.fromkeys(("all", "right", "wrong", "missed", "twice", "false"), 0)
         watched = score_passes(replace(self._flight, frames=self._last + 1), self._announced)
         # A flight that was cut short sees signs ahead that the shorter flight does not have; all of a long one would take minutes to look through.
         ahead = replace(self._flight, frames=min(self._flight.frames, self._last + 1 + self._flight.seen_ahead))

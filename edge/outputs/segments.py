@@ -20,6 +20,7 @@ from edge.files import check_place
 from edge.frame import FeedState
 from edge.outputs.annotate import annotate
 from edge.outside.reading import named_for_libraries
+from edge.outside.text import printable
 from edge.process.threads import Worker
 from edge.result import Result
 
@@ -103,6 +104,8 @@ class SegmentedVideoSink:
         self._queue: queue.Queue[Result] = queue.Queue(_QUEUED)
         self._thread = Worker(self._work, "video")
         self._writer: cv2.VideoWriter | None = None
+        self._first: Path | None = None
+        self._segments = 0
         self._size_wh = (0, 0)
         self._begun_ns = self._last_ns = self._frames = 0
         self._looked_s = -_LOOK_S
@@ -118,6 +121,13 @@ class SegmentedVideoSink:
             return
         if not self._thread.stop():
             _LOG.warning("the encoder of %s hangs: the video ends before the run", self._path)
+
+    @property
+    def product(self) -> str:
+        """What was written, for people; empty where nothing was."""
+        if self._first is None:
+            return ""
+        return printable(self._first if self._segments == 1 else f"{self._segments} segments from {self._first} to {self.written[-1].name}")
 
     def feed(self, state: FeedState) -> None:
         """Nothing: a video holds frames that came, and no others."""
@@ -207,7 +217,9 @@ class SegmentedVideoSink:
             place = self._path.with_name(f"{name}-{turn}.mkv")
         self._writer, encoder = open_writer(place, self._fps, size_wh)
         if not self.written:
-            print(f"{'video':<14}{encoder}, in segments from {place}")
+            print(f"{'video':<14}{encoder}, in segments from {printable(place)}")
+        self._first = self._first or place
+        self._segments += 1
         self.written.append(place)
         self._size_wh, self._begun_ns, self._frames, self._over = size_wh, received_ns, 0, False
 

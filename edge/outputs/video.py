@@ -19,6 +19,7 @@ from edge.frame import FeedState
 from edge.outputs.annotate import annotate
 from edge.outputs.h264 import H264Writer
 from edge.outside.reading import named_for_libraries
+from edge.outside.text import printable
 from edge.result import Result
 from edge.sources.decoding import pyav
 from edge.sources.video import count_frames
@@ -35,6 +36,7 @@ class VideoSink:
     Attributes:
         missed: frames that are in no video, for a failure.
         failure: why there is none; None where all is well.
+        product: what was written, for people; empty where nothing was.
     """
 
     def __init__(self, path: Path, fps: float | None, labels: Sequence[str]) -> None:
@@ -54,6 +56,7 @@ class VideoSink:
         self._frames = 0
         self.missed = 0
         self.failure: OutputError | None = None
+        self.product = ""
 
     def __enter__(self) -> VideoSink:
         check_place(self._path)
@@ -128,6 +131,7 @@ class VideoSink:
             self._beside.replace(Path(os.path.realpath(self._path)))  # a link stays
         except OSError as error:
             raise refused(self._path, error) from error
+        self.product = printable(self._path)
 
 
 def _fitted(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
-"""Signals that end a run: in order, and whatever hangs, within three seconds.
+"""Signals that end a command: in order, and whatever hangs, within three seconds.
 
-Ctrl-C (SIGINT), SIGTERM and SIGHUP interrupt what is being set up as Ctrl-C does any program. From `gently` on they interrupt nothing but what stands within
-`interruptible`: the loop asks `came`, and what it began is finished. Who sends SIGTERM or SIGHUP (systemd, a terminal that is closed) does not wait for ever;
-nor does who presses Ctrl-C twice.
+Ctrl-C (SIGINT), SIGTERM and SIGHUP interrupt what is being set up as Ctrl-C does any program; what is being imported then is not interrupted, but left with
+the process. From `gently` on they interrupt nothing but what stands within `interruptible`: the loop asks `came`, and what it began is finished. Who sends
+SIGTERM or SIGHUP (systemd, a terminal that is closed) does not wait for ever; nor does who presses Ctrl-C twice.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 GRACE_S = 2.6
 """Time for an orderly end, counted from the signal."""
 RESCUE_S = 0.3
 """Time for what is finished in spite of a call that does not come back."""
+EXIT_INTERRUPTED = 130
 
 _FORCING = (signal.SIGTERM, signal.SIGHUP)
 _EXIT_FORCED = 1
+_IMPORT = "<frozen importlib._bootstrap>"
 
 
 class _State:
     """What came, and what may be interrupted now; one for the process, as its signals are."""
 
+    name = ""
+    stopped = EXIT_INTERRUPTED
     came = 0
     raising = True
     gentle = False
@@ -40,6 +45,11 @@ def came() -> bool:
 def forced() -> bool:
     """Tell whether it was one that is no user's: what ends then did what it was told."""
     return _State.came in _FORCING
+
+
+def exit_code() -> int:
+    """Return the exit code of a command that ended in order because a signal came."""
+    return _State.stopped if forced() else EXIT_INTERRUPTED
 
 
 def gently() -> None:
@@ -77,17 +87,23 @@ def rescued(finish: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def heeding(name: str) -> Iterator[None]:
-    """Heed the signals within the block; those that are ignored, as under nohup, stay so. `name` is the program's, for what is told of a forced end."""
-    numbers = [number for number in (signal.SIGINT, *_FORCING) if signal.getsignal(number) is not signal.SIG_IGN]
+def heeding(name: str, stopped: int = EXIT_INTERRUPTED) -> Iterator[None]:
+    """Heed the signals within the block; those that are ignored, as under nohup, stay so.
+
+    Args:
+        name: the program's, for what is told.
+        stopped: its exit code where SIGTERM or SIGHUP ended it in order.
+    """
     _forget()
+    _State.name, _State.stopped = name, stopped
+    # What hangs in a call of C's never gets to Python's handlers: the system's own write wakes a thread that can see to it.
     reading, writing = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writing, False)
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(reading, ended, name), name="signals", daemon=True)
-    before = {number: signal.signal(number, _heed) for number in numbers}
-    # What hangs in a call of C's never gets to Python's handlers: the system's own write wakes a thread that can see to it.
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    numbers = [number for number in (signal.SIGINT, *_FORCING) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _heed) for number in numbers}
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(reading, ended), name="signals", daemon=True)
     watch.start()
     try:
         yield
@@ -106,21 +122,34 @@ def _forget() -> None:
     _State.came, _State.raising, _State.gentle = 0, True, False
 
 
-def _heed(number: int, frame: object) -> None:
+def _heed(number: int, frame: FrameType | None) -> None:
     first, _State.came = not _State.came, _State.came or number
     # A second SIGTERM would cut short what the first one began; a second Ctrl-C means to.
-    if (first and _State.raising) or (number == signal.SIGINT and not first):
-        raise KeyboardInterrupt
+    if not (first and _State.raising) and (number != signal.SIGINT or first):
+        return
+    if not _State.gentle and _is_importing(frame):
+        # An import that is interrupted is taken for a package that is not there, and C++ may abort in it. Nothing is begun yet that must be finished.
+        _tell("interrupted")
+        os._exit(exit_code())
+    raise KeyboardInterrupt
 
 
-def _watch(reading: int, ended: threading.Event, name: str) -> None:
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _watch(reading: int, ended: threading.Event) -> None:
     count = 0
     while got := os.read(reading, 1):
         number, count = got[0], count + (got[0] == signal.SIGINT)
         if number in _FORCING or count > 1:
             break
     if got and not ended.wait(GRACE_S):
-        _end(name)
+        _end()
 
 
 def rescue() -> None:
@@ -129,12 +158,17 @@ def rescue() -> None:
         _State.rescue()
 
 
-def _end(name: str) -> None:
+def _end() -> None:
     if _State.rescue is not None:
         rescuing = threading.Thread(target=_State.rescue, daemon=True)
         rescuing.start()
         rescuing.join(RESCUE_S)
+    _tell(f"a call did not come back within {GRACE_S:g} s of the signal: ended without it")
+    os._exit(_EXIT_FORCED)
+
+
+def _tell(text: str) -> None:
+    """Print a line to the standard error, where somebody reads it."""
     with suppress(OSError):
         if select.select([], [2], [], 0)[1]:
-            os.write(2, f"{name}: a call did not come back within {GRACE_S:g} s of the signal: ended without it\n".encode())
-    os._exit(_EXIT_FORCED)
+            os.write(2, f"{_State.name}: {text}\n".encode())

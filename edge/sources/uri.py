@@ -8,12 +8,13 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import SourceError
-from edge.outside.reading import warn_of_readers
+from edge.outside.reading import read_bounded, warn_of_readers
 from edge.outside.text import printable, without_credentials
 
 __all__ = ["Uri", "exists", "parse_uri", "source_of", "without_credentials"]
 
 _LONGEST = 4096
+_LONGEST_FILE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def source_of(text: str) -> str:
     if not text.startswith("@") or exists(text):
         return text
     try:
-        with Path(text[1:]).open(encoding="utf-8") as file:
-            found = file.readline(_LONGEST + 1).strip()
+        found = read_bounded(Path(text[1:]), _LONGEST_FILE).decode("utf-8").partition("\n")[0].strip()
     except (OSError, ValueError) as error:
         raise SourceError(f"wanted a source in the first line of {text[1:]}, cannot read it ({error}): write it there, or give the source itself") from error
     if not found:

@@ -37,7 +37,7 @@ def _read(path: Path) -> dict[str, Any]:
             **{key: result[key] for key in ("n", "top1", "top1_std")},
         }
         wanted = split == "test" and {run["recipe"]["name"] for run in runs} == {RECIPE}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{_wanted(path)}, found a fault ({error!r}): evaluate the runs again") from error
     if not wanted:
         raise InputError(f"{_wanted(path)}, found split {split} of {', '.join(str(run['recipe']['name']) for run in runs)}: evaluate those runs")

@@ -154,7 +154,7 @@ def read_state(path, unknown):
     """Return what a file of JSON holds; `unknown` where there is none, or one that is damaged."""
     try:
         held = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return unknown
     return held if isinstance(held, type(unknown)) else unknown
 

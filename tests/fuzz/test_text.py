@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from mutations import refused_in_one_line
 
 from edge.errors import SourceError
 from edge.outputs.web.access import Access, is_loopback, names_loopback
-from edge.outside.text import printable, shown, without_credentials
+from edge.outside.text import HARMLESS_KEYS, printable, shown, without_credentials
 from edge.sources.live.open import SCHEMES, open_live
 from edge.sources.uri import parse_uri
 
@@ -19,16 +19,21 @@ USERS = st.text(st.sampled_from("abAB01.-_%"), min_size=1, max_size=8)
 PASSWORDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=4, max_size=12) | st.text(st.sampled_from("ab1@:/?#&=;%_. "), min_size=4, max_size=12)
 VALUES = st.text(st.sampled_from("abAB01.-_~!*'(),:@$+=%"), min_size=4, max_size=12)
 SECRETS = ["password", "pwd", "PASS", "passwd", "loginpas", "token", "access_token", "api_key", "key", "auth", "authbasic", "secret", "sig", "p%61ss"]
-KEYS = st.sampled_from(SECRETS)
+ANY_KEYS = st.text(st.characters(exclude_categories=("Cs", "Zs", "Cc", "Zl", "Zp"), exclude_characters="=&;?/#,@"), min_size=1, max_size=12)
+KEYS = st.sampled_from([*SECRETS, "jwt", "loginuse", "auth_token", "x-amz-signature", "sessionid"]) | ANY_KEYS.filter(lambda key: not is_harmless(key))
 PLACES = ["/s?channel=1&{}&stream=0.sdp", "/user=x&{}&channel=1", "/user=x_{}_channel=1_stream=0.sdp", "/{}", "/s,{}", "/cgi?{};rate=1"]
 SENTENCE = "wanted video from {}, found none: try again"
 BARE = "rtsp://cam.example/s?channel=1&stream=0.sdp"
 TOKEN = "a-token-of-a-fair-length"
 
 
-def hidden(password: str, told: str) -> bool:
+def is_harmless(key: str) -> bool:
+    return unquote(key).lower().rpartition("_")[2] in HARMLESS_KEYS or unquote(key).lower() in HARMLESS_KEYS
+
+
+def hidden(password: str, told: str, key: str = "") -> bool:
     """Tell whether no four characters in a row of a password are shown, but for those that the rest of the text has as well."""
-    return not any(password[at : at + 4] in told and password[at : at + 4] not in BARE + SENTENCE for at in range(len(password) - 3))
+    return not any(password[at : at + 4] in told and password[at : at + 4] not in f"{BARE}{SENTENCE} {key}=***" for at in range(len(password) - 3))
 
 
 @given(USERS, PASSWORDS)
@@ -53,8 +58,20 @@ def test_no_password_before_the_host_is_shown(user: str, password: str) -> None:
 def test_no_value_of_a_secret_key_is_shown(key: str, value: str, place: str) -> None:
     for written in (value, quote(value, safe="")):
         address = "rtsp://cam.example" + place.format(f"{key}={written}")
-        assert hidden(written, without_credentials(address))
-        assert hidden(written, shown(SENTENCE.format(address)))
+        assert hidden(written, without_credentials(address), key)
+        assert hidden(written, shown(SENTENCE.format(address)), key)
+
+
+HOSTS = st.sampled_from(["cam", "cam.example", "cam.example:554", "10.0.0.5:9000", "[fe80::1]:554", "[::1]"])
+BEHIND = st.text(st.sampled_from("abAB01.-_~!*'(),:@$+%"), max_size=12)
+
+
+@given(HOSTS, BEHIND, BEHIND)
+@example("cam.example:554", "live@2x", "")
+@example("10.0.0.5:9000", "s?user=x@y", "@")
+def test_a_host_is_shown_whatever_stands_behind_it(host: str, path: str, query: str) -> None:
+    for told in (without_credentials(f"rtsp://{host}/{path}?{query}"), shown(f"wanted video from 'rtsp://{host}/{path}?{query}', found none")):
+        assert f"rtsp://{host}/" in told
 
 
 @given(st.text(st.characters()))

@@ -90,6 +90,7 @@ def test_a_power_cut_at_any_write_leaves_a_whole_release_and_the_next_call_succe
 
 
 DAMAGED = (b"", b'{"from": ', b"\xff\xfe\0", b"[]", b"null", b"{}", b'{"from": 3, "to": []}', b'{"from": "../../etc", "to": "x"}', b'{"at": 3}')
+DAMAGED += (b"\0" * 4096, b"[" * 100_000, b'{"from": {"a": 1}, "to": null}', b'{"count": "x", "at": [], "bundle": {}}', b'{"count": 1e999}')
 
 
 def test_damaged_state_reads_as_unknown(board: SmallBoard) -> None:

@@ -159,7 +159,7 @@ def read_progress(out: Path) -> Progress:
     try:
         with zipfile.ZipFile(path) as archive:
             return Progress(**json.loads(archive.comment)) if archive.comment else Progress(len(read_history(out / HISTORY)), None, {})
-    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise InputError(f"wanted a whole checkpoint in {path}, found a damaged one ({one_line(error)}): remove it to begin anew") from error
 
 
@@ -193,7 +193,7 @@ def read_run(run: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"wanted a run's {path.name} in {path.parent}, cannot read it ({one_line(error)}): give the folder of a run") from error
     if not isinstance(document, dict):
         raise InputError(f"wanted a run's {path.name} in {path.parent}, found JSON that is no object: give the folder of a run")

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edge.errors import InputError
-from edge.outside.reading import warn_of_readers
+from edge.outside.reading import read_bounded, warn_of_readers
 
 LEAST_TOKEN = 16
 _MOST_TOKEN = 4096
+_MOST_FILE = 1 << 16
 MOST_HEADERS = 16 << 10
 """Bytes of names and values together."""
 
@@ -120,7 +121,7 @@ def read_token(path: Path) -> str:
         InputError: the file cannot be read, or holds no token of a fair length.
     """
     try:
-        text = path.read_bytes()[: _MOST_TOKEN + 1].decode("ascii").strip()
+        text = read_bounded(path, _MOST_FILE).decode("ascii").strip()
     except OSError as error:
         raise InputError(f"wanted a token in {path}, the system refused: {error.strerror or error}: name a file that can be read") from error
     except UnicodeDecodeError:

@@ -102,6 +102,7 @@ def test_a_drawn_flight_needs_nothing_else(tmp_path: Path) -> None:
         ('{"schema": 1, "event": "gone"}\n', "wanted events of schema 2 in .* found schema 1 in line 1"),
         ("[1]\n[2]\n", "wanted events of schema 2 in .* found something else in line 1"),
         ("frame,x\n1,2\n", "wanted an event in line 1"),
+        ("[" * 100_000 + "\n{}\n", "wanted an event in line 1"),
         (json.dumps(event("gone", 3, 1, at=None)) + "\n", "found 1 without one: run again with --pose and --camera"),
         (json.dumps(event("gone", 3, 1, where={"lat": 3})) + "\n", "wanted events of schema 2"),
     ],
@@ -119,6 +120,8 @@ def test_other_things_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "cannot read it" in refused(capsys, "map", tmp_path / "none.jsonl", *out)
     assert "cannot read it" in refused(capsys, "map", events, *out, "--before", tmp_path / "none.geojson")
     assert "found no signs.geojson of ours" in refused(capsys, "map", events, *out, "--before", events)
+    (tmp_path / "deep").write_text("[" * 100_000)
+    assert "found no signs.geojson of ours" in refused(capsys, "map", events, *out, "--before", tmp_path / "deep")
     assert "wanted --tiles with {z}, {x} and {y}" in refused(capsys, "map", events, *out, "--tiles", "https://a/b.png")
     done("map", events, *out)
     assert "found what is read (--before" in refused(capsys, "map", events, *out, "--before", tmp_path / "m" / "signs.geojson")

@@ -21,10 +21,10 @@ import pytest
 from commands import done, refused
 from packets import lacking
 
-from edge.__main__ import _add_run
 from edge.commands.service import NAME, install, remove
 from edge.commands.service import unit as unit_of
 from edge.commands.service_options import Stored, StoredParser, stored
+from edge.commands.words import add_run
 from edge.errors import InputError, SourceError
 from edge.sources.open import open_source
 
@@ -35,7 +35,7 @@ MOST_EXPOSURE = 2.0
 
 def unit(source: str, user: str, bundle: Path | None, more: str, groups: list[str]) -> str:
     parser = StoredParser(prog="edge run", add_help=False)
-    _add_run(parser)
+    add_run(parser)
     return unit_of(stored(parser, source, bundle, more), user, groups)
 
 
@@ -58,17 +58,19 @@ def test_systemd_accepts_the_unit(written: Path) -> None:
     assert NAME not in told.stderr, told.stderr
 
 
-def test_systemd_calls_it_safe(written: Path) -> None:
-    told = analyze("security", "--offline=true", "--no-pager", str(written))
+@pytest.mark.parametrize(("source", "user"), [("rtp://@:5600", "root"), ("rtsp://host/s", "root"), ("rtsp://host/s", "pilot"), ("csi://0", "pilot")])
+def test_systemd_calls_it_safe(tmp_path: Path, source: str, user: str) -> None:
+    install(unit_of(Stored([source], [], [], source), user, ["video"]), apply=True, units=tmp_path)
+    told = analyze("security", "--offline=true", "--no-pager", str(tmp_path / NAME))
     found = re.search(r"exposure level for .*?: ([\d.]+)", told.stdout)
     assert found is not None, told.stdout + told.stderr
     assert float(found[1]) <= MOST_EXPOSURE
 
 
 def test_what_systemd_would_expand_is_quoted() -> None:
-    text = unit('rtsp://host/%40$x/a b?c="d"', "root", None, "", [])
+    text = unit('rtsp://host/%40$x/a b?type="d"', "root", None, "", [])
     line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
-    assert '"rtsp://host/%%40$$x/a b?c=\\"d\\""' in line
+    assert '"rtsp://host/%%40$$x/a b?type=\\"d\\""' in line
 
 
 def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +86,10 @@ def test_a_password_stands_in_a_file_and_never_in_the_unit(tmp_path: Path, monke
     assert "secret" not in told
     with open_source("@camera") as source:
         assert source.uri == "rtsp://127.0.0.1:1/stream"
-    assert "found nothing" in refused(capsys, "service", "install", "--source", "@/dev/null")
+    Path("empty").touch()
+    assert "found nothing" in refused(capsys, "service", "install", "--source", "@empty")
+    os.mkfifo("camera.fifo")
+    assert "it is a FIFO" in refused(capsys, "service", "install", "--source", "@camera.fifo")
     assert "cannot read it" in refused(capsys, "run", "@/nowhere/camera")
 
 
@@ -170,6 +175,17 @@ def test_the_command_refuses_what_would_only_fail_later(tmp_path: Path, capsys: 
         ("--level nothing.csv", "which is none of these: check the path"),
         ("--bundle nowhere", "wanted a bundle"),
         ("demo://", "unrecognized arguments: demo://"),
+        ("--video v.gif", "wanted a video of a live source named *.mkv, found v.gif"),
+        ("--video v.mp4", "other formats do not outlive a power cut"),
+        ("--camera hfov=999 --mavlink udpin:0.0.0.0:14550", "wanted NAME=DEGREES in --camera, found 'hfov=999'"),
+        ("--camera hfov=200 --mavlink udpin:0.0.0.0:14550", "wanted hfov=DEGREES from 1 to 179"),
+        ("--camera hfov=90", "wanted --pose FILE, or --mavlink ADDRESS beside a live camera, with --camera"),
+        ("--camera nothing.yml --mavlink udpin:0.0.0.0:14550", "found nothing at nothing.yml"),
+        ("--pose nothing.csv", "wanted --pose mavlink or a file, found 'nothing.csv'"),
+        ("--pose mavlink", "wanted --mavlink ADDRESS with --pose mavlink"),
+        ("--level 999", "wanted --level DEGREES from -180 to 180"),
+        ("--events e.jsonl --json e.jsonl.1", "found --json e.jsonl.1 in the same place"),
+        ("--provider cuda --engine fake", "wanted a provider with engine onnxruntime alone, found cuda with fake"),
         ("--events nowhere/e.jsonl", "wanted a folder for --events that is there"),
         ("--json /opt/signwing/releases/1/s.json", "wanted a place for --json that outlives this release"),
     ],

@@ -185,3 +185,16 @@ def test_a_video_whose_thread_fails_goes_on(tmp_path: Path, caplog: pytest.LogCa
         write_paced(sink, [result(index, index / 25) for index in range(10)])
     assert "the thread video failed" in caplog.text
     assert shown(sink.written[-1]) == 10
+
+
+def test_what_was_written_is_told_by_its_own_names(tmp_path: Path) -> None:
+    wall = iter([NOON, NOON.replace(hour=13), NOON.replace(hour=14)])
+    with SegmentedVideoSink(tmp_path / "none.mkv", 25.0, LABELS) as sink:
+        pass
+    assert sink.product == ""
+    with SegmentedVideoSink(tmp_path / "seen.mkv", 25.0, LABELS, wall=lambda: next(wall)) as sink:
+        write_paced(sink, [result(0, 0.0)])
+        wait_for(lambda: sink.product, "the first segment")
+        assert sink.product == str(tmp_path / "seen-20260504T120000Z.mkv")
+        write_paced(sink, [result(1, 5.0), result(2, 10.0)])
+    assert sink.product == f"3 segments from {tmp_path}/seen-20260504T120000Z.mkv to seen-20260504T140000Z.mkv"

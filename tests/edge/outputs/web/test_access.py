@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,11 @@ def test_a_file_without_a_fair_token_is_refused_and_not_told(tmp_path: Path, con
     assert content.decode(errors="replace").strip() not in str(told.value) or not content
     with pytest.raises(InputError, match="system refused"):
         read_token(tmp_path / "nothing")
+
+
+def test_a_token_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("fifo", "zeros"):
+        with pytest.raises(InputError, match="than a plain file"):
+            read_token(tmp_path / name)
