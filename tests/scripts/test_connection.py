@@ -30,7 +30,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoardRoot]:
     with board_root(folder, JETPACK_62) as running:
         (folder / "my conf").mkdir()
         keys = f" Port {running.port}\n User root\n IdentityFile {folder}/keys/user\n IdentitiesOnly yes\n UserKnownHostsFile {folder}/keys/known\n"
-        (folder / "my conf/ssh config").write_text(f"Host *\n{keys} GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n")
+        (folder / "my conf/ssh config").write_text(
+            f"Host drone\n HostName 127.0.0.1\nHost *\n{keys} GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n"
+        )
         (folder / "my conf/tmp dir").mkdir()
         (folder / "copied").mkdir()
         (folder / "copied/a file").write_bytes(os.urandom(2 << 20))
@@ -51,7 +53,7 @@ def shared(board: BoardRoot, host: str, path: str = os.environ["PATH"]) -> subpr
     return subprocess.run(command, cwd=board.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False)
 
 
-@pytest.mark.parametrize(("host", "rsync"), [("::1", True), ("root@::1", True), ("ssh://root@127.0.0.1:{port}", True), ("::1", False)])
+@pytest.mark.parametrize(("host", "rsync"), [("::1", True), ("root@::1", True), ("ssh://root@127.0.0.1:{port}", True), ("drone", True), ("::1", False)])
 def test_what_ssh_takes_is_copied_to_past_a_shell_that_talks(board: BoardRoot, tmp_path: Path, host: str, rsync: bool) -> None:
     (board.files / "root/.bashrc").write_text(LOUD)
     path = os.environ["PATH"]
