@@ -242,6 +242,15 @@ def check_place(path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    refuse_folder(path)
+
+
+def refuse_folder(path: Path) -> None:
+    """Refuse a folder where a file is to be written.
+
+    Raises:
+        OutputError: there is one.
+    """
     if path.is_dir():
         raise OutputError(f"wanted to write {path}, found a folder of that name: choose another name")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.api.recognizer import Recognizer
 from edge.commands import camera_option, level_option, watching
-from edge.files import check_outputs
+from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
 from edge.outputs.console import ConsoleSink
 from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
@@ -92,6 +92,8 @@ def check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
+    for paths in outputs.values():
+        refuse_folder(paths[0])
 
 
 def _service_sink(source: Source) -> list[Sink]:

@@ -184,6 +184,7 @@ def test_the_command_refuses_what_would_only_fail_later(tmp_path: Path, capsys: 
         ("--pose nothing.csv", "wanted --pose mavlink or a file, found 'nothing.csv'"),
         ("--pose mavlink", "wanted --mavlink ADDRESS with --pose mavlink"),
         ("--level 999", "wanted --level DEGREES from -180 to 180"),
+        ("--json /etc", "wanted to write /etc, found a folder of that name"),
         ("--events e.jsonl --json e.jsonl.1", "found --json e.jsonl.1 in the same place"),
         ("--provider cuda --engine fake", "wanted a provider with engine onnxruntime alone, found cuda with fake"),
         ("--events nowhere/e.jsonl", "wanted a folder for --events that is there"),
