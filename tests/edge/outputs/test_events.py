@@ -19,6 +19,7 @@ from edge.frame import Frame
 from edge.outputs.annotate import annotate
 from edge.outputs.console import ConsoleSink
 from edge.outputs.events import EventSink
+from edge.outputs.passes import PassSink
 from edge.outputs.video import CODECS, VideoSink
 from edge.result import Detection, Report, Result, Sink
 from edge.sources.open import open_source
@@ -269,3 +270,20 @@ def test_plates_cover_neither_each_other_nor_another_sign() -> None:
 def test_boxes_at_the_edge_and_tiny_frames_can_be_drawn(box: tuple[float, float, float, float], size_wh: tuple[int, int]) -> None:
     drawn = annotate(result(0, Report("sighting", None, 14, 1.0, box), size_wh=size_wh), LABELS)
     assert drawn.shape == (size_wh[1], size_wh[0], 3)
+
+
+@pytest.mark.parametrize("view", ["drone", "car"])
+def test_a_flight_of_which_nothing_was_seen_has_a_score_of_zeros(view: str) -> None:
+    assert PassSink(f"demo://?frames=5&view={view}").score() == dict.fromkeys(("all", "right", "wrong", "missed", "twice", "false"), 0)
+
+
+def test_only_what_was_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "v.avi").write_bytes(b"of an earlier run")
+    video, events = VideoSink(tmp_path / "v.avi", 25.0, LABELS), EventSink(tmp_path / "e.jsonl", LABELS)
+    assert (video.product, events.product) == ("", "")
+    with video, events:
+        assert events.product == str(tmp_path / "e.jsonl")
+    assert video.product == ""
+    with video:
+        video.write(Result(Frame(0, picture(0), 0, None), (), (), (), 0))
+    assert video.product == str(tmp_path / "v.avi")
