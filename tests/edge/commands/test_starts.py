@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import started
+from packets import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 PROMISED_S = 3.0
@@ -16,16 +17,16 @@ SLACK_S = 7.0
 """For this test machine, which does other things."""
 
 
-def signalled(sent: int, module: str, *argv: object) -> tuple[int, str, str]:
-    """Run a command, send a signal when it has imported a module, and return its exit code and what it printed."""
+def signalled(sent: int, module: str, *argv: object, threads: int = 0) -> tuple[int, str, str]:
+    """Run a command, send a signal when it has imported a module and started so many threads since, and return its exit code and what it printed."""
     running = started([sys.executable, "-X", "importtime", "-m", "edge", *map(str, argv)], ROOT)
     assert running.stderr is not None
-    for line in running.stderr:
-        if line.rstrip().endswith(f" {module}"):
-            running.send_signal(sent)
-            break
-    else:
+    if not any(line.rstrip().endswith(f" {module}") for line in running.stderr):
         pytest.fail(f"{module} was not imported")
+    tasks = Path(f"/proc/{running.pid}/task")
+    before = len(list(tasks.iterdir()))
+    wait_for(lambda: len(list(tasks.iterdir())) >= before + threads, "the threads")
+    running.send_signal(sent)
     try:
         out, err = running.communicate(timeout=PROMISED_S + SLACK_S)
     except subprocess.TimeoutExpired:
@@ -51,9 +52,10 @@ def test_a_flight_that_ends_before_its_first_frame_tells_so(bundle: Path, tmp_pa
     video, summary = tmp_path / "v.mkv", tmp_path / "s.json"
     demo = "demo://?width=7680&height=4320"  # a frame takes seconds to draw
     outputs = ("--video", video, "--events", tmp_path / "e.jsonl", "--json", summary)
-    ended, out, err = signalled(sent, "edge.outputs.passes", "run", demo, "--bundle", bundle, "--engine", "fake", "--spotter", "none", *outputs)
+    ended, out, err = signalled(sent, "edge.outputs.passes", "run", demo, "--bundle", bundle, "--engine", "fake", "--spotter", "none", *outputs, threads=1)
     assert (ended, err) == (code, "python -m edge: interrupted\n")
     told = {line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("written ")}
+    assert out.startswith("\nframes        0\n")
     assert told == {str(path) for path in tmp_path.iterdir() if path.suffix in (".mkv", ".jsonl", ".json")}
     assert not video.exists()
 
