@@ -31,7 +31,7 @@ from edge.sources.open import open_source
 if TYPE_CHECKING:
     from edge.outputs.passes import PassSink
 
-SCORE_S = 0.7
+SCORE_S = 0.5
 """What an interrupted flight gets for its score."""
 
 _LOG = logging.getLogger(__name__)

@@ -10,9 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from edge.frame import Frame, Source
+from edge.process import signals
 from edge.process.threads import END_S
 
 _LOOK_S = 0.05
+_HURRY_S = 0.3
+"""What a frame that nobody will see any more is waited for where the end is asked for: the outputs need the time."""
 
 
 class Ahead:
@@ -42,7 +45,7 @@ class Ahead:
 
     def __exit__(self, *exc: object) -> None:
         self._stopping.set()
-        deadline_s = time.monotonic() + END_S
+        deadline_s = time.monotonic() + (_HURRY_S if signals.came() else END_S)
         while self._thread.is_alive() and time.monotonic() < deadline_s:
             self._fetched()
             self._thread.join(_LOOK_S)
