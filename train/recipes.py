@@ -55,7 +55,7 @@ class Recipe:
         weather_share: share of the views that are made worse strongly, where `air` is.
         drawn_share: share of the views that are drawn photos (`train.photos.drawn`), of each class alike.
         sign_free_share: share of the views that show no sign, with all classes alike as the target: D. Hendrycks et al., "Deep Anomaly Detection with
-            Outlier Exposure", ICLR 2019. Three quarters are cut from GTSDB's frames where the data set lies in or beside the photos' folder, the others are drawn.
+            Outlier Exposure", ICLR 2019. Three quarters are cut from GTSDB's frames where it lies in or beside the photos' folder, the others are drawn.
         drawn_steps: batches of drawn photos that `--weights drawn` begins with.
         train_per_class: photos of each class to train on, or None for all that are not held out.
         valid_per_class: photos of each class held out, or None for `valid_share`.
@@ -88,8 +88,8 @@ class Recipe:
     sampling_power: float = 0.5
     augmented: bool = True
     air: bool = True
-    turned_share: float = 0.5
-    weather_share: float = 0.45
+    turned_share: float = 0.35
+    weather_share: float = 0.25
     drawn_share: float = 0.1
     sign_free_share: float = 0.06
     drawn_steps: int = 3000

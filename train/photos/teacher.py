@@ -84,8 +84,9 @@ class Teacher:
     def seeming(self, data: Path) -> list[Crop]:
         """Cut out what the teacher's spotter takes for signs where none stands, at however low a score: (h, w, 3) uint8 BGR each.
 
-        From GTSDB's frames in or beside `data` that spotters are trained on, as they are and in the drone's views (`edge.datasets.aerial.MIXTURE`); those of the tuning groups stay unseen, to choose thresholds by. None without such
-        frames, or without a spotter. Boxes too small to count are left out: the smallest signs are not all annotated.
+        From GTSDB's frames in or beside `data` that spotters are trained on, as they are and in the drone's views (`edge.datasets.aerial.MIXTURE`); those of
+        the tuning groups stay unseen, to choose thresholds by. None without such frames, or without a spotter. Boxes too small to count are left out: the
+        smallest signs are not all annotated.
 
         Raises:
             DataError: a damaged `gt.txt`, or too few frames.
