@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import subprocess
-import time
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +18,7 @@ from edge.errors import SourceError
 from edge.outside.reading import named_for_libraries
 
 _LOG = logging.getLogger(__name__)
-OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 5000, 1500
 _INSPECT_TIMEOUT_S = 20
-# FFmpeg's options come from the environment, which the process shares: it has one live source, and what is opened again has the same ones.
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 
 class Reader:
@@ -43,12 +39,9 @@ class Reader:
         return float(self._capture.get(cv2.CAP_PROP_FPS))
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next frame, (height, width, 3) uint8 BGR, waiting no longer than FFmpeg's time-out; None if there is none."""
-        started = time.monotonic()
+        """Return the next frame, (height, width, 3) uint8 BGR; None if there is none."""
         good, image = self._capture.read()
-        # When its time is up, FFmpeg gives what the decoder still holds, again and again: no frame that came.
-        late = time.monotonic() - started >= 0.9 * READ_TIMEOUT_MS / 1000
-        return np.asarray(image, np.uint8) if good and not late else None
+        return np.asarray(image, np.uint8) if good else None
 
     def close(self) -> None:
         """Close the feed."""
@@ -72,26 +65,6 @@ def announced(capture: cv2.VideoCapture) -> int:
     """Return how many frames a file says that it holds; 0 or less where it does not say."""
     count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return int(count) if math.isfinite(count) else 0
-
-
-def open_ffmpeg(address: str, options: str, what: str) -> Reader:
-    """Open a URL or an SDP file by FFmpeg with options of its own.
-
-    Args:
-        address: what FFmpeg opens.
-        options: as `OPENCV_FFMPEG_CAPTURE_OPTIONS` has them.
-        what: the feed's name in a refusal.
-
-    Raises:
-        SourceError: it cannot be opened in time.
-    """
-    _quiet()
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    if hasattr(cv2, "CAP_PROP_N_THREADS"):  # OpenCV 4.8
-        settings += [cv2.CAP_PROP_N_THREADS, 1]  # FFmpeg keeps a frame back for each thread beyond the first
-    if os.environ.get(_OPTIONS) != options:  # writing it is not safe while other threads read the environment
-        os.environ[_OPTIONS] = options
-    return _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), what, "FFmpeg")
 
 
 def open_gstreamer(pipeline: str, what: str, size_wh: tuple[int, int] | None = None) -> Reader:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from edge.errors import SourceError
 from edge.outside.reading import read_bounded, warn_of_readers
@@ -26,23 +27,43 @@ class Uri:
         scheme: what stands before "://", in small letters; "" for a file or a folder.
         path: what stands between scheme and query, user and password among it.
         query: keys and values; a key without a value has "".
+        raw: the query as it was written: what is another program's is not ours to write anew.
+        repeated: keys that stand in it more than once.
     """
 
     text: str
     scheme: str
     path: str
     query: dict[str, str]
+    raw: str = ""
+    repeated: frozenset[str] = frozenset()
 
-    def check_keys(self, *known: str) -> None:
-        """Refuse a query with another key.
+    def without(self, *ours: str) -> str:
+        """Return path and query without the keys that are ours, every other byte as it was written.
 
         Raises:
-            SourceError: a key is not `known`.
+            SourceError: one of ours stands twice.
         """
+        if self.repeated & set(ours):
+            self._refuse_repeated()
+        rest = "&".join(pair for pair in self.raw.split("&") if unquote_plus(pair.partition("=")[0]) not in ours)
+        return f"{self.path}{f'?{rest}' if rest else ''}"
+
+    def check_keys(self, *known: str) -> None:
+        """Refuse a query with another key, or with one twice.
+
+        Raises:
+            SourceError: a key is not `known`, or stands twice.
+        """
+        if self.repeated:
+            self._refuse_repeated()
         for key in self.query:
             if key not in known:
                 found = repr(key) if key in self.text else "another"  # it may be a part of a password
                 raise SourceError(f"wanted one of {', '.join(known) or 'no options'} in {self.text}, found {found}: leave it out")
+
+    def _refuse_repeated(self) -> None:
+        raise SourceError(f"wanted each option once in {self.text}, found one twice: leave one out")
 
     def whole(self, key: str, default: int, *, least: int, most: int) -> int:
         """Return a whole number of the query.
@@ -83,7 +104,7 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart; the whole text is a path where such a file exists, whatever characters its name has.
 
     Raises:
-        SourceError: a key stands twice in the query, or an address is too long or not all printable.
+        SourceError: an address is too long or not all printable.
     """
     if exists(text):
         return Uri(text, "", text, {})
@@ -96,9 +117,8 @@ def parse_uri(text: str) -> Uri:
     path, found, query = rest.rpartition("?")
     path, query = (path, query) if found else (rest, "")
     pairs, told = parse_qsl(query, keep_blank_values=True), without_credentials(text)
-    if len(dict(pairs)) < len(pairs):
-        raise SourceError(f"wanted each option once in {told}, found one twice: leave one out")
-    return Uri(told, scheme, path, dict(pairs))
+    repeated = frozenset(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+    return Uri(told, scheme, path, dict(pairs), query, repeated)
 
 
 def source_of(text: str) -> str:

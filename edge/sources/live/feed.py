@@ -28,6 +28,8 @@ STUCK_S, LONGEST_STUCK_S = 8.0, 60.0
 """Time that opening or reading may take, which is more than any back end's own time-out; twice as much after each that was left behind."""
 MOST_LEFT = 8
 """Readers that may hang at once; then it is waited for one of them to come back."""
+_MOST_TOLD = 100
+"""Reasons that are told of one time without frames."""
 LEAVE_S = 1.6
 """Time that a reader gets to come back as the feed is closed: more than FFmpeg waits for a frame."""
 
@@ -66,6 +68,11 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
         ...
 
     @property
+    def why(self) -> str:
+        """Why no frames come, as far as that is known, and what cures it; it says the same as long as that is so."""
+        ...
+
+    @property
     def opens(self) -> str:
         """What is opened, to the letter, as far as it is known yet: a pipeline, or FFmpeg's options and address; no password."""
         ...
@@ -82,7 +89,7 @@ class Camera(AbstractContextManager["Camera", None], Protocol):
 
 
 class LiveSource(NewestFrame):
-    """Obeys `edge.frame.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again."""
+    """Obeys `edge.frame.Source`; its iterator gives a `FeedState` at every change, before the first frame that is live again, and for each new reason."""
 
     stills, live, unreadable = False, True, 0
 
@@ -113,6 +120,7 @@ class LiveSource(NewestFrame):
         self._workers: list[_Worker] = []
         self._opened = 0
         self._index, self._open = 0, False
+        self._told: set[str] = set()
         self.waiting: Callable[[], None] | None = None
         """Called again and again by the loop while no frame comes, so that who watches it knows that it lives."""
 
@@ -124,12 +132,23 @@ class LiveSource(NewestFrame):
     @property
     def feed(self) -> FeedState:
         """The present state."""
-        worker = self._workers[-1] if self._workers else None
-        detail = (worker.fault if worker is not None else "") or self._camera.doing
+        detail = self._why() or self._camera.doing
         opened = self._opened + sum(worker.opened for worker in self._workers)
         return FeedState(
             self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail, self._camera.foreign
         )
+
+    def _why(self) -> str:
+        worker = self._workers[-1] if self._workers else None
+        return "" if self._watch.state == "live" else (worker.fault if worker is not None else "") or self._camera.why
+
+    def _news(self) -> FeedState | None:
+        """Return the present state if it has a reason that was not told since the feed was live."""
+        why = self._why()
+        if not why or why in self._told or len(self._told) >= _MOST_TOLD:
+            return None
+        self._told.add(why)
+        return self.feed
 
     def __enter__(self) -> LiveSource:
         """Take what the camera needs, such as a port; entered again, as by `edge.pipeline.run`, it is open already."""
@@ -151,16 +170,18 @@ class LiveSource(NewestFrame):
     def __iter__(self) -> Iterator[Frame | FeedState]:
         """Start the capture; gives frames and states until it is closed."""
         self._replace_worker(min(STUCK_S, self._longest_stuck_s))
-        yield self.feed
+        yield self._news() or self.feed
         while not self._stopping.is_set():
             frame = self._mailbox.take(TICK_S)
             if frame is not None:
                 if self._watch.frame(time.monotonic_ns()):
+                    self._told.clear()
                     yield self.feed
                 yield frame
                 continue
-            if self._watch.tick(time.monotonic_ns()):
-                yield self.feed
+            changed, news = self._watch.tick(time.monotonic_ns()), self._news()
+            if changed or news is not None:
+                yield news or self.feed
             if self.waiting is not None:
                 self.waiting()
             worker = self._workers[-1]

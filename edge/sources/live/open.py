@@ -1,13 +1,11 @@
 """The URIs of live sources, as Jetson users write them, to feeds: csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, rtp://@:5600.
 
-GStreamer where OpenCV has it, FFmpeg otherwise; `backend=` chooses. Options: `codec=h264|h265` (rtp, and rtsp by GStreamer), `forward=HOST:PORT,...`,
+GStreamer where OpenCV has it, FFmpeg by PyAV otherwise; `backend=` chooses. Options: `codec=h264|h265` (rtp, and rtsp by GStreamer), `forward=HOST:PORT,...`,
 `record=FILE` and `from=HOST[:PORT]` (rtp), `width`, `height`, `fps` (csi, v4l2), `flip=180|horizontal|vertical` (all).
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,16 +16,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.board.extras import install
 from edge.errors import SourceError
-from edge.sources.capture import Reader, gstreamer_elements, has_gstreamer, open_ffmpeg, open_gstreamer, open_v4l2
+from edge.sources.capture import Reader, gstreamer_elements, has_gstreamer, open_gstreamer, open_v4l2
+from edge.sources.decoding import pyav
 from edge.sources.live import pipelines
 from edge.sources.live.feed import LiveSource
+from edge.sources.live.rtp.decoding import PacketDecoder
 from edge.sources.live.rtp.gate import RtpGate
 from edge.sources.live.rtp.nal import CODECS
 from edge.sources.live.rtp.packets import Renumbering
+from edge.sources.network import Stream
 from edge.sources.uri import Uri, without_credentials
 
-SCHEMES = ("csi", "v4l2", "rtsp", "rtp")
+SCHEMES = ("csi", "v4l2", "rtsp", "rtsps", "rtp")
 GSTREAMER, FFMPEG = "gstreamer", "ffmpeg"
 _FLIPS = {"180": -1, "horizontal": 1, "vertical": 0}
 _NVIDIA = ("nvarguscamerasrc", "nvv4l2decoder", "nvvidconv")
@@ -35,6 +37,8 @@ _CSI_SIZE_WH, _CSI_FPS = (1280, 720), 30
 _POLL_S = 0.01
 _FRESH_NS = 500_000_000
 """A decoder is opened while packets come, not for those of long ago."""
+_ANYWAY_S = 4.0
+"""A stream that says nowhere that decoding can begin is begun anyway."""
 
 Image = NDArray[np.uint8]
 
@@ -45,7 +49,7 @@ def open_live(uri: Uri) -> LiveSource:
     Raises:
         SourceError: an option that is unknown or out of range, or a back end that is not here.
     """
-    maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtp": _rtp}
+    maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtsps": _rtsp, "rtp": _rtp}
     camera, fps = maker[uri.scheme](uri)
     return LiveSource(uri.text, camera, fps, _flip(uri))
 
@@ -53,7 +57,7 @@ def open_live(uri: Uri) -> LiveSource:
 class _Plain:
     """A camera that one call opens."""
 
-    damaged, foreign, sending = 0, 0, True
+    damaged, foreign, sending, why = 0, 0, True, ""
 
     def __init__(self, doing: str, opens: str, open_it: Callable[[], Reader]) -> None:
         self.doing, self.opens, self._open = doing, opens, open_it
@@ -72,13 +76,15 @@ class _Plain:
 
 
 class _Decoded:
-    """A decoder behind the gate, which is told of each picture: a sender is believed when it can be seen."""
+    """GStreamer's decoder behind the gate, which is told of each picture: a sender is believed when it can be seen."""
 
     def __init__(self, reader: Reader, gate: RtpGate) -> None:
-        self._reader, self._gate = reader, gate
+        self._reader, self._gate, self._sequence_set = reader, gate, gate.sequence_set
 
     def read(self) -> Image | None:
         image = self._reader.read()
+        if self._gate.sequence_set != self._sequence_set:  # OpenCV may go on with the size that it began with
+            return None
         if image is not None:
             self._gate.note_picture()
         return image
@@ -99,6 +105,10 @@ class _RtpCamera:
         record = Path(uri.query["record"]) if uri.query.get("record") else None
         self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec, sender=_sender(uri))
         self._backend, self._port, self._text, self._codec = backend, port, uri.text, codec or "h265"
+        self._stopping = threading.Event()
+        self._decoder: PacketDecoder | None = None
+        if backend == FFMPEG:
+            pyav.load()  # not only when the first packets are there
 
     @property
     def opens(self) -> str:
@@ -106,7 +116,11 @@ class _RtpCamera:
         stream = (self._gate.port, counters.codec or self._codec, Renumbering.PAYLOAD_TYPE)
         if self._backend == GSTREAMER:
             return pipelines.gstreamer_rtp(*stream, gstreamer_elements(*_NVIDIA))
-        return f"FFmpeg, {pipelines.FFMPEG_RTP}, of {' '.join(pipelines.sdp(*stream, self._gate.parameters).split())}"
+        return f"FFmpeg by PyAV, flags low_delay, of the {stream[1]} in the packets on UDP {self._port}"
+
+    @property
+    def why(self) -> str:
+        return self._gate.why
 
     @property
     def doing(self) -> str:
@@ -130,27 +144,30 @@ class _RtpCamera:
         return time.monotonic_ns() - self._gate.counters.last_ns < _FRESH_NS
 
     def wait(self, stopping: threading.Event) -> bool:
-        """Wait for packets, and for an intra frame among them: the gate gives it to the decoder again."""
+        """Wait for packets, parameter sets and a picture that decoding can begin with: the gate gives it to the decoder again. Some streams never say so."""
+        self._stopping = stopping
+        since_s = None
         while not stopping.wait(_POLL_S):
-            if self.sending and self._gate.parameters and self._gate.counters.intra_ns:
+            if not self.sending or not self._gate.parameters:
+                since_s = None
+                continue
+            since_s = since_s or time.monotonic()
+            if self._gate.counters.intra_ns or time.monotonic() - since_s > _ANYWAY_S:
                 return True
         return False
 
-    def open(self) -> _Decoded:
+    def open(self) -> _Decoded | PacketDecoder:
         counters = self._gate.counters
         codec = counters.codec
         if codec is None or not self._gate.parameters:
             raise SourceError(f"wanted parameter sets on UDP {self._port}, another sender took the place of the one that had them: wait for its own")
-        if self._backend == GSTREAMER:
-            pipeline = pipelines.gstreamer_rtp(self._gate.port, codec, Renumbering.PAYLOAD_TYPE, gstreamer_elements(*_NVIDIA))
-            return _Decoded(open_gstreamer(pipeline, self._text), self._gate)
-        handle, path = tempfile.mkstemp(prefix="signwing-", suffix=".sdp")
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(pipelines.sdp(self._gate.port, codec, Renumbering.PAYLOAD_TYPE, self._gate.parameters))
-            return _Decoded(open_ffmpeg(path, pipelines.FFMPEG_RTP, self._text), self._gate)
-        finally:
-            Path(path).unlink()
+        if self._backend == FFMPEG:
+            blind = self._decoder is not None and not self._decoder.pictures
+            self._decoder = PacketDecoder(self._gate, self._stopping, whole=counters.intra_ns > 0 and not blind)
+            return self._decoder
+        self._gate.expect_decoder()
+        pipeline = pipelines.gstreamer_rtp(self._gate.port, codec, Renumbering.PAYLOAD_TYPE, gstreamer_elements(*_NVIDIA))
+        return _Decoded(open_gstreamer(pipeline, self._text), self._gate)
 
     def __enter__(self) -> _RtpCamera:
         self._gate.__enter__()
@@ -173,14 +190,12 @@ def _sender(uri: Uri) -> tuple[str, int | None] | None:
     return _address(uri, text) if ":" in text else (text, None)
 
 
-def _rtsp(uri: Uri) -> tuple[_Plain, None]:
+def _rtsp(uri: Uri) -> tuple[_Plain | Stream, None]:
     # What else stands in the query is the camera's own.
-    ours = {"codec", "flip", "backend"}
-    query = "&".join(f"{key}={value}" for key, value in uri.query.items() if key not in ours)
-    url = f"rtsp://{uri.path}{f'?{query}' if query else ''}"
-    shown = without_credentials(f"rtsp://{uri.path}")
+    url = f"{uri.scheme}://{uri.without('codec', 'flip', 'backend')}"
+    shown = without_credentials(f"{uri.scheme}://{uri.path}")
     if _backend(uri) == FFMPEG:
-        return _Plain(f"ffmpeg, {shown}", f"FFmpeg, {pipelines.FFMPEG_RTSP}, of {shown}", lambda: open_ffmpeg(url, pipelines.FFMPEG_RTSP, shown)), None
+        return Stream(url, shown), None
     codec = uri.query.get("codec", "h264")
     if codec not in CODECS:
         raise SourceError(f"wanted codec {' or '.join(CODECS)}, found {codec!r}")
@@ -217,7 +232,10 @@ def _backend(uri: Uri) -> str:
         raise SourceError(f"wanted backend auto, {GSTREAMER} or {FFMPEG} in {uri.text}, found {named!r}")
     if named == GSTREAMER and not has_gstreamer():
         raise SourceError(f"wanted GStreamer for {uri.text}, this OpenCV has none: take the system's (python3-opencv) in a venv with system site packages")
-    return (GSTREAMER if has_gstreamer() else FFMPEG) if named == "auto" else named
+    chosen = (GSTREAMER if has_gstreamer() else FFMPEG) if named == "auto" else named
+    if chosen == FFMPEG and not pyav.is_here():
+        raise SourceError(f"wanted PyAV or an OpenCV with GStreamer for {uri.text}, found neither: {install('video')}")
+    return chosen
 
 
 def _size_wh(uri: Uri, default: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -1,35 +1,14 @@
-"""What GStreamer and FFmpeg are told to open. The elements and their options are those of NVIDIA's Accelerated GStreamer guide and of GStreamer 1.20."""
+"""What GStreamer is told to open. The elements and their options are those of NVIDIA's Accelerated GStreamer guide and of GStreamer 1.20."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 _SINK = "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
 _NVIDIA_TAIL = f"nvvidconv ! video/x-raw,format=BGRx ! {_SINK}"
 _NVIDIA = "nvv4l2decoder"
 _BUFFER_BYTES = 4 << 20
 RTSP_LATENCY_MS = 100
-
-FFMPEG_RTP = "protocol_whitelist;file,udp,rtp|flags;low_delay|probesize;32|analyzeduration;0|reorder_queue_size;16|buffer_size;4194304"
-"""Options for OpenCV's FFmpeg: a decoder that starts with what the SDP tells, and a socket that holds an intra frame."""
-FFMPEG_RTSP = "rtsp_transport;tcp|flags;low_delay"
-
-
-def sdp(port: int, codec: str, payload_type: int, parameters: Mapping[str, str]) -> str:
-    """Describe an RTP stream on a port of 127.0.0.1 for FFmpeg (RFC 8866; RFC 6184 and 7798 for the parameters)."""
-    told = ";".join(f"{key}={value}" for key, value in parameters.items())
-    lines = [
-        "v=0",
-        "o=- 0 0 IN IP4 127.0.0.1",
-        "s=signwing",
-        "c=IN IP4 127.0.0.1",
-        "t=0 0",
-        "a=source-filter:incl IN IP4 * 127.0.0.1",  # FFmpeg listens on all interfaces: others would come past the gate
-        f"m=video {port} RTP/AVP {payload_type}",
-        f"a=rtpmap:{payload_type} {codec.upper()}/90000",
-        *([f"a=fmtp:{payload_type} {told}"] if told else []),
-    ]
-    return "\r\n".join(lines) + "\r\n"
 
 
 def gstreamer_rtp(port: int, codec: str, payload_type: int, elements: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +13,10 @@ from pathlib import Path
 
 from edge.errors import SourceError
 from edge.process.threads import Worker
-from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_intra, is_parameters, units
+from edge.sources.live.rtp import reasons
+from edge.sources.live.rtp.hearing import Hearing
+from edge.sources.live.rtp.kinds import NO_RTP, kind_of, other_payload
+from edge.sources.live.rtp.nal import CODECS, ParameterSets, format_parameters, is_parameters, is_start, units
 from edge.sources.live.rtp.packets import CodecGuess, Packet, Renumbering, SequenceCount, parse_packet
 from edge.sources.live.rtp.recorder import Recorder, Recording
 from edge.sources.live.rtp.senders import SenderLock
@@ -61,8 +65,9 @@ class Counters:
 class RtpGate:
     """Takes the packets of one UDP port, in a thread of its own, and passes those of the camera on.
 
-    The `forward` addresses get them unchanged, the decoder renumbered, so that a sender that starts anew is one stream to it. It listens on `port` of
-    127.0.0.1; when it begins to, it gets what came since the last intra frame, so that it need not wait for the next.
+    The `forward` addresses get them unchanged, and so does a decoder in this process, by `hear`. One of another library listens on `port` of 127.0.0.1 and
+    gets them renumbered, so that a sender that starts anew is one stream to it. Either first gets what came since the last intra frame, so that it need not
+    wait for the next.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class RtpGate:
         record: Path | None = None,
         codec: str | None = None,
         sender: tuple[str, int | None] | None = None,
+        told: ParameterSets | None = None,
     ) -> None:
         """Listen on `port` of `host`: "" for all interfaces, an address of this machine, or a multicast group.
 
@@ -84,6 +90,7 @@ class RtpGate:
             record: the file that a recording's names are made of; None for none.
             codec: "h264", "h265", or None to find out.
             sender: the host, and the port if it is not None, that the camera sends from; None believes nobody and finds out.
+            told: parameter sets of an SDP, for a camera that does not send them; `codec` is theirs then.
 
         Raises:
             SourceError: an unknown codec or host, or a forward that would come back in.
@@ -96,16 +103,21 @@ class RtpGate:
             if address[1] == port and (address[0].startswith("127.") or address[0] in ("0.0.0.0", host)):  # noqa: S104
                 raise SourceError(f"wanted forward addresses other than the port that is listened on, found {address[0]}:{port}: choose another port")
         self._pinned = None if sender is None else (resolve(sender[0], port)[0], sender[1])
-        self._recorder = Recorder(record) if record is not None else None
-        self._lock, self._sequence, self._guess = SenderLock(codec), SequenceCount(), CodecGuess()
+        self._recorder = Recorder(record, told) if record is not None else None
+        self._lock, self._sequence, self._guess = SenderLock(codec, told=told is not None), SequenceCount(), CodecGuess()
         self._numbers = Renumbering()
         self._stray: Packet | None = None
-        self._sets: ParameterSets | None = None
+        self._told, self._sets = told, _copied(told)
         self._packets = self._foreign = self._unheard = self._unsent = self._last_ns = self._intra_ns = 0
         self._listening = False
+        self._begun_ns = self._heard_ns = self._sender_ns = 0
+        self._kinds: dict[str, tuple[int, int]] = {}
+        self._all = CodecGuess()
         self._counted = 0, 0
         self.port = 0  # until it is open
-        self._replay: list[bytes] = []
+        self._replay: list[tuple[Packet, bytes]] = []
+        self._hearing: Hearing | None = None
+        self._handing = threading.Lock()
         self._replay_bytes, self._opening, self._replay_intra = 0, False, False
         self._thread = Worker(self._work, "rtp gate")
         self._stack = ExitStack()
@@ -128,6 +140,7 @@ class RtpGate:
             self._onward = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             self._onward.setblocking(False)
             self._stack = stack.pop_all()
+        self._begun_ns = time.monotonic_ns()
         self._thread.start()
         return self
 
@@ -147,6 +160,17 @@ class RtpGate:
     def parameters(self) -> dict[str, str]:
         """The newest parameter sets, as an SDP or GStreamer's caps take them (`sprop-...`); empty while they have not come."""
         return format_parameters(self._sets) if self._sets is not None else {}
+
+    @property
+    def sets(self) -> ParameterSets | None:
+        """The newest parameter sets; None while there are none."""
+        return self._sets
+
+    @property
+    def sequence_set(self) -> bytes | None:
+        """The newest SPS, which tells the pictures' size; None while it has not come."""
+        sets = self._sets
+        return sets.sequence if sets is not None else None
 
     @property
     def recording(self) -> Recording | None:
@@ -171,6 +195,39 @@ class RtpGate:
             self._intra_ns,
         )
 
+    @property
+    def why(self) -> str:
+        """Why no pictures can come of what came; empty where they can, or while it is too early to tell."""
+        now_ns = time.monotonic_ns()
+        lately = [(kind != NO_RTP, count, kind) for kind, (count, at_ns) in list(self._kinds.items()) if now_ns - at_ns < reasons.TOLD_NS]
+        return reasons.why(
+            reasons.Heard(
+                port=self._udp_port,
+                given=self._given,
+                found=self._all.sure,
+                codec=self.codec,
+                other=max(lately)[2] if lately else None,
+                pinned=None if self._pinned is None else self._pinned[0],
+                quiet_ns=now_ns - max(self._heard_ns, self._begun_ns),
+                passing_ns=now_ns - self._sender_ns if self._sender_ns and now_ns - self._last_ns < reasons.TOLD_NS else 0,
+                foreign=now_ns - self._last_ns >= reasons.TOLD_NS and now_ns - self._heard_ns < reasons.TOLD_NS,
+                sets=bool(self.parameters),
+                starts=self._intra_ns > 0,
+            )
+        )
+
+    def hear(self) -> Hearing:
+        """Hand packets to a decoder in this process from now on, first those since the last intra frame; who heard before hears no more."""
+        with self._handing:
+            self._hearing = Hearing()
+            for packet, _ in self._replay:
+                self._hearing.put(packet, self.codec, starts=True)
+            return self._hearing
+
+    def expect_decoder(self) -> None:
+        """Take whoever listens on `port` from now on for one that has heard nothing yet."""
+        self._listening = False
+
     def note_picture(self) -> None:
         """Take note of a picture that a decoder has made of what it got: who sends such keeps the port."""
         self._lock.pictures += 1
@@ -186,6 +243,7 @@ class RtpGate:
                 _LOG.warning("UDP port %d: %s", self._udp_port, error.strerror or error)
                 self._thread.stopping.wait(_LOOK_UP_S)
                 continue
+            self._heard_ns = time.monotonic_ns()
             if self._pinned is not None and (address[0] != self._pinned[0] or self._pinned[1] not in (None, address[1])):
                 self._foreign += 1
                 continue
@@ -193,6 +251,12 @@ class RtpGate:
 
     def _take(self, datagram: bytes, address: tuple[str, int], now_ns: int) -> None:
         packet = parse_packet(datagram)
+        other = kind_of(datagram) if packet is None else other_payload(packet)
+        if other is not None:
+            name = other if packet is None else f"RTP of {other}"
+            self._kinds[name] = self._kinds.get(name, (0, 0))[0] + 1, now_ns
+        elif packet is not None:
+            self._all.note(packet.payload)
         before, proven = self._lock.sender, self._lock.proven
         admitted = self._lock.admit(packet, address, now_ns) if packet is not None else []
         # What was held of a new sender was counted as foreign.
@@ -202,7 +266,8 @@ class RtpGate:
                 self._disown()
             self._counted = self._packets, self._sequence.lost
             self._sequence.restart()
-            self._guess, self._sets, self._intra_ns = CodecGuess(), None, 0
+            self._guess, self._sets, self._intra_ns = CodecGuess(), _copied(self._told), 0
+            self._sender_ns = now_ns
             self._begin(admitted[0], now_ns)
         for each in admitted:
             jumps, stray = self._sequence.jumps, self._stray
@@ -234,24 +299,30 @@ class RtpGate:
             self._forget()
         self._packets, self._last_ns = self._packets + 1, now_ns
         renumbered = self._numbers.number(packet, now_ns)
-        self._keep(packet, renumbered, now_ns)
+        with self._handing:
+            starts = self._keep(packet, renumbered, now_ns)
+            hearing = self._hearing
+            if hearing is not None:
+                self._unheard += not hearing.put(packet, self.codec, starts=starts)
         for address in self._forward:
             try:
                 self._onward.sendto(packet.datagram, address)
             except OSError:  # nobody there, no route, or a full queue: theirs to miss
                 self._unsent += 1
+        if hearing is not None:
+            return
         if not self._listening and len(self._replay) > 1:
             self._listening = self._catch_up()
         else:
             self._listening = self._send(renumbered)
         self._unheard += not self._listening
 
-    def _keep(self, packet: Packet, renumbered: bytes, now_ns: int) -> None:
-        """Remember the parameter sets, and all since the last intra frame began."""
+    def _keep(self, packet: Packet, renumbered: bytes, now_ns: int) -> bool:
+        """Remember the parameter sets, and all since the last intra frame began; tell whether one begins, or what stands before it."""
         self._guess.note(packet.payload)
         codec = self.codec
         if codec is None:
-            return
+            return False
         if self._recorder is not None:
             self._recorder.offer(packet, codec)
         if self._sets is None or self._sets.codec != codec:
@@ -259,7 +330,7 @@ class RtpGate:
         found = units(packet.payload, codec)
         self._sets.note(found)
         opens = any(unit.begins and is_parameters(unit.kind, codec) for unit in found)
-        intra = any(unit.begins and is_intra(unit.kind, codec) for unit in found)
+        intra = any(unit.begins and is_start(unit.kind, unit.data, codec) for unit in found)
         if opens or intra:
             # Parameter sets come before the intra frame they are for: the first of them begins anew, what follows belongs to it.
             if not self._opening:
@@ -268,21 +339,22 @@ class RtpGate:
         if intra:
             self._intra_ns = now_ns
         if self._replay or self._opening:
-            self._replay.append(renumbered)
+            self._replay.append((packet, renumbered))
             self._replay_bytes += len(renumbered)
         if packet.marker and self._replay_intra:
             self._opening = False
         if self._replay_bytes > _REPLAY_BYTES:
             self._forget()
+        return opens or intra
 
     def _forget(self) -> None:
         self._replay, self._replay_bytes, self._opening, self._replay_intra = [], 0, False, False
 
     def _catch_up(self) -> bool:
         """Send what is remembered, the present packet last, if the decoder hears the first: one that got the last first would take the others for late."""
-        if not self._send(self._replay[0]):
+        if not self._send(self._replay[0][1]):
             return False
-        for at, datagram in enumerate(self._replay[1:], 1):
+        for at, (_, datagram) in enumerate(self._replay[1:], 1):
             self._send(datagram)
             if at % _REPLAY_PIECE == 0:
                 self._thread.stopping.wait(_REPLAY_PAUSE_S)
@@ -300,3 +372,7 @@ class RtpGate:
                 return False
             return self._decoder.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         return False
+
+
+def _copied(told: ParameterSets | None) -> ParameterSets | None:
+    return None if told is None else ParameterSets(told.codec, told.units)

@@ -18,7 +18,8 @@ _H264_INTRA = (5,)
 _H265_INTRA = range(16, 22)  # IRAP pictures that are in use: BLA, IDR, CRA
 _H264_USUAL = (1, 5, 7, 8, _STAP_A, _FU_A)
 _H265_USUAL = (0, 1, 19, 20, 21, 32, 33, 34, 35, 39, _AP, _FU)
-_H264_SEI, _H264_SPS = 6, 7
+_H264_SEI, _H264_SPS, _H265_SPS, _H265_SEI = 6, 7, 33, 39
+_RECOVERY_POINT = 6
 _H264_PROFILES = (66, 77, 88, 100, 110, 122, 244)
 _LARGEST_PARAMETERS = 1024
 # Delimiter, parameter sets and prefix SEI (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
@@ -110,6 +111,28 @@ def is_intra(kind: int, codec: str) -> bool:
     return kind in (_H264_INTRA if codec == "h264" else _H265_INTRA)
 
 
+def is_recovery_point(kind: int, unit: bytes, codec: str) -> bool:
+    """Tell whether a whole unit says that pictures are right from some frames on, though none of them can be decoded alone: where intra refresh begins anew."""
+    if kind != (_H264_SEI if codec == "h264" else _H265_SEI):
+        return False
+    at = 1 if codec == "h264" else 2
+    while at + 2 < len(unit):
+        message = [0, 0]  # type and size, each a sum of bytes of which all but the last are 255 (H.264 7.3.2.3.1)
+        for which in range(2):
+            while at < len(unit) - 1 and unit[at] == 0xFF:
+                message[which], at = message[which] + 0xFF, at + 1
+            message[which], at = message[which] + unit[min(at, len(unit) - 1)], at + 1
+        if message[0] == _RECOVERY_POINT:
+            return True
+        at += message[1]
+    return False
+
+
+def is_start(kind: int, unit: bytes, codec: str) -> bool:
+    """Tell whether decoding can begin with the picture that a unit belongs to; of a unit that belongs to an intra frame its beginning will do."""
+    return is_intra(kind, codec) or is_recovery_point(kind, unit, codec)
+
+
 def is_parameters(kind: int, codec: str) -> bool:
     """Tell whether a unit of this type is a parameter set (SPS, PPS, and VPS of H.265)."""
     return kind in _PARAMETERS[codec]
@@ -145,9 +168,9 @@ class ParameterSets:
         units: whole NAL units by type, in the order that a decoder wants them in.
     """
 
-    def __init__(self, codec: str) -> None:
-        """Keep those of `codec`."""
-        self.units: dict[int, bytes] = {}
+    def __init__(self, codec: str, known: dict[int, bytes] | None = None) -> None:
+        """Keep those of `codec`; `known` ones were told beforehand."""
+        self.units = dict(known or {})
         self.codec = codec
 
     def note(self, found: list[Unit]) -> None:
@@ -155,6 +178,11 @@ class ParameterSets:
         for unit in found:
             if unit.begins and unit.ends and is_parameters(unit.kind, self.codec) and self.units.get(unit.kind) != unit.data:
                 self.units = dict(sorted({**self.units, unit.kind: unit.data}.items()))
+
+    @property
+    def sequence(self) -> bytes | None:
+        """The SPS, which tells the pictures' size."""
+        return self.units.get(_H264_SPS if self.codec == "h264" else _H265_SPS)
 
     @property
     def complete(self) -> bool:

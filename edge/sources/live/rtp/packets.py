@@ -13,6 +13,7 @@ _EXTENSION = struct.Struct("!HH")
 _RTCP_TYPES = range(64, 96)  # RFC 5761 section 4: what RTCP on the same port looks like
 _LARGEST_GAP = 3000  # RFC 3550 A.1, MAX_DROPOUT: a wider one is a new start, not a loss
 WINDOW = 128  # packets that may come late; RFC 3550 takes 100
+_SURE = 3
 _HALF, _WHOLE = 1 << 15, 1 << 16
 
 
@@ -155,13 +156,18 @@ class CodecGuess:
         self.codec: str | None = None
         self._lead = 0
 
+    @property
+    def sure(self) -> str | None:
+        """The codec, where several packets more tell it than the other."""
+        return self.codec if abs(self._lead) >= _SURE else None
+
     def note(self, payload: bytes) -> None:
         """Look at a packet's payload."""
         found = codec_of(payload)
         if found is None:
             return
         self._lead = max(-10, min(10, self._lead + (1 if found == "h264" else -1)))
-        if self.codec is None or abs(self._lead) >= 3:
+        if self.codec is None or abs(self._lead) >= _SURE:
             self.codec = "h264" if self._lead > 0 else "h265"
 
 

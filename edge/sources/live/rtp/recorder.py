@@ -16,89 +16,19 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from edge.files import check_place
 from edge.process.threads import Worker
-from edge.sources.live.rtp.nal import START_CODE, Depacketizer, ParameterSets, Unit, begins_picture, is_intra, is_picture
-from edge.sources.live.rtp.packets import Packet, Reorder, ahead
+from edge.sources.live.rtp.access_units import AccessUnit, AccessUnits
+from edge.sources.live.rtp.nal import START_CODE, ParameterSets, Unit, is_picture
+from edge.sources.live.rtp.packets import Packet
 
 _LOG = logging.getLogger(__name__)
 SEGMENT_BYTES, SEGMENT_S = 512 << 20, 600.0
 _QUEUED, _QUEUED_BYTES = 8192, 16 << 20
-_LARGEST_PICTURE = 8 << 20
 # What a power cut may take: the system itself keeps written data back for up to half a minute.
 _SYNC_S = 2.0
 _RETRY_S = 1.0
-
-
-class AccessUnit(NamedTuple):
-    """The NAL units of one picture.
-
-    Attributes:
-        units: (type, whole unit) in order.
-        intra: whether it can be decoded alone.
-    """
-
-    units: list[tuple[int, bytes]]
-    intra: bool
-
-
-class AccessUnits:
-    """Makes access units of packets; late packets get their places, units with a piece missing are left out.
-
-    A picture ends with the packet that is marked so, before another timestamp, and before the first slice of another picture: some senders give neither.
-
-    Attributes:
-        given_up: pictures that were too large to be any.
-    """
-
-    def __init__(self, codec: str) -> None:
-        """Read packets of `codec`."""
-        self.given_up = 0
-        self._codec = codec
-        self._reorder, self._depacketizer = Reorder(), Depacketizer(codec)
-        self._last: Packet | None = None
-        self._units: list[tuple[int, bytes]] = []
-        self._size, self._pictured = 0, False
-
-    def push(self, packet: Packet) -> list[AccessUnit]:
-        """Take a packet and return the pictures that are complete now."""
-        done = []
-        for each in self._reorder.push(packet):
-            if self._last is not None and each.timestamp != self._last.timestamp:
-                done += self._end()
-            gap = self._last is not None and ahead(each.sequence, self._last.sequence) != 1
-            for kind, unit in self._depacketizer.push(each.payload, gap=gap):
-                if self._pictured and begins_picture(kind, unit, self._codec):
-                    done += self._end()
-                self._add(kind, unit)
-            if each.marker:
-                done += self._end()
-            self._last = each
-        return done
-
-    def _add(self, kind: int, unit: bytes) -> None:
-        self._pictured |= is_picture(kind, self._codec)
-        self._size += len(unit)
-        self._units.append((kind, unit))
-        if self._size > _LARGEST_PICTURE:
-            self.given_up += 1
-            self._forget()
-
-    def _forget(self) -> None:
-        self._units, self._size, self._pictured = [], 0, False
-
-    def flush(self) -> list[AccessUnit]:
-        """Return what is there of the last picture."""
-        return self._end()
-
-    def _end(self) -> list[AccessUnit]:
-        kinds, units = [kind for kind, _ in self._units], self._units
-        if not units:
-            return []
-        self._forget()
-        return [AccessUnit(units, any(is_intra(kind, self._codec) for kind in kinds))]
 
 
 @dataclass(frozen=True)
@@ -127,14 +57,15 @@ class Recorder:
     def __init__(
         self,
         path: Path,
+        told: ParameterSets | None = None,
         *,
         segment_bytes: int = SEGMENT_BYTES,
         segment_s: float = SEGMENT_S,
         wall: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name segments after `path`, whose suffix gives way to the codec's; `wall` is asked for names alone."""
-        self._path, self._segment_bytes, self._segment_s = path, segment_bytes, segment_s
+        """Name segments after `path`, whose suffix gives way to the codec's; `told` are parameter sets of an SDP; `wall` is asked for names alone."""
+        self._path, self._told, self._segment_bytes, self._segment_s = path, told, segment_bytes, segment_s
         self._wall, self._monotonic = wall, monotonic
         self._queue: queue.Queue[tuple[Packet, str]] = queue.Queue(_QUEUED)
         self._came = self._done = 0
@@ -184,7 +115,8 @@ class Recorder:
             self._done += len(packet.payload)
             if self._stream != (packet.ssrc, codec) or self._units is None:
                 self._end_stream()
-                self._stream, self._units, self._sets = (packet.ssrc, codec), AccessUnits(codec), ParameterSets(codec)
+                told = self._told.units if self._told is not None and self._told.codec == codec else None
+                self._stream, self._units, self._sets = (packet.ssrc, codec), AccessUnits(codec), ParameterSets(codec, told)
             given_up = self._units.given_up
             for unit in self._units.push(packet):
                 self._take(unit, codec)
@@ -202,16 +134,16 @@ class Recorder:
         self._sets.note([Unit(kind, True, True, data) for kind, data in unit.units])
         if not any(is_picture(kind, codec) for kind, _ in unit.units):
             return
-        if self._file is not None and (self._is_gone() or (unit.intra and self._over(self._sets.units))):
+        if self._file is not None and (self._is_gone() or (unit.starts and self._over(self._sets.units))):
             self._close()
-        if self._file is None and not (unit.intra and self._sets.complete and self._open(codec, self._sets.units)):
+        if self._file is None and not (unit.starts and self._sets.complete and self._open(codec, self._sets.units)):
             self._missed += 1
             return
-        if self._broken and not unit.intra:
+        if self._broken and not unit.starts:
             self._missed += 1
             return
         known = {kind for kind, _ in unit.units}
-        sets = [(kind, data) for kind, data in self._sets.units.items() if kind not in known] if unit.intra else []
+        sets = [(kind, data) for kind, data in self._sets.units.items() if kind not in known] if unit.starts else []
         self._write(b"".join(START_CODE + data for _, data in (*sets, *unit.units)))
 
     def _is_gone(self) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
-from edge.sources.live.rtp.nal import ParameterSets, is_intra, is_parameters, is_sound, plausible, units
+from edge.sources.live.rtp.kinds import other_payload
+from edge.sources.live.rtp.nal import ParameterSets, is_intra, is_parameters, is_recovery_point, is_sound, plausible, units
 from edge.sources.live.rtp.packets import WINDOW, CodecGuess, Packet, ahead
 
 SILENT_NS, GONE_NS = 400_000_000, 1_700_000_000
@@ -21,7 +22,6 @@ HELD_BYTES, HELD_EACH, HELD_NS = 4 << 20, 1 << 20, 1_000_000_000
 FORMER_NS = 10_000_000_000
 """How long one that followed must have had the port until it keeps it, though the one before returns."""
 
-_SOUND = range(24)  # payload types that RFC 3551 gives to sound
 _LOOK_BYTES = 256 << 10  # that may come until it is looked whether all is too much
 _ENOUGH = 3  # pictures; the decoder may still hold some of the sender before
 _UNPROVEN, _PROVEN, _CONFIRMED = range(3)
@@ -43,7 +43,8 @@ class Sender(NamedTuple):
 class _Candidate:
     """What one sender has shown, and its last packets."""
 
-    def __init__(self, codec: str | None) -> None:
+    def __init__(self, codec: str | None, told: bool) -> None:
+        self._told = told
         self.rank, self.failed, self.lately = _UNPROVEN, 0, 0
         self.heard_ns = self.confirmed_ns = 0
         self.held: deque[tuple[int, Packet]] = deque()
@@ -89,13 +90,14 @@ class _Candidate:
         if self._sets is None or self._sets.codec != codec or self._place - self._sets_at > _TOGETHER:
             self._sets = None
         for unit in units(packet.payload, codec):
-            if not is_sound(unit, codec):
+            recovers = is_recovery_point(unit.kind, unit.data, codec)
+            if not recovers and not is_sound(unit, codec):
                 continue
             if is_parameters(unit.kind, codec):
                 if self._sets is None:
                     self._sets, self._sets_at = ParameterSets(codec), self._place
                 self._sets.note([unit])
-            elif is_intra(unit.kind, codec) and self._sets is not None and self._sets.complete:
+            elif (recovers or is_intra(unit.kind, codec)) and (self._told or (self._sets is not None and self._sets.complete)):
                 self.rank = _PROVEN
 
     def forget(self, now_ns: int, most: int = HELD_EACH) -> None:
@@ -129,12 +131,12 @@ class SenderLock:
         held_bytes: what is held of all who wait.
     """
 
-    def __init__(self, codec: str | None) -> None:
-        """Take video of `codec` ("h264", "h265", or None for both)."""
+    def __init__(self, codec: str | None, *, told: bool = False) -> None:
+        """Take video of `codec` ("h264", "h265", or None for both); `told` if nobody need show parameter sets, since an SDP has them."""
         self.changes = self.pictures = 0
         self.sender: Sender | None = None
-        self._codec = codec
-        self._holder, self._former = _Candidate(codec), _Candidate(codec)
+        self._codec, self._told = codec, told
+        self._holder, self._former = _Candidate(codec, told), _Candidate(codec, told)
         self._former_sender: Sender | None = None
         self._since_ns = self._pictures_before = self._swept_ns = self._unbounded = 0
         self._once: OrderedDict[Sender, _Candidate] = OrderedDict()
@@ -156,7 +158,7 @@ class SenderLock:
         if sender == self.sender:
             self._follow(packet, now_ns)
             return [packet]
-        if packet.payload_type in _SOUND or not plausible(packet.payload, self._codec):
+        if other_payload(packet) is not None or not plausible(packet.payload, self._codec):
             return []
         self.sweep(now_ns)
         candidate = self._candidate(sender)
@@ -193,7 +195,7 @@ class SenderLock:
             return self._former
         found = self._often.get(sender) or self._once.get(sender)
         if found is None:
-            found = _Candidate(self._codec)
+            found = _Candidate(self._codec, self._told)
             self._keep(self._once, sender, found, _ONCE)
         return found
 
@@ -225,7 +227,7 @@ class SenderLock:
         self._often.pop(sender, None)
         returns = candidate is self._former
         if returns:
-            self._former, self._former_sender = _Candidate(self._codec), None
+            self._former, self._former_sender = _Candidate(self._codec, self._told), None
         if self.sender is not None:
             self.changes += 1
             self._holder.failed += self._holder.rank != _CONFIRMED

@@ -65,6 +65,7 @@ class Made:
 
     openings: list[Callable[[], Iterator[Image | None]]]
     doing: str = "made"
+    why: str = ""
     opens: str = "made"
     damaged: int = 0
     foreign: int = 0

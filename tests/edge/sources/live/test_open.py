@@ -24,7 +24,7 @@ from edge.errors import SourceError
 from edge.frame import FeedState
 from edge.sources.live import open as live
 from edge.sources.live.open import open_live
-from edge.sources.live.pipelines import gstreamer_csi, gstreamer_rtp, sdp
+from edge.sources.live.pipelines import gstreamer_csi, gstreamer_rtp
 from edge.sources.live.rtp.packets import parse_packet
 from edge.sources.live.rtp.sockets import free_ports
 from edge.sources.uri import parse_uri
@@ -50,14 +50,6 @@ def test_the_csi_pipeline_is_nvidias() -> None:
     )
 
 
-def test_an_sdp_tells_codec_port_and_parameters() -> None:
-    told = sdp(5700, "h264", 96, {"sprop-parameter-sets": "Z0I=,aM4="})
-    assert "m=video 5700 RTP/AVP 96\r\n" in told
-    assert "a=source-filter:incl IN IP4 * 127.0.0.1\r\n" in told
-    assert "a=rtpmap:96 H264/90000\r\n" in told
-    assert told.endswith("a=fmtp:96 sprop-parameter-sets=Z0I=,aM4=\r\n")
-
-
 def test_csi_without_a_jetson_says_what_is_missing() -> None:
     with pytest.raises(SourceError, match="nvarguscamerasrc"):
         open_live(parse_uri("csi://0"))
@@ -67,7 +59,7 @@ def test_gstreamer_is_refused_where_opencv_has_none(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(live, "has_gstreamer", lambda: False)
     with pytest.raises(SourceError, match="python3-opencv"):
         open_live(parse_uri("rtp://@:5600?backend=gstreamer"))
-    assert open_live(parse_uri("rtp://@:5600")).opens.startswith("FFmpeg, protocol_whitelist")
+    assert open_live(parse_uri("rtp://@:5600")).opens.startswith("FFmpeg by PyAV")
     monkeypatch.setattr(live, "has_gstreamer", lambda: True)
     assert open_live(parse_uri("rtp://@:5600?codec=h264")).opens.startswith("udpsrc ")
 
@@ -187,7 +179,7 @@ def test_a_camera_that_accepts_and_says_nothing_is_given_up_and_tried_again(tiny
         port = server.getsockname()[1]
         with Watched(sys.executable, f"rtsp://127.0.0.1:{port}/stream", tiny_bundle, tmp_path) as watched:
             held = [server.accept()[0], server.accept()[0]]  # the second comes after the first has timed out
-            assert [name for name, _ in watched.states()] == ["connecting"]
+            assert {name for name, _ in watched.states()} == {"connecting"}  # each reason is told once
             told = watched.end()
             for each in held:
                 each.close()
@@ -250,6 +242,4 @@ def test_a_trial_tells_what_was_opened_to_the_letter() -> None:
         told, findings = try_source(f"rtp://@:{port}", 4)
     assert not findings
     assert told["frames"] > 10
-    assert "m=video" in told["opens"]
-    assert "a=rtpmap:96 H264/90000" in told["opens"]
-    assert "m=video 0 " not in told["opens"]
+    assert f"h264 in the packets on UDP {port}" in told["opens"]
