@@ -47,7 +47,7 @@ class FeedState:
         captured: frames that arrived.
         dropped: those of them that gave way to newer ones.
         damaged: RTP packets that were lost on the way; 0 where nothing counts them.
-        reconnects: how often the feed was opened again.
+        reconnects: how often the feed was opened again, or the camera came back.
         detail: what is being done or what went wrong, for people; may be "".
         foreign: packets of others than the camera, which were not taken; 0 where nothing counts them.
     """

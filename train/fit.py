@@ -228,7 +228,7 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
 
 
 def _sign_free(source: _Source, recipe: Recipe) -> list[Crop]:
-    """Cut out places without a sign; where a teacher knows what seems one, half of them are such."""
+    """Cut out places without a sign; where a teacher knows what seems one, all of that and about as many others at most."""
     crops = load_sign_free(source.data, recipe.seed)
     seeming = source.teacher.seeming(source.data) if source.teacher else []
     return seeming + crops[:: max(1, len(crops) // len(seeming))] if seeming else crops

@@ -121,6 +121,7 @@ class LiveSource(NewestFrame):
         self._opened = 0
         self._index, self._open = 0, False
         self._told: set[str] = set()
+        self._came_back = 0
         self.waiting: Callable[[], None] | None = None
         """Called again and again by the loop while no frame comes, so that who watches it knows that it lives."""
 
@@ -135,7 +136,14 @@ class LiveSource(NewestFrame):
         detail = self._why() or self._camera.doing
         opened = self._opened + sum(worker.opened for worker in self._workers)
         return FeedState(
-            self._watch.state, time.monotonic_ns(), self.captured, self.dropped, self._camera.damaged, max(opened - 1, 0), detail, self._camera.foreign
+            self._watch.state,
+            time.monotonic_ns(),
+            self.captured,
+            self.dropped,
+            self._camera.damaged,
+            max(opened - 1, self._came_back),  # PyAV goes on with a camera that comes back: nothing is opened for it
+            detail,
+            self._camera.foreign,
         )
 
     def _why(self) -> str:
@@ -174,7 +182,9 @@ class LiveSource(NewestFrame):
         while not self._stopping.is_set():
             frame = self._mailbox.take(TICK_S)
             if frame is not None:
+                was_lost = self._watch.state == "lost"
                 if self._watch.frame(time.monotonic_ns()):
+                    self._came_back += was_lost
                     self._told.clear()
                     yield self.feed
                 yield frame

@@ -75,7 +75,7 @@ def test_where_no_sign_is_or_the_teacher_names_another_the_label_alone_counts(cr
     np.testing.assert_allclose(mixed[2::3], (1 - SHARE) * targets[2::3] + SHARE * softened[2::3], atol=1e-6)
 
 
-def test_half_of_the_places_without_a_sign_are_what_its_spotter_takes_for_one(tmp_path, data_root):
+def test_what_its_spotter_takes_for_a_sign_is_among_the_places_without_one(tmp_path, data_root):
     with Teacher(MODELS, RECIPE) as teacher:
         assert teacher.seeming(tmp_path) == []
         seeming = teacher.seeming(data_root)
@@ -84,8 +84,7 @@ def test_half_of_the_places_without_a_sign_are_what_its_spotter_takes_for_one(tm
     assert len(seeming) > 500
     assert all(crop.dtype == np.uint8 and crop.ndim == 3 and min(crop.shape[:2]) >= 16 for crop in seeming)
     assert all(one is not other and np.array_equal(one, other) for one, other in zip(mixed, seeming, strict=False))
-    assert len(seeming) <= len(mixed) - len(seeming) < 2 * len(seeming)
-    assert len(mixed) - len(seeming) < len(others)
+    assert len(mixed) - len(seeming) == len(others[:: max(1, len(others) // len(seeming))])
 
 
 def test_a_taught_run_tells_by_whom_and_is_resumed_with_its_teacher_alone(all_classes, tmp_path, capsys):
