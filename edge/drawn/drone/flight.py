@@ -185,7 +185,7 @@ def _stand(sign: Signpost) -> tuple[Board, Board]:
 
 
 def _places_near(camera: DroneCamera) -> range:
-    return range(math.floor((camera.z - _BESIDE_M) / _SPACING_M), math.floor((camera.z + _FARTHEST_M) / _SPACING_M) + 1)
+    return range(max(0, math.floor((camera.z - _BESIDE_M) / _SPACING_M)), math.floor((camera.z + _FARTHEST_M) / _SPACING_M) + 1)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -46,7 +46,7 @@ class Things:
 @functools.lru_cache(maxsize=512)
 def standing(seed: int, slot: int) -> Things:
     """Return what stands on both sides of one stretch of the road."""
-    rng = np.random.default_rng((seed, 44, slot))
+    rng = np.random.default_rng((seed, 44, slot % 2**32))  # a flight that starts low sees what stands behind the road's beginning
     z = slot * SLOT_M
     road, heading = (float(of(np.array(z))) for of in (road_x, road_heading))
     boards: list[Board] = []
@@ -66,7 +66,7 @@ def standing(seed: int, slot: int) -> Things:
             boards += _car(road + verge + side * rng.uniform(2.8, 3.4), z + 4, heading, int(rng.integers(scenery.CARS)))
         for _ in range(int(rng.random() < 0.75)):
             plant(side * HEDGE_M + rng.uniform(-0.8, 0.8), float(rng.choice([1.8, 2.6, 6.0])))
-        wooded = np.random.default_rng((seed, 45, slot // 7, side + 1)).random() < 0.35
+        wooded = np.random.default_rng((seed, 45, slot // 7 % 2**32, side + 1)).random() < 0.35
         for _ in range(3 if wooded else int(rng.random() < 0.3)):
             plant(side * rng.uniform(HEDGE_M + 6, 84), rng.uniform(5, 10))
     return Things(tuple(boards), np.array(trees, np.float64).reshape(-1, 4))

@@ -63,6 +63,11 @@ def test_a_frame_has_the_size_that_was_asked(size_wh, lens):
     assert (image.shape, image.dtype) == ((size_wh[1], size_wh[0], 3), np.uint8)
 
 
+@pytest.mark.parametrize("seed", [15, 29])
+def test_a_flight_may_see_what_stands_behind_the_roads_beginning(seed):
+    assert DroneFlight(seed, (160, 96)).frame(0).image.shape == (96, 160, 3)
+
+
 def test_a_frame_follows_from_seed_size_and_index_alone():
     forwards = {index: DroneFlight(5, SMALL, 300).frame(index) for index in (0, 140, 280)}
     for index in (280, 0, 140):
