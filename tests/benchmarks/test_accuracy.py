@@ -110,4 +110,4 @@ def test_a_box_outside_its_photo_ends_it(tiny_bundle: Path, drawn_data: Path) ->
 def test_the_shipped_bundle_keeps_its_promise_on_real_photos(shipped_bundle: Path, data_root: Path) -> None:
     figures = accuracy(Setting(shipped_bundle), data_root, "test", None)
     assert figures["precision"] == "int8-cpu"
-    assert figures["top1"] >= 0.995
+    assert figures["top1"] >= 0.994  # 0.9984 before the models knew a drone's view: CHANGELOG tells the price
