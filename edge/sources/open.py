@@ -27,7 +27,7 @@ _DEVICES = "/dev/video", "/dev/v4l/"
 _FILM_FPS = 25.0
 """Of numbered pictures, as FFmpeg takes them."""
 _RECORDINGS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
-_ANIMATED = ".gif"
+_ANIMATED, _DESCRIBED = ".gif", ".sdp"
 
 
 def open_source(uri: str) -> Source:
@@ -118,6 +118,10 @@ def _open_path(uri: Uri) -> Source:
     if path.suffix.lower() in SUFFIXES - {_ANIMATED}:
         uri.check_keys()
         return Ahead(StillSource(uri.text, path.parent, [path]))
+    if path.suffix.lower() == _DESCRIBED:
+        from edge.sources.live.open import open_described
+
+        return open_described(uri)
     uri.check_keys("realtime")
     return _at_own_speed(uri, VideoSource(uri.text, path))
 

@@ -24,8 +24,9 @@ from edge.sources.live import pipelines
 from edge.sources.live.feed import LiveSource
 from edge.sources.live.rtp.decoding import PacketDecoder
 from edge.sources.live.rtp.gate import RtpGate
-from edge.sources.live.rtp.nal import CODECS
+from edge.sources.live.rtp.nal import CODECS, ParameterSets
 from edge.sources.live.rtp.packets import Renumbering
+from edge.sources.live.rtp.sdp import read_sdp
 from edge.sources.network import Stream
 from edge.sources.uri import Uri, without_credentials
 
@@ -52,6 +53,19 @@ def open_live(uri: Uri) -> LiveSource:
     maker: dict[str, Callable[[Uri], tuple[Any, float | None]]] = {"csi": _csi, "v4l2": _v4l2, "rtsp": _rtsp, "rtsps": _rtsp, "rtp": _rtp}
     camera, fps = maker[uri.scheme](uri)
     return LiveSource(uri.text, camera, fps, _flip(uri))
+
+
+def open_described(uri: Uri) -> LiveSource:
+    """Prepare a live feed of the RTP stream that an SDP file tells of; nothing is opened before its context is entered.
+
+    Raises:
+        SourceError: an option that is unknown, a file that tells of no such stream, or no PyAV.
+    """
+    uri.check_keys("forward", "record", "from", "flip")
+    if not pyav.is_here():
+        raise SourceError(f"wanted PyAV for {uri.text}, found none: {install('video')}")
+    told = read_sdp(Path(uri.path))
+    return LiveSource(uri.text, _RtpCamera(uri, told.host, told.port, FFMPEG, told.sets), None, _flip(uri))
 
 
 class _Plain:
@@ -99,11 +113,11 @@ class _Decoded:
 class _RtpCamera:
     """The RTP stream of a port, through the gate that owns it; a decoder is opened when the gate has seen what it needs."""
 
-    def __init__(self, uri: Uri, host: str, port: int, backend: str) -> None:
-        codec = uri.query.get("codec")
+    def __init__(self, uri: Uri, host: str, port: int, backend: str, told: ParameterSets | None = None) -> None:
+        codec = uri.query.get("codec") if told is None else told.codec
         forward = [_address(uri, each) for each in uri.query.get("forward", "").split(",") if each]
         record = Path(uri.query["record"]) if uri.query.get("record") else None
-        self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec, sender=_sender(uri))
+        self._gate = RtpGate(host, port, forward=forward, record=record, codec=codec, sender=_sender(uri), told=told)
         self._backend, self._port, self._text, self._codec = backend, port, uri.text, codec or "h265"
         self._stopping = threading.Event()
         self._decoder: PacketDecoder | None = None

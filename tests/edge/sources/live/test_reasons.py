@@ -15,6 +15,7 @@ import pytest
 from packets import bound, collect, send
 from stations import free_port
 
+from edge.errors import SourceError
 from edge.frame import FeedState, Frame
 from edge.sources.decoding import pyav
 from edge.sources.open import open_source
@@ -128,6 +129,37 @@ def test_parameter_sets_that_do_not_come_are_asked_for() -> None:
     port = free_port()
     with Taken(f"rtp://@:{port}") as taken, ffmpeg(f"{SOURCE.format(size='320x180')} {H264} -flags +global_header -f rtp rtp://127.0.0.1:{port}"):
         taken.wait("no parameter sets (SPS and PPS)", "config-interval=1", ".sdp")
+
+
+@pytest.mark.parametrize("codec", [H264, "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=15:repeat-headers=0"], ids=["h264", "h265"])
+def test_the_sdp_of_a_sender_plays_what_never_sends_them(codec: str, tmp_path: Path) -> None:
+    port, told = free_port(), tmp_path / "camera.sdp"
+    to = f"{codec} -flags +global_header -f rtp -sdp_file {told} rtp://127.0.0.1:{port}"
+    with ffmpeg(f"{SOURCE.format(size='320x180')} {to}"):
+        end = time.monotonic() + WAIT_S
+        while not told.exists() or "sprop" not in told.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        with Taken(str(told)) as taken:
+            taken.wait_for_frames(5)
+    assert {frame.image.shape for frame in taken.frames} == {(180, 320, 3)}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("v=0\n", "m=video PORT"),
+        ("m=video 5600 RTP/AVP 96\n", "no rtpmap"),
+        ("m=video 5600 RTP/AVP 96\na=rtpmap:96 VP8/90000\n", "found VP8"),
+        ("m=video 5600 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 sprop-parameter-sets=Z0,====\n", "rtp://@:5600"),
+        ("m=video 0 RTP/AVP 96\n", "m=video PORT"),
+        ("x" * (1 << 17), "cannot read it"),
+    ],
+)
+def test_an_sdp_that_tells_of_no_such_stream_is_refused(text: str, wanted: str, tmp_path: Path) -> None:
+    (tmp_path / "camera.sdp").write_text(text)
+    with pytest.raises(SourceError, match=wanted):
+        open_source(str(tmp_path / "camera.sdp"))
 
 
 def test_a_wrong_codec_is_told() -> None:
