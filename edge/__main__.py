@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from edge.process import signals
 from edge.process.descriptors import hold_standard
@@ -68,8 +67,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m edge") -> int
         try:
             code = _answer(words, prog)
         except KeyboardInterrupt:  # before the command began, or when it was done
-            with suppress(OSError):
-                os.write(2, f"{prog}: interrupted\n".encode())
+            signals.tell("interrupted")
             code = signals.exit_code()
         if argv is None:
             # All is written. Python's own ending would let a signal kill it, and abort where a thread was left behind in a library's call.
@@ -97,17 +95,10 @@ def _answer(words: Sequence[str], prog: str) -> int:
             each.flush()
             each.outlet.close(HURRY_S if signals.came() else DRAIN_S)
         if outlets and code == 0 and outlets[0].outlet.patience_s is None and outlets[0].outlet.lost:
-            return _unsaid(prog, outlets[0].outlet.fault, gone=outlets[0].outlet.broken)
+            if not outlets[0].outlet.broken:  # or else who asked has gone
+                signals.tell(f"wanted to print the answer, the standard output refused: {outlets[0].outlet.fault or 'nobody reads it'}: make room, or read it")
+            return cli.EXIT_REFUSED
         return signals.exit_code() if code == cli.EXIT_INTERRUPTED else code
-
-
-def _unsaid(prog: str, fault: str, *, gone: bool) -> int:
-    """Tell that an answer could not be printed, unless who asked has gone."""
-    if not gone:
-        text = f"{prog}: wanted to print the answer, the standard output refused: {fault or 'nobody reads it'}: make room, or read it\n"
-        with suppress(OSError):
-            os.write(2, text.encode())
-    return 1
 
 
 if __name__ == "__main__":

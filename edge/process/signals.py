@@ -129,7 +129,7 @@ def _heed(number: int, frame: FrameType | None) -> None:
         return
     if not _State.gentle and _is_importing(frame):
         # An import that is interrupted is taken for a package that is not there, and C++ may abort in it. Nothing is begun yet that must be finished.
-        _tell("interrupted")
+        tell("interrupted")
         os._exit(exit_code())
     raise KeyboardInterrupt
 
@@ -163,11 +163,11 @@ def _end() -> None:
         rescuing = threading.Thread(target=_State.rescue, daemon=True)
         rescuing.start()
         rescuing.join(RESCUE_S)
-    _tell(f"a call did not come back within {GRACE_S:g} s of the signal: ended without it")
+    tell(f"a call did not come back within {GRACE_S:g} s of the signal: ended without it")
     os._exit(_EXIT_FORCED)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
     """Print a line to the standard error, where somebody reads it."""
     with suppress(OSError):
         if select.select([], [2], [], 0)[1]:
