@@ -46,7 +46,7 @@ class Things:
 @functools.lru_cache(maxsize=512)
 def standing(seed: int, slot: int) -> Things:
     """Return what stands on both sides of one stretch of the road."""
-    rng = np.random.default_rng((seed, 44, slot % 2**32))  # a flight that starts low sees what stands behind the road's beginning
+    rng = np.random.default_rng((seed, 44, slot % 2**32))  # the road goes on behind its beginning, where slots are counted below 0
     z = slot * SLOT_M
     road, heading = (float(of(np.array(z))) for of in (road_x, road_heading))
     boards: list[Board] = []
