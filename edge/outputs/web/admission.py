@@ -10,6 +10,7 @@ NEW, IDLE, BUSY = range(3)
 """Never asked anything; asks nothing now; is being answered."""
 
 _SHARE_OF_ONE = 0.75
+_ROOM_AT_ONCE, _ROOM_A_SECOND = 1000, 100.0
 _REFUSALS_A_SECOND = 10.0
 _KNOWN = 256
 
@@ -26,13 +27,23 @@ class Places:
         self._worth, self._leave = worth, leave
         self._taken: OrderedDict[Hashable, str] = OrderedDict()
         self._of: dict[str, int] = {}
+        self._room = Refusals(_ROOM_AT_ONCE, _ROOM_A_SECOND)
 
     def __len__(self) -> int:
         return len(self._taken)
 
+    def admits(self, address: str, now_s: float) -> bool:
+        """Tell whether a connection from `address` is worth taking: those for which another would have to leave are so many times a second, in all."""
+        if not self._crowded(address) and len(self._taken) < self._most:
+            return True
+        free = self._room.answered("", now_s)
+        if free:
+            self._room.note("", now_s)
+        return free
+
     def take(self, connection: Hashable, address: str) -> bool:
         """Give a connection from `address` a place; False where there is none for it."""
-        crowded = self._of.get(address, 0) >= self._most_of_one
+        crowded = self._crowded(address)
         if (crowded or len(self._taken) >= self._most) and not self._make_room(address if crowded else None):
             return False
         self._taken[connection] = address
@@ -54,22 +65,30 @@ class Places:
             del self._of[address]
         return True
 
+    def _crowded(self, address: str) -> bool:
+        return self._of.get(address, 0) >= self._most_of_one
+
     def _make_room(self, of: str | None) -> bool:
-        worth = [(self._worth(connection), connection) for connection, address in self._taken.items() if of is None or address == of]
-        least, connection = min(worth, key=lambda each: each[0])
-        if least == BUSY:
+        least, chosen = BUSY, None
+        for connection, address in self._taken.items():
+            worth = BUSY if of not in (None, address) else self._worth(connection)
+            if worth < least:
+                least, chosen = worth, connection
+            if worth == NEW:  # the longest silent: thousands that come in a second are not to be compared with hundreds each
+                break
+        if chosen is None:
             return False
-        self.free(connection)
-        self._leave(connection)
+        self.free(chosen)
+        self._leave(chosen)
         return True
 
 
 class Refusals:
     """Counts how often each address was refused: beyond some it is not answered any more, for a while."""
 
-    def __init__(self, at_once: int) -> None:
-        """Answer `at_once`, and ten more a second."""
-        self._at_once = at_once
+    def __init__(self, at_once: int, a_second: float = _REFUSALS_A_SECOND) -> None:
+        """Answer `at_once`, and so many more a second."""
+        self._at_once, self._a_second = at_once, a_second
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def note(self, address: str, now_s: float) -> None:
@@ -85,7 +104,7 @@ class Refusals:
 
     def _of(self, address: str, now_s: float) -> float:
         left, then_s = self._left.get(address, (float(self._at_once), now_s))
-        return min(left + (now_s - then_s) * _REFUSALS_A_SECOND, float(self._at_once))
+        return min(left + (now_s - then_s) * self._a_second, float(self._at_once))
 
 
 class Budget:

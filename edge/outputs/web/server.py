@@ -204,7 +204,26 @@ class Site:
         return StreamingResponse(parts(), media_type=_MULTIPART)
 
 
-def seated(places: Places, refusals: Refusals) -> Any:
+class Door(socket.socket):
+    """A listening socket that closes at once whom nobody would answer: much cheaper than a transport and a protocol for each."""
+
+    admits: Callable[[str], bool]
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return the next connection that is admitted, and its address.
+
+        Raises:
+            BlockingIOError: there is none now.
+        """
+        for _ in range(_BACKLOG):
+            client, address = super().accept()
+            if self.admits(address[0]):
+                return client, address
+            client.close()
+        raise BlockingIOError
+
+
+def seated(places: Places) -> Any:
     """Return uvicorn's protocol for connections that have a place; others are closed before anything is read."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -212,8 +231,7 @@ def seated(places: Places, refusals: Refusals) -> Any:
         def connection_made(self, transport: Any) -> None:
             self.transport = transport
             peer = transport.get_extra_info("peername")
-            address = peer[0] if peer else ""
-            if refusals.answered(address, time.monotonic()) and places.take(self, address):
+            if places.take(self, peer[0] if peer else ""):
                 super().connection_made(transport)
             else:
                 transport.abort()
@@ -261,9 +279,13 @@ def worth(connection: Any) -> int:
     return IDLE if untaken(connection) == -1 else BUSY
 
 
-async def serve(listening: socket.socket, link: socket.socket) -> None:
+async def serve(listening: Door, link: socket.socket) -> None:
     """Serve until the run has gone."""
     import uvicorn
+
+    def admits(address: str) -> bool:
+        now_s = time.monotonic()
+        return site.refusals.answered(address, now_s) and places.admits(address, now_s)
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         @contextmanager
@@ -277,9 +299,10 @@ async def serve(listening: socket.socket, link: socket.socket) -> None:
     limits = Limits(**told["limits"])
     site = Site(run, Access.of(told["host"], told["digest"]), limits)
     places = Places(limits.connections, worth, lambda connection: connection.transport.abort())
+    listening.admits = admits
     config = uvicorn.Config(
         site,
-        http=seated(places, site.refusals),
+        http=seated(places),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -330,7 +353,7 @@ def main() -> None:
         os.nice(_NICE)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    listening, link = (socket.socket(fileno=int(handle)) for handle in sys.argv[1:])
+    listening, link = Door(fileno=int(sys.argv[1])), socket.socket(fileno=int(sys.argv[2]))
     listening.setblocking(False)
     asyncio.run(serve(listening, link))
 

@@ -32,6 +32,19 @@ def test_one_address_takes_three_quarters_and_only_its_own_give_way_to_it() -> N
     assert places.take(101, "10.0.0.9")
 
 
+def test_a_flood_is_turned_away_before_it_costs_anything_and_others_come_in() -> None:
+    places = Places(8, dict.fromkeys(range(5000), NEW).__getitem__, lambda connection: None)
+    admitted = 0
+    for connection in range(5000):
+        if places.admits("10.0.0.1", 5.0):
+            admitted += 1
+            assert places.take(connection, "10.0.0.1")
+    assert 1000 < admitted < 1010  # three quarters of the places, and a thousand for which an older one left
+    assert places.admits("10.0.0.2", 5.0)
+    assert not places.admits("10.0.0.1", 5.0)
+    assert places.admits("10.0.0.1", 5.1)
+
+
 def test_refusals_are_answered_at_once_and_then_ten_a_second() -> None:
     refusals = Refusals(5)
     for _ in range(100):
