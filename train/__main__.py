@@ -47,7 +47,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         from train.fit import fit
 
     changes = {name: getattr(arguments, name) for name in ("size", "width", "epochs", "seed", "precision")}
-    chosen = recipe(arguments.recipe, **changes, air=False if arguments.no_air else None)
+    chosen = recipe(arguments.recipe, **changes, **_rate(arguments), air=False if arguments.no_air else None)
     fit(
         arguments.data,
         arguments.out,
@@ -62,11 +62,16 @@ def _fit(arguments: argparse.Namespace) -> None:
     )
 
 
+def _rate(arguments: argparse.Namespace) -> dict[str, float | None]:
+    return dict.fromkeys(("scratch_rate", "tuning_rate"), arguments.rate)
+
+
 def _fit_spotter(arguments: argparse.Namespace) -> None:
     chosen = spotter_recipe(
         epochs=arguments.epochs,
         seed=arguments.seed,
         precision=arguments.precision,
+        **_rate(arguments),
         air=False if arguments.no_air else None,
         size=arguments.size,
         width=arguments.width,
@@ -150,6 +155,7 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")
     fit.add_argument("--teacher", type=Path, metavar="BUNDLE", help="learn from this bundle's classifier beside the labels: for what --width leaves")
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
+    fit.add_argument("--rate", type=float, help="peak of the learning rate, instead of the recipe's: lower where good weights learn on")
     fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")
     fit.add_argument("--precision", choices=PRECISIONS, help="instead of the recipe's, auto: what is fast on this machine")
     fit.add_argument("--features", choices=FEATURES, default="auto", help="of frozen layers: computed in each step or cached once; auto caches where it can")

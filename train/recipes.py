@@ -13,12 +13,14 @@ FEATURES = ("auto", "cached", "computed")
 SEEDS = 2**32
 
 
-def check_epochs_and_seed(epochs: int, seed: int) -> None:
+def check_typed(epochs: int, seed: int, rate: float) -> None:
     """Refuse what a user can type wrong in any recipe.
 
     Raises:
-        InputError: no epoch, or a seed out of range.
+        InputError: no epoch, a seed out of range, or no rate to learn at.
     """
+    if not 0 < rate <= 1:
+        raise InputError(f"wanted a learning rate above 0 and at most 1, found {rate:g}: give another --rate")
     if epochs < 1:
         raise InputError(f"wanted at least 1 epoch, found {epochs}: give --epochs 1 or more")
     if not 0 <= seed < SEEDS:
@@ -66,7 +68,7 @@ class Recipe:
         seed: of the split, the weights, the order and the augmentation; 0 to 2^32 - 1.
 
     Raises:
-        InputError: no epoch, no width, or a seed out of range.
+        InputError: no epoch, no width, a seed out of range, or no rate to learn at.
     """
 
     name: str
@@ -103,7 +105,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what a user can type wrong; the network refuses a `size` that is too small for it."""
-        check_epochs_and_seed(self.epochs, self.seed)
+        check_typed(self.epochs, self.seed, self.tuning_rate)
         if not 0 < self.width <= 1:
             raise InputError(f"wanted a share of VGG-16's channels above 0 and at most 1, found {self.width:g}: give another --width")
 
@@ -191,14 +193,23 @@ class SpotterRecipe:
 
     def __post_init__(self) -> None:
         """Refuse what a user can type wrong."""
-        check_epochs_and_seed(self.epochs, self.seed)
+        check_typed(self.epochs, self.seed, self.tuning_rate)
 
 
 SPOTTER = SpotterRecipe()
 NAMES = (*RECIPES, SPOTTER.name)
 
 
-def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision | None, air: bool | None = None, **refused: Any) -> SpotterRecipe:
+def spotter_recipe(
+    *,
+    epochs: int | None,
+    seed: int | None,
+    precision: Precision | None,
+    air: bool | None = None,
+    scratch_rate: float | None = None,
+    tuning_rate: float | None = None,
+    **refused: Any,
+) -> SpotterRecipe:
     """Return the spotter's recipe with the user's changes; None keeps the recipe's own value.
 
     Raises:
@@ -207,7 +218,7 @@ def spotter_recipe(*, epochs: int | None, seed: int | None, precision: Precision
     told = [f"--{key.replace('_', '-')}" for key, value in refused.items() if value is not None]
     if told:
         raise InputError(f"wanted options of the spotter, which has a size of its own, found {', '.join(told)}: leave that out")
-    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision, "air": air}
+    changes: dict[str, Any] = {"epochs": epochs, "seed": seed, "precision": precision, "air": air, "scratch_rate": scratch_rate, "tuning_rate": tuning_rate}
     return replace(SPOTTER, **{key: value for key, value in changes.items() if value is not None})
 
 
@@ -223,9 +234,10 @@ def recipe(name: str, **changes: Any) -> Recipe:
 def drawn_recipe(recipe: Recipe) -> Recipe:
     """Return how `--weights drawn` trains before the photos come: on drawn photos alone, as many steps as the recipe says, in epochs of up to 300.
 
-    The seed is not the recipe's: what was drawn once serves runs of every seed.
+    Neither the seed nor a rate that a user gave is the recipe's: what was drawn once serves runs of each.
     """
     epochs = max(1, round(recipe.drawn_steps / 300))
     drawn_share = 1 - recipe.sign_free_share
     others: dict[str, Any] = {"last_layers": None, "patience": None, "teacher_share": None, "teacher_temperature": None, "train_per_class": None, "seed": 0}
-    return replace(recipe, name="drawn", epochs=epochs, drawn_share=drawn_share, **others)
+    rates = {"scratch_rate": RECIPES[recipe.name].scratch_rate, "tuning_rate": RECIPES[recipe.name].tuning_rate}  # the user's is for what comes after
+    return replace(recipe, name="drawn", epochs=epochs, drawn_share=drawn_share, **others, **rates)
