@@ -15,6 +15,7 @@ python -m benchmarks clients
 python -m benchmarks all --json result.json
 python -m benchmarks report result.json --out report.html
 python -m benchmarks compare before.json after.json
+python -m benchmarks compare OLD_BUNDLE NEW_BUNDLE --data ROOT
 python -m benchmarks reference result.json
 """
 
@@ -30,6 +31,7 @@ from edge import cli
 from edge.bundle.manifest import SHIPPED
 from edge.commands.words import SPOTTERS
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
+from edge.errors import InputError
 from edge.files import check_place
 from edge.sources.demo import VIEWS
 
@@ -126,6 +128,16 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    if arguments.before.is_dir() and arguments.after.is_dir():
+        from benchmarks.bundles import bundles
+
+        if arguments.data is None:
+            raise InputError("wanted --data ROOT to compare bundles on, found none: give the folder above gtsrb/ and gtsdb/")
+        if arguments.json is not None:
+            check_place(arguments.json)
+        old, new = (Setting(bundle, arguments.engine, arguments.precision, arguments.provider) for bundle in (arguments.before, arguments.after))
+        bundles(old, new, arguments.data, arguments.limit, arguments.silent_minutes, arguments.json)
+        return
     from benchmarks.report.compare import compare
 
     compare(arguments.before, arguments.after, arguments.band)
@@ -214,11 +226,15 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, default=Path("benchmarks.html"), metavar="F", help="the page")
     report.add_argument("--markdown", type=Path, metavar="F", help="write the figures as a table here, too")
     report.set_defaults(command=_report)
-    compare = commands.add_parser("compare", help="two results side by side", description="Say what got better or worse; exit code 1 if anything is worse.")
+    compare = _add(
+        commands, "compare", _compare, "two bundles on the same pictures, or two results side by side; exit code 1 if anything is worse", bundle=False
+    )
     for side in ("before", "after"):
-        compare.add_argument(side, type=Path, metavar=side.upper(), help="what --json of a benchmark wrote")
-    compare.add_argument("--band", type=cli.share, default=0.1, metavar="SHARE", help="relative change that counts as the same")
-    compare.set_defaults(command=_compare)
+        compare.add_argument(side, type=Path, metavar=side.upper(), help="a bundle's folder, or what --json of a benchmark wrote")
+    compare.add_argument("--band", type=cli.share, default=0.1, metavar="SHARE", help="of results: relative change that counts as the same")
+    compare.add_argument("--data", type=Path, metavar="ROOT", help="of bundles: a folder with gtsrb/ and gtsdb/ or one of them")
+    compare.add_argument("--limit", type=cli.count, default=500, metavar="N", help="photos in a drone's views, evenly spread")
+    compare.add_argument("--silent-minutes", type=float, default=2.0, metavar="N", help="of flight without a sign")
     reference = commands.add_parser("reference", help="keep results to compare with", description="Join a machine's results in one file without any paths.")
     reference.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="what --json of the benchmarks wrote, on one machine")
     reference.add_argument("--out", type=Path, metavar="F", help="where to (without one: benchmarks/reference/, named after the machine)")
@@ -226,9 +242,12 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: argparse._SubParsersAction[cli.Parser], name: str, command: Callable[[argparse.Namespace], None], says: str) -> argparse.ArgumentParser:
+def _add(
+    commands: argparse._SubParsersAction[cli.Parser], name: str, command: Callable[[argparse.Namespace], None], says: str, *, bundle: bool = True
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=says, description=f"Measure: {says}.")
-    parser.add_argument("--bundle", type=Path, default=SHIPPED, metavar="DIR", help="folder with manifest.json")
+    if bundle:
+        parser.add_argument("--bundle", type=Path, default=SHIPPED, metavar="DIR", help="folder with manifest.json")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the model; auto is onnxruntime")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8-cpu")
     parser.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")

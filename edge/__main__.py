@@ -7,6 +7,7 @@ signwing classify CROPS... --csv out/names.csv
 signwing check
 signwing doctor
 signwing train | export | bench ...
+signwing compare OLD NEW --data ROOT
 
 `python -m edge` is the same without the last line, whose stages have commands of their own.
 """
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # without `typing`, which takes longer than all else here
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
 """What `signwing` calls the other stages: word to package."""
+SHORT = {"compare": "bench"}
+"""Words of a stage that `signwing` takes without its name."""
 _RUN = "run"
 """The word whose work SIGTERM ends as it should: a camera's run has no end of its own."""
 
@@ -35,12 +38,15 @@ _RUN = "run"
 def _parser(prog: str = "python -m edge") -> argparse.ArgumentParser:
     from edge.commands.words import parser_of
 
-    return parser_of(prog, STAGES if prog == SIGNWING else {})
+    short = {word: f"{STAGES[stage]} {word}" for word, stage in SHORT.items()}
+    return parser_of(prog, {**STAGES, **short} if prog == SIGNWING else {})
 
 
 def signwing(argv: Sequence[str] | None = None) -> int:
     """Run a command of any stage, as the console command `signwing` does, and return its exit code; without `argv` as `main` does."""
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in SHORT:
+        words.insert(0, SHORT[words[0]])
     stage = STAGES.get(words[0]) if words else None
     if stage is None:
         return main(argv, SIGNWING)

@@ -20,7 +20,8 @@ from edge import cli
 def _bundle(arguments: argparse.Namespace) -> None:
     from export.bundle import write_bundle
 
-    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, fewshot=arguments.fewshot, spotter=arguments.spotter)
+    more = {"fewshot": arguments.fewshot, "spotter": arguments.spotter, "unless_worse": arguments.unless_worse}
+    write_bundle(arguments.source, arguments.data, arguments.out, arguments.name, **more)
 
 
 def _refresh(arguments: argparse.Namespace) -> None:
@@ -64,6 +65,7 @@ def _parser(prog: str = "python -m export") -> argparse.ArgumentParser:
         "--fewshot", type=Path, nargs="+", default=(), metavar="F", help="for the model card: train evaluate's JSON over runs of recipe fewshot"
     )
     bundle.add_argument("--spotter", type=Path, metavar="RUN", help="run of recipe spotter to add (without one: that of a bundle as SOURCE is kept)")
+    bundle.add_argument("--unless-worse", type=Path, metavar="OLD", help="refuse a bundle that is worse than this one, by signwing compare")
     bundle.set_defaults(command=_bundle)
     again = commands.add_parser("refresh", help="choose a bundle's fusion again", description="Choose thresholds again and tell what was measured since.")
     again.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder; its models stay as they are")

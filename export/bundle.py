@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,12 +15,14 @@ import onnx
 import onnxslim
 from numpy.typing import NDArray
 
+from edge import cli
 from edge.board.machine import describe
 from edge.bundle.lineage import lineage
 from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.bundle.onnx_fp32 import widen
 from edge.datasets.gtsdb import find_frames
 from edge.datasets.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
+from edge.errors import VerificationError
 from edge.files import sha256_of, write_text, written_beside
 from export.artefacts import AIR, FILES, SPOTTER, spec_of
 from export.card import CARD, PICTURE, write_card
@@ -69,6 +72,7 @@ def write_bundle(
     budgets: Mapping[str, Budget] = BUDGETS,
     fewshot: Sequence[Path] = (),
     spotter: Path | None = None,
+    unless_worse: Path | None = None,
 ) -> Bundle:
     """Make a bundle of a run or of another bundle and verify it; the photos on which int8 strays furthest are drawn beside it, whether it passes or not.
 
@@ -80,12 +84,15 @@ def write_bundle(
         budgets: what each artefact may lose.
         fewshot: results of `train evaluate` for the card (`export.judging.fewshot`); empty keeps what a bundle as source tells.
         spotter: run of a spotter; None keeps that of a bundle as source.
+        unless_worse: a bundle that the new one must not be worse than, by `signwing compare`; None: there is none.
 
     Raises:
         InputError, BundleError, DataError: the source or the data set is not what was wanted.
         OutputError: `out` cannot be written, or holds something else than a bundle.
-        VerificationError: an artefact is beyond its budget; `out` is as it was.
+        VerificationError: an artefact is beyond its budget, or the bundle is worse than `unless_worse`; `out` is as it was.
     """
+    if unless_worse is not None:
+        read_bundle(unless_worse)
     with replacing(Path(out)) as folder:
         told = read_fewshot(fewshot)
         read_train(data)  # a wrong --data is told before the conversion, which takes half a minute
@@ -120,8 +127,18 @@ def write_bundle(
         done = fused(_finish(whole, figures), data)
         write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid))))
         write_manifest(folder, done.manifest)
+        if unless_worse is not None:
+            _refuse_if_worse(folder, unless_worse, data)
     print(f"bundle in {out}: {', '.join(FILES.values())}")
     return read_bundle(out)
+
+
+def _refuse_if_worse(folder: Path, old: Path, data: Path) -> None:
+    """Have the benchmarks compare two bundles, in a process of its own: this stage imports nothing of theirs."""
+    print(f"comparing with {old}")
+    judge = cli.child("benchmarks", "compare", str(old), str(folder), "--data", str(data), "--silent-minutes", "0")
+    if subprocess.run(judge, check=False).returncode:  # noqa: S603 - this Python, running this project's code
+        raise VerificationError(f"wanted a bundle no worse than {old}, the comparison above refused it: train on, or leave --unless-worse out")
 
 
 @dataclass(frozen=True)

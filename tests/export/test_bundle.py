@@ -22,7 +22,7 @@ from small_network import write_run as write_small_run  # noqa: E402
 from spotter_runs import write_frames, write_run  # noqa: E402
 
 from edge import cli  # noqa: E402
-from edge.bundle.manifest import Bundle, read_bundle, write_manifest  # noqa: E402
+from edge.bundle.manifest import SHIPPED, Bundle, read_bundle, write_manifest  # noqa: E402
 from edge.datasets.gtsrb import CLASSES, LABELS  # noqa: E402
 from edge.engines.open import open_engine  # noqa: E402
 from edge.engines.self_test import Choice, self_test  # noqa: E402
@@ -293,6 +293,14 @@ def test_failed_verification_leaves_what_was_there(copy: Path, data: Path) -> No
         write_bundle(copy, data, copy, budgets={**BUDGETS, "fp16": Budget(drop=-1.0)})
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert sorted(path.name for path in copy.parent.iterdir()) == ["copy", "copy-worst.png"]
+
+
+def test_a_bundle_that_is_worse_than_another_is_not_written(copy: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    photos = Path(shutil.copytree(data, tmp_path / "photos", ignore=shutil.ignore_patterns("gtsdb")))  # its few frames have no side to judge on
+    with pytest.raises(VerificationError, match="no worse than"):
+        write_bundle(copy, photos, tmp_path / "new", unless_worse=SHIPPED)
+    assert not (tmp_path / "new").exists()
+    assert "the new bundle is worse than the old one" in capfd.readouterr().out
 
 
 def test_weights_that_fp16_would_change_are_refused(network: Any, data: Path, tmp_path: Path) -> None:

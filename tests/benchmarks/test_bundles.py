@@ -1,0 +1,102 @@
+"""Two bundles on the same pictures: an untrained one is worse, one whose thresholds let nothing through finds less, and a bundle is no other than itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.bundles import BETTER, SAME, WORSE, Row, verdicts
+from edge.__main__ import signwing
+from edge.bundle.manifest import MANIFEST, SHIPPED
+from edge.datasets.aerial import JUDGED
+from edge.drawn.signs import draw_sign
+
+
+@pytest.fixture
+def photos(tmp_path: Path, draw_crops: Callable[..., Any]) -> Path:
+    """A folder with 30 drawn test photos in GTSRB's layout, and none of GTSDB's frames."""
+    root = tmp_path / "photos" / "gtsrb"
+    (root / "Test").mkdir(parents=True)
+    with (root / "Test.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["ClassId", "Path"])
+        for number, (crop, class_id) in enumerate(zip(*draw_crops(30, 48), strict=True)):
+            cv2.imwrite(str(root / "Test" / f"{number:05}.png"), crop)
+            table.writerow([class_id, f"Test/{number:05}.png"])
+    return root.parent
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """A folder with a frame on each side of GTSDB's split, one large sign in each."""
+    folder = tmp_path / "frames" / "gtsdb"
+    folder.mkdir(parents=True)
+    rows = []
+    for number, class_id in ((0, 14), (10, 14), (30, 17)):
+        image = np.full((240, 320, 3), (180, 150, 120), np.uint8)
+        sign = draw_sign(class_id, 64)
+        share = sign[..., 3:] / 255.0
+        image[80:144, 120:184] = (sign[..., :3] * share + image[80:144, 120:184] * (1 - share)).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number:05}.png"), image)
+        rows.append(f"{number:05}.png;120;80;184;144;{class_id}")
+    (folder / "gt.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder.parent
+
+
+def compare(old: Path, new: Path, data: Path, out: Path) -> tuple[int, dict[str, Any]]:
+    code = signwing(["compare", str(old), str(new), "--data", str(data), "--limit", "2", "--silent-minutes", "0", "--json", str(out)])
+    return code, json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_an_untrained_bundle_is_worse_and_the_shipped_one_better_than_it(photos: Path, tiny_bundle: Path, tmp_path: Path, capsys: Any) -> None:
+    code, told = compare(SHIPPED, tiny_bundle, photos, tmp_path / "worse.json")
+    assert (code, told["verdict"]) == (1, WORSE)
+    assert "found it worse in photos" in capsys.readouterr().err
+    row = told["rows"][0]
+    assert (row["name"], row["trials"], row["better"]) == ("photos", 30, 0)
+    assert row["worse"] > 20
+    assert compare(tiny_bundle, SHIPPED, photos, tmp_path / "better.json")[1]["verdict"] == BETTER
+
+
+def test_thresholds_that_let_nothing_through_cost_frames(frames: Path, tmp_path: Path) -> None:
+    strict = Path(shutil.copytree(SHIPPED, tmp_path / "strict"))
+    manifest = json.loads((strict / MANIFEST).read_text(encoding="utf-8"))
+    fusion = manifest["thresholds"]["fusion"]
+    fusion["bias"] = fusion["second"]["bias"] = -1000.0
+    (strict / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    rows = {row["name"]: row for row in compare(SHIPPED, strict, frames, tmp_path / "strict.json")[1]["rows"]}
+    assert (rows["frames"]["old"], rows["frames"]["new"], rows["frames"]["worse"]) == (1, 0, 1)
+    views = rows[f"frames, {len(JUDGED)} views of a drone"]
+    assert (views["trials"], views["worse"], views["new"]) == (1, 1, 0)
+    assert rows["milliseconds a frame"]["trials"] == 1 + len(JUDGED)
+
+
+def test_a_bundle_is_no_other_than_itself(photos: Path, tmp_path: Path) -> None:
+    code, told = compare(SHIPPED, SHIPPED, photos, tmp_path / "same.json")
+    assert (code, told["verdict"]) == (0, SAME)
+    assert all(row["better"] == row["worse"] == 0 for row in told["rows"])
+
+
+def test_chance_is_exact_and_several_rows_must_each_be_surer() -> None:
+    assert Row("", 0, 0, 9, 6, 0).chance == pytest.approx(2 / 2**6)
+    assert Row("", 0, 0, 9, 3, 3).chance == 1
+    assert Row("", 0, 0, 9, 0, 0).chance == 1
+    rows = [Row("sure", 0, 0, 20, 0, 12), Row("alone it would be", 0, 0, 20, 6, 0), Row("none", 0, 0, 20, 3, 2)]
+    assert verdicts(rows) == {"sure": WORSE, "alone it would be": SAME, "none": SAME}
+    assert verdicts(rows[1:2]) == {"alone it would be": BETTER}
+    assert verdicts([Row("too small a difference to matter", 0, 0, 20, 0, 12, matters=False)]) == {"too small a difference to matter": SAME}
+
+
+def test_bundles_want_pictures(tmp_path: Path, capsys: Any) -> None:
+    assert signwing(["compare", str(SHIPPED), str(SHIPPED)]) == 1
+    assert "wanted --data ROOT" in capsys.readouterr().err
+    assert signwing(["compare", str(SHIPPED), str(SHIPPED), "--data", str(tmp_path)]) == 1
+    assert "found neither" in capsys.readouterr().err
