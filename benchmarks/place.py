@@ -21,6 +21,7 @@ from benchmarks.measuring.setting import write_result
 from benchmarks.measuring.state import read_state
 from edge.bundle.lineage import lineage, now
 from edge.datasets.gtsrb_labels import LABELS
+from edge.datasets.gtsrb_sizes import sizes_of
 from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.drone.path import ORIGIN
 from edge.drawn.signposts import Signpost
@@ -32,7 +33,6 @@ from edge.geometry.pose import Pose
 from edge.mapping.locate import R95
 from edge.mapping.merge import Sign, compared, merged
 from edge.mapping.sightings import FlightSeen, Seen
-from edge.mapping.sizes import size_of
 from edge.mapping.surveyor import Surveyor
 from edge.result import Detection, Report, Sighted
 
@@ -150,7 +150,7 @@ def _seen(flown: _Flown, errors: str, draw: int, *, back: bool = False, hidden: 
     """Fly with wrong poses, `back` the same way from its end with the camera turned round, and return what a map reads; `hidden` signs are not there."""
     flight, rng = flown.flight, np.random.default_rng((flown.flight.seed, draw, 7))
     poses = _wrong(flown, errors, draw)
-    surveyor = Surveyor(None, flight.optics.scaled, [size_of(label, frozenset(LABELS)) for label in LABELS])
+    surveyor = Surveyor(None, flight.optics.scaled, sizes_of(LABELS))
     blank = np.zeros((flight.size_wh[1], flight.size_wh[0], 3), np.uint8)
     last: dict[int, int] = {}
     seen = FlightSeen(f"flight {flight.seed}", Path())

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.api.pictures import Color, OwnFrames, as_bgr, is_one
+from edge.api.placing import surveyor_beside, surveyor_of, told_by
 from edge.api.results import Event, Sign, Signs
 from edge.bundle.manifest import SHIPPED, read_bundle
 from edge.engines.open import open_engine
 from edge.errors import InputError
 from edge.frame import FeedState, Frame, Source
+from edge.mapping.surveyor import Surveyor
 from edge.outputs.annotate import mark
 from edge.outputs.events import events_of, state_event
 from edge.pipeline import MIN_SIDE_PX, Loop, Summary, name_boxes, open_spotter, run
@@ -39,6 +41,7 @@ class Recognizer:
         bundle: the bundle's name.
         engine: the classifier's; its `name` and `precision` tell what runs.
         labels: what can be named, by class id.
+        manifest: all that the bundle tells of itself.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Recognizer:
         """
         read = read_bundle(SHIPPED if bundle is None else Path(bundle))
         options = {"engine": engine, "precision": precision, "provider": provider}
-        self.bundle, self.labels = read.manifest.name, read.manifest.labels
+        self.bundle, self.labels, self.manifest = read.manifest.name, read.manifest.labels, read.manifest
         self._lock = threading.Lock()
         with ExitStack() as stack:
             self.engine = open_engine(read, "classifier", **options)
@@ -92,7 +95,14 @@ class Recognizer:
         return [self._signs_in(as_bgr(image, color)) for image in images]
 
     def follow(
-        self, source: str | os.PathLike[str] | Iterable[Any], *, color: Color = "bgr", idle_s: float | None = None, max_frames: int | None = None
+        self,
+        source: str | os.PathLike[str] | Iterable[Any],
+        *,
+        color: Color = "bgr",
+        idle_s: float | None = None,
+        max_frames: int | None = None,
+        pose: str | None = None,
+        camera: str | None = None,
     ) -> Iterator[Event]:
         """Give the events of a stream as they come, until it ends or the iterator is closed.
 
@@ -101,17 +111,24 @@ class Recognizer:
             color: the order of colours of frames that are arrays.
             idle_s: after so many seconds without a frame an event of the kind "idle" is given, so that nobody waits longer than that; None waits.
             max_frames: ends after so many frames.
+            pose: where the camera was along a recording, as `edge run --pose` takes it: "flight.SRT", "log.bin,offset=12.4".
+            camera: what it sees, as `edge run --camera` takes it: "hfov=82,pitch=-20", "calibration.yml". With it, and with poses from a file or beside
+                frames, events tell where their signs stand.
 
         Raises:
             SourceError: the source cannot be opened.
-            InputError: what is given is no source or no frame.
+            InputError: what is given is no source, no frame, no poses or no camera.
             EngineError: the engine failed.
         """
         if isinstance(source, (str, os.PathLike)):
-            return self._events(open_source(os.fspath(source)), idle_s, max_frames)
+            uri, opened = os.fspath(source), open_source(os.fspath(source))
+            poses = None if pose is None else told_by(pose, "pose", "place", linked=False, recorded=not (opened.live or opened.stills))
+            return self._events(opened, surveyor_of(self.manifest, uri, camera, poses), idle_s, max_frames)
         if not isinstance(source, Iterable):
             raise InputError(f"wanted a source as edge run takes it, or an iterable of frames, found {type(source).__name__}: give one of these")
-        return self._events(OwnFrames(source, color), idle_s, max_frames)
+        if pose is not None:
+            raise InputError("wanted pairs (frame, Pose) where frames are a program's own, found pose=FILE: give each frame its pose")
+        return self._events(OwnFrames(source, color), surveyor_beside(self.manifest, camera), idle_s, max_frames)
 
     def run(self, source: Source, sinks: Sequence[Sink], **options: Any) -> Summary:
         """Bring a whole source to sinks, as `edge run` does; takes and raises what `edge.pipeline.run` does."""
@@ -139,8 +156,8 @@ class Recognizer:
         found = sorted(found, key=lambda one: -one.confidence)
         return Signs(Sign(self.labels[one.class_id], one.class_id, one.confidence, one.box_xyxy) for one in found)
 
-    def _events(self, source: Source, idle_s: float | None, max_frames: int | None) -> Iterator[Event]:
-        loop = Loop(self._spotter, self._classifier, stills=source.stills)
+    def _events(self, source: Source, surveyor: Surveyor | None, idle_s: float | None, max_frames: int | None) -> Iterator[Event]:
+        loop = Loop(self._spotter, self._classifier, stills=source.stills, surveyor=surveyor)
         told = _Told(self.labels)
         with source:
             for came in _awaited(iter(source), idle_s):

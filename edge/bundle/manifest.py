@@ -26,6 +26,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "models"
 _LONGEST_SIDE = 1 << 16
 _MOST_BYTES = 2 << 30
 _MOST_LABELS, _LONGEST_TEXT = 10_000, 200
+_WIDTHS_MM = 10.0, 20_000.0
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -98,7 +99,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's contents; `lineage` holds a record for each stage that made it. Name and labels are on one line each, whatever the file has."""
+    """A bundle's contents; `lineage` holds a record for each stage that made it. Name and labels are on one line each, whatever the file has.
+
+    `sizes_mm` are the widths in which each class's signs are made, none for a class of which nothing is known; empty where nothing is told at all.
+    """
 
     schema: int
     name: str
@@ -107,6 +111,7 @@ class Manifest:
     thresholds: Thresholds
     golden: Golden
     lineage: dict[str, Any]
+    sizes_mm: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,10 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"there are {len(manifest.labels)} labels, not 1 to {_MOST_LABELS}")
     if any(len(text) > _LONGEST_TEXT for text in (manifest.name, *manifest.labels)):
         raise ValueError(f"the name or a label is longer than {_LONGEST_TEXT} characters")
+    if manifest.sizes_mm and len(manifest.sizes_mm) != len(manifest.labels):
+        raise ValueError(f"there are sizes of {len(manifest.sizes_mm)} classes, not of {len(manifest.labels)}")
+    if not all(_WIDTHS_MM[0] <= width <= _WIDTHS_MM[1] for widths in manifest.sizes_mm for width in widths):
+        raise ValueError(f"sizes_mm are not all from {_WIDTHS_MM[0]:g} to {_WIDTHS_MM[1]:g}")
     if not 0.0 <= manifest.thresholds.confidence <= 1.0:
         raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
     spotter, held = manifest.thresholds.spotter, any(model.role == "spotter" for model in manifest.models)

@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
     with recognizer_of(arguments) as recognizer, open_source(arguments.source) as source, ExitStack() as stack:
         engine = recognizer.engine
         wait_for_readers(0.0 if source.live else READER_S)
-        wiring = wired(arguments, source, recognizer.labels, {"engine": engine.name, "precision": engine.precision})
+        wiring = wired(arguments, source, recognizer.manifest, {"engine": engine.name, "precision": engine.precision})
         if wiring.monitor is not None:
             stack.enter_context(wiring.monitor)
         signals.gently()

@@ -88,7 +88,7 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
         raise InputError(f"wanted options alone in --options, found {asked.source!r}: the source is for --source")
     cli.check_places(asked)
     check_places(asked)
-    wired(asked, open_source(place), read_bundle(asked.bundle).manifest.labels, {})  # not entered: no camera is opened, no port bound, nothing written
+    wired(asked, open_source(place), read_bundle(asked.bundle).manifest, {})  # not entered: no camera is opened, no port bound, nothing written
     recognizer_of(asked).close()
     uri = meant(place)
     outputs = {f"--{name}": path for name, path in vars(asked).items() if name in cli.OUTPUTS and path is not None}

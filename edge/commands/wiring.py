@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.api.recognizer import Recognizer
+from edge.bundle.manifest import Manifest
 from edge.commands import camera_option, level_option, watching
 from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
@@ -55,20 +56,20 @@ def recognizer_of(arguments: argparse.Namespace) -> Recognizer:
     return Recognizer(arguments.bundle, **{key: getattr(arguments, key) for key in ("engine", "precision", "provider", "spotter")})
 
 
-def wired(arguments: argparse.Namespace, source: Source, labels: Sequence[str], facts: Mapping[str, str]) -> Wiring:
+def wired(arguments: argparse.Namespace, source: Source, manifest: Manifest, facts: Mapping[str, str]) -> Wiring:
     """Make what the options ask for; nothing is opened, bound or written.
 
     Args:
         arguments: of the command line.
         source: what the frames come from; it need not be opened.
-        labels: names of the classes.
+        manifest: of the bundle, whose classes are named.
         facts: of the engine, for the page.
 
     Raises:
         SignwingError: an option that no run could heed, or that does not go with the others.
     """
     leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
-    surveyor = camera_option.open_surveyor(arguments, source, labels, leveller)
+    surveyor, labels = camera_option.open_surveyor(arguments, source, manifest, leveller), manifest.labels
     passes = _pass_sink(arguments.source)
     written = _written(arguments, source, labels)
     watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor)

@@ -13,7 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from films import filmed
 
+from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight, SceneFrame
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,8 +57,8 @@ def run(title: str) -> dict[str, Any]:
     return space
 
 
-def test_there_are_six() -> None:
-    assert list(examples()) == ["From Python", "A folder", "A stream", "Your own frames", "Beside MAVSDK", "A ROS 2 node"]
+def test_there_are_seven() -> None:
+    assert list(examples()) == ["From Python", "A folder", "A stream", "Your own frames", "Beside MAVSDK", "Where signs stand", "A ROS 2 node"]
 
 
 @pytest.mark.usefixtures("street")
@@ -110,6 +112,13 @@ def test_beside_mavsdk_events_have_the_pose_that_was_told(street: np.ndarray) ->
     events = list(space["fly"](frames()))
     assert events
     assert all(event.pose["lat"] == 48.1 for event in events)
+
+
+def test_signs_of_a_film_and_its_log_stand_somewhere(tmp_path: Path) -> None:
+    film, log = filmed(DroneFlight(0, frames=120, lens=False), tmp_path)
+    places = run("Where signs stand")["places"](str(film), str(log))
+    assert places
+    assert all(place and 0 < place["sigma_m"] < 60 for place in places)
 
 
 def test_the_ros_node_is_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from films import filmed
 
 import edge
 from edge import Event, Recognizer, Signs
 from edge.__main__ import main
+from edge.drawn.drone.flight import DroneFlight
+from edge.drawn.drone.path import ORIGIN
 from edge.drawn.scenes import Flight
 from edge.errors import InputError, SourceError
+from edge.geometry.geodesy import Plane
 
 SIZE_WH, FRAMES = (640, 360), 60
 FLIGHT = f"demo://?view=car&seed=1&frames={FRAMES}&width={SIZE_WH[0]}&height={SIZE_WH[1]}"
@@ -86,6 +91,31 @@ def test_a_pose_travels_with_its_frame(recognizer: Recognizer) -> None:
     assert event.pose["alt_m"] == event.frame
 
 
+def stands_off(flight: DroneFlight, event: Event) -> float:
+    """How far an event's sign is from the nearest one of its class, metres."""
+    assert event.where is not None
+    east, north = Plane(*ORIGIN).metres(float(event.where["lat"] or 0), float(event.where["lon"] or 0))
+    posts = [post for index in range(0, flight.frames, 10) for post in flight.signposts(index) if post.class_id == event.class_id]
+    return min(math.hypot(east - post.x, north - post.z) for post in posts)
+
+
+def test_signs_stand_somewhere_where_poses_are_given(recognizer: Recognizer, tmp_path: Path) -> None:
+    flight = DroneFlight(0, frames=120, lens=False)
+    hfov = f"hfov={2 * math.degrees(math.atan(flight.size_wh[0] / 2 / flight.optics.focal_xy[0])):.6f}"
+    images = [flight.frame(index).image for index in range(flight.frames)]
+    own = list(recognizer.follow(((image, flight.pose(index)) for index, image in enumerate(images)), camera=hfov))
+    assert own
+    assert all(stands_off(flight, event) < 2 for event in own if event.kind == "gone")
+    film, log = filmed(flight, tmp_path)
+    of_film = [stands_off(flight, event) for event in recognizer.follow(film, pose=str(log), camera=hfov) if event.kind == "gone"]
+    assert of_film
+    assert max(of_film) < 2
+    assert all(event.where is None for event in recognizer.follow((images[0], flight.pose(0)) for _ in range(3)))
+    drawn = [event for event in recognizer.follow("demo://?frames=120") if event.kind == "gone"]
+    assert drawn
+    assert all(stands_off(DroneFlight(0, frames=120), event) < 2 for event in drawn)
+
+
 def test_a_stream_ends_when_it_is_left(recognizer: Recognizer, picture: np.ndarray) -> None:
     given = 0
 
@@ -138,6 +168,12 @@ def test_what_cannot_be_followed_is_refused(recognizer: Recognizer, tmp_path: Pa
         recognizer.follow(tmp_path / "none.mp4")
     with pytest.raises(InputError, match="wanted a picture"):
         list(recognizer.follow([b"no"]))
+    with pytest.raises(InputError, match="give each frame its pose"):
+        recognizer.follow([], pose="f.csv")
+    with pytest.raises(InputError, match="found none: add it"):
+        recognizer.follow("demo://?view=car", camera="hfov=80")
+    with pytest.raises(InputError, match="wanted hfov=DEGREES"):
+        recognizer.follow([], camera="hfov=200")
     with pytest.raises(InputError, match="wanted a picture"):
         recognizer.recognize(None)
 

@@ -251,7 +251,14 @@ def test_bytes_changed_at_random_are_read_or_refused_with_a_bundle_error(folder:
 
 def test_labels_and_texts_have_bounds(folder: Path) -> None:
     before, long = (folder / MANIFEST).read_text(), "x" * 201
-    changes = (({"labels": []}, "0 labels"), ({"labels": ["x"] * 10_001}, "10001 labels"), ({"labels": [long] * 43}, "200"), ({"name": long}, "200"))
+    changes = (
+        ({"sizes_mm": [[600]]}, "sizes of 1 classes, not of 43"),
+        ({"sizes_mm": [[1]] + [[]] * 42}, "from 10 to"),
+        ({"labels": []}, "0 labels"),
+        ({"labels": ["x"] * 10_001}, "10001 labels"),
+        ({"labels": [long] * 43}, "200"),
+        ({"name": long}, "200"),
+    )
     for change, told in changes:
         (folder / MANIFEST).write_text(json.dumps(json.loads(before) | change))
         assert told in refusal(folder)

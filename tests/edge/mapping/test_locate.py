@@ -10,12 +10,13 @@ import pytest
 from flown import FLIGHT, passes
 
 from edge.datasets.gtsrb_labels import LABELS
+from edge.datasets.gtsrb_sizes import STOP, size_of, sizes_of
 from edge.drawn.drone.path import ORIGIN
 from edge.geometry.geodesy import Plane
 from edge.geometry.pose import Pose
 from edge.mapping.locate import R95, locate, radius_95
 from edge.mapping.sight import look
-from edge.mapping.sizes import STOP, UNKNOWN, Size, size_of
+from edge.mapping.sizes import UNKNOWN, Size
 
 PLANE = Plane(*ORIGIN)
 
@@ -26,7 +27,7 @@ def off_by(post, seen, size=None, change=lambda pose, index: pose, sigma_m=0.0):
     for index, box in seen:
         pose = change(replace(FLIGHT.pose(index), sigma_m=sigma_m), index)
         looks.append(look(PLANE, pose, FLIGHT.optics, index / 30, box))
-    fix = locate([one for one in looks if one], size or size_of(LABELS[post.class_id], frozenset(LABELS)))
+    fix = locate([one for one in looks if one], size or size_of(LABELS[post.class_id]))
     return math.hypot(fix.place[0] - post.x, fix.place[2] - post.z), fix
 
 
@@ -118,7 +119,16 @@ def test_the_radius_that_holds_95_percent(sigmas, wanted):
 
 
 def test_sizes_are_those_of_the_class():
-    assert size_of("Stop", frozenset(LABELS)) == STOP
-    assert size_of("Speed limit 50", frozenset(LABELS)).aspect == 1
-    assert size_of("Yield", frozenset(LABELS)).aspect == pytest.approx(0.866, abs=1e-3)
-    assert size_of("Kangaroo", frozenset(LABELS)) == UNKNOWN
+    assert size_of("Stop") == STOP
+    assert size_of("Speed limit 50").aspect == 1
+    assert size_of("Yield").aspect == pytest.approx(0.866, abs=1e-3)
+    assert size_of("Kangaroo") == UNKNOWN
+
+
+def test_a_bundle_that_tells_sizes_is_believed():
+    told = sizes_of(("Stop", "Yield", "Kangaroo"), ((), (700.0,), (600.0, 800.0)))
+    assert told[0] == STOP
+    assert math.exp(told[1].log_width) == pytest.approx(0.7)
+    assert told[1].aspect == pytest.approx(0.866, abs=1e-3)
+    assert math.exp(told[2].log_width) == pytest.approx(math.sqrt(0.48))
+    assert told[2].sigma > told[1].sigma

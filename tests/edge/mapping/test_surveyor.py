@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from flown import FLIGHT, boxes, passes
 
-from edge.commands.camera_option import camera_of
+from edge.api.placing import camera_of
 from edge.datasets.gtsrb_labels import LABELS
+from edge.datasets.gtsrb_sizes import sizes_of
 from edge.drawn.drone.path import ORIGIN
 from edge.errors import InputError
 from edge.frame import Frame
 from edge.geometry.geodesy import Plane
 from edge.geometry.pose import Place, Pose
-from edge.mapping.sizes import size_of
 from edge.mapping.surveyor import Optics, Surveyor
 from edge.result import Detection, Report, Sighted
 from edge.vehicle.attitudes import LiveAttitude
 from edge.vehicle.levelling import Attitudes
 
 PLANE = Plane(*ORIGIN)
-SIZES = [size_of(label, frozenset(LABELS)) for label in LABELS]
+SIZES = sizes_of(LABELS)
 BLANK = np.zeros((540, 960, 3), np.uint8)
 START_S = 1000.0
 
