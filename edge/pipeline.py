@@ -24,7 +24,7 @@ from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
-from edge.result import Ages, Detection, Report, Result, Sink
+from edge.result import Ages, Detection, Report, Result, Sighted, Sink, Track
 from edge.vehicle.levelling import Leveller, View
 
 MIN_SIDE_PX = TrackerSettings.vote_side_px
@@ -240,7 +240,7 @@ class Loop:
         else:
             reports = self._tracker.update(detections, confirms=lambda one: bool(confirmed(proposals, [one])))
         reports, detections = view.in_frame(reports), view.in_frame(detections)
-        tracks = view.in_frame(view.mark(self._tracker.tracks)) if self._tracker else []
+        tracks = view.in_frame(_in_sight(view.mark(self._tracker.tracks), self._tracker.seen, frame.image)) if self._tracker else []
         self._lap("track")
         if self._surveyor is not None:
             reports = self._surveyor.place(frame, reports, () if self._tracker is None else self._tracker.seen)
@@ -297,6 +297,13 @@ class Loop:
         now = time.perf_counter_ns()
         self._stages_ns[stage] += now - self._lap_ns
         self._lap_ns = now
+
+
+def _in_sight(tracks: Sequence[Track], seen: Sequence[Sighted], image: NDArray[np.uint8]) -> list[Track]:
+    """Leave out what was not seen in this frame and should stand across the picture's edge: that sign has left."""
+    size_wh, now = np.array(image.shape[1::-1]), {one.track for one in seen}
+    corners = [np.reshape(one.box_xyxy if one.quad_xy is None else one.quad_xy, (-1, 2)) for one in tracks]
+    return [one for one, at in zip(tracks, corners, strict=True) if one.track in now or bool(((at >= 0) & (at <= size_wh)).all())]
 
 
 def _as_stills(detections: Sequence[Detection]) -> list[Report]:

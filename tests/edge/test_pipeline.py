@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from edge.bundle.fusion import Fusion, SecondLook
 from edge.bundle.manifest import ModelSpec, TensorSpec, read_bundle
 from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.engines.fake import FakeEngine
+from edge.engines.open import open_engine
 from edge.errors import BundleError, OutputError, SourceError
 from edge.frame import Frame
 from edge.outputs.events import EventSink
@@ -28,6 +30,7 @@ from edge.recognition.proposals import Proposals, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.tracking import Tracker, TrackerSettings
 from edge.result import Result
+from edge.sources.open import open_source
 
 SPEC = ModelSpec("classifier", "none", "", "fp16", "onnxruntime", TensorSpec("images", (-1, 16, 16, 3), "uint8"), TensorSpec("p", (-1, CLASSES), "float32"))
 
@@ -247,3 +250,22 @@ def test_spotters_by_name(tiny_bundle: Path) -> None:
             assert spotter is wanted
     with pytest.raises(BundleError, match="--spotter colour"), open_spotter("learned", bundle):
         pass
+
+
+def test_a_sign_that_has_left_the_picture_is_not_shown_at_its_edge(tiny_bundle: Path) -> None:
+    keeping, width, height = Keeping(), 480, 270
+    source = open_source(f"demo://?view=car&frames=150&width={width}&height={height}")
+    turns = itertools.count()
+
+    def blinking(image: NDArray[np.uint8]) -> Proposals:
+        found = spot_by_colour(image)
+        return found if next(turns) % 5 else dataclasses.replace(found, boxes_xyxy=found.boxes_xyxy[:0], scores=found.scores[:0])
+
+    with Classifier(open_engine(read_bundle(tiny_bundle), "classifier"), 0.0) as classifier:
+        run(source, blinking, classifier, [keeping])
+    shown = [(one, result) for result in keeping.results for one in result.tracks]
+    over = [(one, result) for one, result in shown if min(one.box_xyxy) < 0 or one.box_xyxy[2] > width or one.box_xyxy[3] > height]
+    assert len(shown) > 30
+    assert all(any(one.box_xyxy == seen.box_xyxy for seen in result.detections) for one, result in over)
+    # One that stands within the picture and is not seen for a frame is still shown where it should be.
+    assert any(not any(one.box_xyxy == seen.box_xyxy for seen in result.detections) for one, result in shown)
