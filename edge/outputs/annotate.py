@@ -13,7 +13,7 @@ from edge.geometry.boxes import iou_matrix
 from edge.geometry.similarity import Quad
 
 if TYPE_CHECKING:
-    from edge.result import Report, Result, Track
+    from edge.result import Detection, Report, Result, Track
 
 Box = Sequence[float]
 Colour = tuple[int, int, int]
@@ -37,15 +37,24 @@ def annotate(result: Result, labels: Sequence[str]) -> NDArray[np.uint8]:
     Returns:
         (height, width, 3) uint8 BGR, of the frame's size.
     """
-    announced: list[Track | Report] = [*result.tracks, *(r for r in result.reports if r.track is None and r.event == "sighting")]
+    known = announced(result)
     image = result.frame.image.copy()
-    known = np.array([one.box_xyxy for one in announced], np.float64).reshape(-1, 4)
-    for detection in result.detections:
-        if not (iou_matrix([detection.box_xyxy], known) >= _SAME_IOU).any():
-            _outline(image, detection.box_xyxy, detection.quad_xy, _UNSURE, 1)
-    mark(image, announced, labels)
-    _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(announced)}", _scale_of(image))
+    for detection in unsure(result, known):
+        _outline(image, detection.box_xyxy, detection.quad_xy, _UNSURE, 1)
+    mark(image, known, labels)
+    _status(image, f"frame {result.frame.index}   {result.age_ms:.0f} ms   signs {len(known)}", _scale_of(image))
     return image
+
+
+def announced(result: Result) -> list[Track | Report]:
+    """Return what is shown with a name: tracks that were announced, and the signs of a still."""
+    return [*result.tracks, *(one for one in result.reports if one.track is None and one.event == "sighting")]
+
+
+def unsure(result: Result, known: Sequence[Track | Report]) -> list[Detection]:
+    """Return the detections where nothing of `known` is shown: what may be a sign and is not announced yet."""
+    boxes = np.array([one.box_xyxy for one in known], np.float64).reshape(-1, 4)
+    return [one for one in result.detections if not (iou_matrix([one.box_xyxy], boxes) >= _SAME_IOU).any()]
 
 
 def mark(image: NDArray[np.uint8], signs: Sequence[Track | Report], labels: Sequence[str]) -> None:

@@ -69,6 +69,10 @@ class Browser:
         """Send these with each request from now on."""
         self._ask("Network.setExtraHTTPHeaders", headers=headers)
 
+    def downloads(self, folder: Path) -> None:
+        """Save what is downloaded from now on in a folder, without a question."""
+        self._ask("Browser.setDownloadBehavior", session=False, behavior="allow", downloadPath=str(folder))
+
     def open(self, url: str) -> None:
         self._ask("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
@@ -89,7 +93,14 @@ class Browser:
 
     def press(self, key: str) -> None:
         for kind in ("keyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"Tab": 9, "Enter": 13}[key], text="\r" * (key == "Enter"))
+            self._ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "Escape": 27}[key],
+                text="\r" * (key == "Enter"),
+            )
 
     def screenshot(self, path: Path) -> None:
         """Save the whole page, below the fold too."""

@@ -81,7 +81,7 @@ def serving(
 ) -> Iterator[tuple[WebSink, PageState]]:
     """A page on a free port, with telemetry ten times a second."""
     source, meter = source or Losses(), Meter()
-    state = PageState(source, LABELS, meter, {"source": "frames", "engine": "fake", "precision": "fp16"})
+    state = PageState(source, LABELS, meter, {"source": "frames", "engine": "onnxruntime", "precision": "int8-cpu"})
     with Monitor(period_s=0.1) as monitor:
         monitor.tell(state.note_telemetry)
         with Page(host, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry), limits or Limits()) as sink:

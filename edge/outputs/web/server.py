@@ -17,12 +17,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
-from edge.outputs.web.film import Film
+from edge.outputs.web.film import Film, Picture
 from edge.outputs.web.wire import LONGEST_LINE, Limits, packed
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-_FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "icon.svg")}}
+_FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "drawing.js", "icon.svg")}}
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _JSON = "application/json"
 _MULTIPART = "multipart/x-mixed-replace; boundary=picture"
 _BACKLOG = 64  # connections that are taken at once; far fewer than descriptors
 _NICE = 10
 _WATCH_S = 0.2
+_LOOK_S = 0.05
 _DIGITS = 16
 
 Scope = Any
@@ -62,11 +64,25 @@ class Run:
         """Ask over a connection."""
         self._reader, self._writer = reader, writer
         self._turn = asyncio.Lock()
+        self._answers: asyncio.Queue[tuple[dict[str, Any], bytes]] = asyncio.Queue()
+        self.farewell = b""
+        """What the run said when it ended, as JSON."""
+        self.ended = asyncio.Event()
 
     async def hear(self) -> tuple[dict[str, Any], bytes]:
         """Return what the run says."""
         head = json.loads(await self._reader.readuntil(b"\n"))
         return head, await self._reader.readexactly(head["size"])
+
+    async def listen(self) -> None:
+        """Take answers until the run ends."""
+        while True:
+            head, body = await self.hear()
+            if head.get("ended"):
+                self.farewell = body
+                self.ended.set()
+            else:
+                self._answers.put_nowait((head, body))
 
     async def ask(self, what: str, **about: Any) -> tuple[dict[str, Any], bytes]:
         """Ask, and return the answer.
@@ -83,7 +99,7 @@ class Run:
     async def _exchange(self, question: bytes) -> tuple[dict[str, Any], bytes]:
         async with self._turn:
             self._writer.write(question)
-            return await self.hear()
+            return await self._answers.get()
 
 
 class Site:
@@ -95,7 +111,8 @@ class Site:
         from starlette.routing import Route
 
         self._run, self._access, self._limits = run, access, limits
-        self.film = Film(self._newest, limits.wait_s)
+        self.films = {plain: Film(partial(self._newest, plain), limits.wait_s) for plain in (False, True)}
+        self._viewers = 0
         self.refusals, self._budget = Refusals(limits.refusals), Budget(limits.bytes_a_second)
         routes = [Route(f"/{path}", _file(name)) for path, name in _FILES.items()]
         routes += [
@@ -103,7 +120,10 @@ class Site:
             Route("/metrics", self._tell_metrics),
             Route("/api/status", self._tell_status),
             Route("/api/sightings", self._tell_sightings),
-            Route("/crops/{name}.jpg", self._crop),
+            Route("/api/end", self._end),
+            Route("/events.jsonl", self._tell_events),
+            Route("/crops/{name}.jpg", partial(self._kept, "crop")),
+            Route("/frames/{name}.jpg", partial(self._kept, "frame")),
             Route("/live.jpg", self._picture),
             Route("/live.mjpg", self._pictures),
         ]
@@ -139,12 +159,35 @@ class Site:
             if not started:
                 await PlainTextResponse("the page failed\n", 500)(scope, receive, send)
 
-    async def _newest(self, after: int) -> tuple[int, bytes, float]:
+    async def _newest(self, plain: bool, after: int) -> tuple[Picture, float]:
         try:
-            head, data = await self._run.ask("picture", after=after)
+            head, data = await self._run.ask("picture", plain=plain, after=after)
         except RuntimeError:  # it could not be drawn, the next one may be
-            return after, b"", self._limits.wait_s
-        return head["number"], data, head["pause_s"]
+            return Picture(after, b""), self._limits.wait_s
+        return Picture(head["number"], data, head["drawing"]), head["pause_s"]
+
+    async def _end(self, request: Request) -> Response:
+        """Answer when the run ends; who has seen that asks once more, when the last of it is taken."""
+        from starlette.responses import Response
+
+        if "taken" in request.query_params:
+            self._viewers -= 1
+            return Response(status_code=204)
+        self._viewers += 1
+        try:
+            await asyncio.wait_for(self._run.ended.wait(), self._limits.wait_s)
+        except asyncio.TimeoutError:
+            self._viewers -= 1
+            return Response(status_code=204)
+        return Response(self._run.farewell, media_type=_JSON)
+
+    async def leave(self) -> None:
+        """End this process when the run has ended, and those who look at the page know."""
+        await self._run.ended.wait()
+        end_s = time.monotonic() + json.loads(self._run.farewell)["look_s"]
+        while self._viewers > 0 and time.monotonic() < end_s:
+            await asyncio.sleep(_LOOK_S)
+        os._exit(0)
 
     async def _health(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, Response
@@ -167,15 +210,26 @@ class Site:
     async def _tell_sightings(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        after = _number(request, "after")
-        return _bad("after") if after is None else Response((await self._run.ask("sightings", after=int(after)))[1], media_type=_JSON)
+        after, changed = _number(request, "after"), _number(request, "changed")
+        if after is None or changed is None:
+            return _bad("after and changed")
+        return Response((await self._run.ask("sightings", after=int(after), changed=int(changed)))[1], media_type=_JSON)
 
-    async def _crop(self, request: Request) -> Response:
+    async def _tell_events(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        after = _number(request, "after")
+        if after is None:
+            return _bad("after")
+        head, lines = await self._run.ask("events", after=int(after))
+        return Response(lines, media_type="application/jsonl", headers={"x-events": str(head["told"])})
+
+    async def _kept(self, what: str, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, Response
 
         name = request.path_params["name"]
-        crop = (await self._run.ask("crop", number=int(name)))[1] if name.isascii() and name.isdigit() and len(name) < _DIGITS else b""
-        return Response(crop, media_type="image/jpeg") if crop else PlainTextResponse("not kept\n", 404)
+        data = (await self._run.ask(what, number=int(name)))[1] if name.isascii() and name.isdigit() and len(name) < _DIGITS else b""
+        return Response(data, media_type="image/jpeg") if data else PlainTextResponse("not kept\n", 404)
 
     async def _picture(self, request: Request) -> Response:
         from starlette.responses import Response
@@ -183,10 +237,11 @@ class Site:
         after = _number(request, "after")
         if after is None:
             return _bad("after")
-        picture = await self.film.next(int(after))
+        picture = await self.films["plain" in request.query_params].next(int(after))
         if picture is None:
             return Response(status_code=204)
-        return Response(picture[1], media_type="image/jpeg", headers={"x-picture": str(picture[0])})
+        headers = {"x-picture": str(picture.number)} | ({"x-drawing": picture.drawing} if picture.drawing else {})
+        return Response(picture.jpeg, media_type="image/jpeg", headers=headers)
 
     async def _pictures(self, request: Request) -> Response:
         from starlette.responses import Response, StreamingResponse
@@ -194,9 +249,9 @@ class Site:
         async def parts() -> AsyncIterator[bytes]:
             number = 0
             while True:
-                picture = await self.film.next(number)
+                picture = await self.films[False].next(number)
                 if picture is not None:
-                    number, data = picture
+                    number, data = picture.number, picture.jpeg
                     yield b"--picture\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n%b\r\n" % (len(data), data)
 
         if request.method == "HEAD":  # it has no body that could end
@@ -315,7 +370,7 @@ async def serve(listening: Door, link: socket.socket) -> None:
         h11_max_incomplete_event_size=MOST_HEADERS,
     )
     server = Server(config)
-    await asyncio.gather(server.serve(sockets=[listening]), watch(server, limits), site.film.run())
+    await asyncio.gather(server.serve(sockets=[listening]), watch(server, limits), run.listen(), site.leave(), *(film.run() for film in site.films.values()))
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:

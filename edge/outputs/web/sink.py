@@ -10,8 +10,10 @@ import json
 import logging
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.util import find_spec
 from types import TracebackType
@@ -23,8 +25,9 @@ from edge.errors import MissingDependency, OutputError, one_line
 from edge.frame import FeedState
 from edge.outputs.web.access import Access
 from edge.outputs.web.metrics import Metrics
-from edge.outputs.web.state import PageState, jpeg
-from edge.outputs.web.wire import Limits, packed, read
+from edge.outputs.web.state import PageState
+from edge.outputs.web.wire import HURRIED_LOOK_S, LAST_LOOK_S, Limits, packed, read
+from edge.process import signals
 from edge.process.threads import Worker
 from edge.result import Result
 
@@ -60,22 +63,23 @@ class WebSink:
         self._host, self._port, self._access, self._limits = host, port, access, limits or Limits()
         self.state, self._metrics = state, metrics
         self._pictures_a_second = PICTURES_A_SECOND
-        self._number, self._shown = 0, None
+        self._shown: dict[bool, tuple[int, Result | None]] = dict.fromkeys((False, True), (0, None))
         self._told_s, self._untold = float("-inf"), 0
         self._socket: socket.socket | None = None
         self._link: socket.socket | None = None
-        self._thread = Worker(self._work, "web")
+        self._thread, self._keeper = Worker(self._work, "web"), Worker(self._keep, "web frames")
+        self._sending = threading.Lock()
         self._answers: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "status": lambda asked: _json(state.status(asked["since"])),
-            "sightings": lambda asked: _json({"schema": 1, "sightings": state.sightings(asked["after"])}),
-            "crop": self._crop,
+            "sightings": lambda asked: _json({"schema": 1, "sightings": state.sightings.listed(asked["after"], asked["changed"])}),
+            "events": self._events,
+            "crop": lambda asked: ({}, state.sightings.crop(asked["number"])),
+            "frame": lambda asked: ({}, state.sightings.frame(asked["number"])),
             "metrics": self._tell_metrics,
             "health": lambda asked: ({}, state.trouble.encode()),
             "picture": self._picture,
             "fault": self._tell_fault,
         }
-
-    _shown: Result | None
 
     def __enter__(self) -> WebSink:
         """Start to listen.
@@ -86,35 +90,66 @@ class WebSink:
         self._socket = _listen(self._host, self._port)
         self._port = self._socket.getsockname()[1]
         self._thread.start()
-        print(f"{'page':<14}{self.url}", flush=True)
+        self._keeper.start()
+        print(f"{'page':<14}{self.url}{self._elsewhere()}", flush=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._thread.stopping.set()
         link = self._link
-        if link is not None:
+        self._thread.stopping.set()
+        if link is not None and self._sending.acquire(timeout=_END_S):
+            with suppress(OSError):  # it takes nothing, or is gone
+                told = {**self.state.farewell(error is not None), "look_s": HURRIED_LOOK_S if signals.came() else LAST_LOOK_S}
+                link.send(packed({"ended": True}, json.dumps(told).encode()), socket.MSG_DONTWAIT)
+            self._sending.release()
+        # Its process ends when those who look know; one that hangs is cut off.
+        ended = self._thread.stop(LAST_LOOK_S + _END_S)
+        if not ended and link is not None:
             _shut(link)
-        if not self._thread.stop():
+            ended = self._thread.stop()
+        if not (ended and self._keeper.stop()):
             _LOG.warning("the page's server at %s does not end: it is left behind", self.url)
         if self._socket is not None:
             self._socket.close()
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}/"
+        """Where the page is, for a browser on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104, it is compared
+        return self._url(host)
+
+    def _elsewhere(self) -> str:
+        """Return where the page is for others, where it is on every address of this machine."""
+        towards = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}.get(self._host)  # noqa: S104
+        if towards is None:
+            return ""
+        with socket.socket(towards[0], socket.SOCK_DGRAM) as asking, suppress(OSError):  # no network
+            asking.connect((towards[1], 9))  # an address for examples: it chooses a network, and sends nothing
+            return f" here, {self._url(asking.getsockname()[0])} from elsewhere"
+        return ""
+
+    def _url(self, host: str) -> str:
+        return f"http://[{host}]:{self._port}/" if ":" in host else f"http://{host}:{self._port}/"
 
     def write(self, result: Result) -> None:
         """Leave a result; never waits."""
         self.state.note(result)
 
     def feed(self, state: FeedState) -> None:
-        """Nothing: the page asks the source itself."""
+        """Keep the event; what the feed is doing now the page asks the source itself."""
+        self.state.note_feed(state)
 
     def spare(self, on: bool) -> None:
         """Give few pictures from now on, or as many as before."""
         self._pictures_a_second = FEW_A_SECOND if on else PICTURES_A_SECOND
+
+    def _keep(self) -> None:
+        for waiting in self._keeper.each(self.state.sightings.waiting):
+            self.state.sightings.keep(*waiting)
+
+    def _send(self, link: socket.socket, message: bytes) -> None:
+        with self._sending, suppress(OSError):  # it ended
+            link.sendall(message)
 
     def _work(self) -> None:
         """Start the page's process and answer it until it ends.
@@ -135,8 +170,6 @@ class WebSink:
                 self._serve(here)
             finally:
                 self._link = None
-                if self._thread.stopping.is_set():  # it has nothing to finish
-                    process.kill()
                 _shut(here)
                 code = _ended(process)
         if not self._thread.stopping.is_set():
@@ -146,9 +179,9 @@ class WebSink:
         try:
             link.sendall(packed({"host": self._host, "digest": self._access.digest, "limits": asdict(self._limits)}))
             with link.makefile("rb") as asked:
-                while not self._thread.stopping.is_set() and (question := read(asked)) is not None:
+                while (question := read(asked)) is not None:
                     began = time.monotonic()
-                    link.sendall(packed(*self._answer(question)))
+                    self._send(link, packed(*self._answer(question)))
                     rest = _REST_OF_PICTURES if question["ask"] == "picture" else _REST
                     self._thread.stopping.wait(min((time.monotonic() - began) * rest, _LONGEST_REST_S))
         except (ConnectionError, BrokenPipeError):  # it ended, or is to
@@ -161,21 +194,23 @@ class WebSink:
             self._tell_fault({"text": f"{question['ask']}: {type(error).__name__}: {error}"})
             return {"failed": True}, b""
 
-    def _crop(self, asked: dict[str, Any]) -> Answer:
-        crop = self.state.crop(asked["number"])
-        return {}, b"" if crop is None else jpeg(crop)
+    def _events(self, asked: dict[str, Any]) -> Answer:
+        lines, told = self.state.sightings.lines(asked["after"])
+        return {"told": told}, lines.encode()
 
     def _tell_metrics(self, asked: dict[str, Any]) -> Answer:
         text, kind = self._metrics.text()
         return {"kind": kind}, text
 
     def _picture(self, asked: dict[str, Any]) -> Answer:
-        """Draw the newest result, unless it is the picture that is there already."""
-        newest, data = self.state.newest, b""
-        if newest is not None and not (newest is self._shown and asked["after"] == self._number):
-            data = self.state.picture(newest)
-            self._shown, self._number = newest, self._number + 1
-        return {"number": self._number, "pause_s": 1 / self._pictures_a_second}, data
+        """Give the newest result, drawn or to be drawn by who asks, unless it is the picture that is there already."""
+        newest, data, drawing = self.state.newest, b"", ""
+        number, shown = self._shown[asked["plain"]]
+        if newest is not None and not (newest is shown and asked["after"] == number):
+            data, drawing = self.state.plain(newest) if asked["plain"] else (self.state.picture(newest), "")
+            number += 1
+            self._shown[asked["plain"]] = number, newest
+        return {"number": number, "drawing": drawing, "pause_s": 1 / self._pictures_a_second}, data
 
     def _tell_fault(self, asked: dict[str, Any]) -> Answer:
         """Tell a fault of the page's, seldom: who asks again and again for what fails fills no log."""

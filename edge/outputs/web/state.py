@@ -1,46 +1,32 @@
-"""What the page shows, gathered by the loop for any thread to read: the newest result, the last sightings with their crops, and the last minutes."""
+"""What the page shows, gathered by the loop for any thread to read: the newest result, the last sightings, and the last minutes."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.board.telemetry import KEPT, Telemetry
-from edge.frame import Source
+from edge.frame import FeedState, Source
 from edge.geometry.boxes import Box
 from edge.geometry.similarity import Quad
-from edge.outputs.annotate import annotate
-from edge.outputs.events import event_of
+from edge.outputs.annotate import annotate, announced, unsure
+from edge.outputs.events import state_event
 from edge.outputs.meter import Meter
+from edge.outputs.web.sightings import Sightings, jpeg, shrunk
 from edge.result import Result
 
 SCHEMA = 1
-SIGHTINGS_KEPT = 60
 
-_CROP_PX = 192
-_MARGIN = 0.15
 _PICTURE_PX = 960
-_QUALITY = 75
+# Of signs, and of what may be one: they travel in a header.
+_MOST_DRAWN = 24
 _HEALTHY_S = 10.0
 _HISTORY = ("t", "fps", "age_p50_ms", "age_p99_ms", "rss_mib", "available_mib", "temperature_c", "cpu_load", "gpu_load")
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """An announced sign: its number from 1 up, its event as `--events` writes it, its time (seconds since 1970) and (height, width, 3) uint8 BGR of it."""
-
-    number: int
-    event: dict[str, Any]
-    seen_s: float
-    crop: NDArray[np.uint8]
 
 
 class PageState:
@@ -67,8 +53,7 @@ class PageState:
         self.meter = meter
         self._lock = threading.Lock()
         self._newest: Result | None = None
-        self._sightings: deque[Sighting] = deque(maxlen=SIGHTINGS_KEPT)
-        self._sighted = 0
+        self.sightings = Sightings(labels)
         self._rows: deque[tuple[float | None, ...]] = deque(maxlen=KEPT)
         self._telemetry: Telemetry | None = None
         self._started_s, self._monotonic_s, self._begun_s = wall_s(), monotonic_s, monotonic_s()
@@ -77,12 +62,11 @@ class PageState:
         """Take a result."""
         if not result.final:
             self._newest = result
-        for report in result.reports:
-            if report.event == "sighting":
-                event, crop = event_of(result, report, self._labels), small_crop(result.frame.image, report.box_xyxy, report.quad_xy)
-                with self._lock:
-                    self._sighted += 1
-                    self._sightings.append(Sighting(self._sighted, event, self._wall_s(), crop))
+        self.sightings.note(result, self._wall_s())
+
+    def note_feed(self, state: FeedState) -> None:
+        """Take a change of the feed."""
+        self.sightings.tell([state_event(state)])
 
     def note_telemetry(self, sample: Telemetry) -> None:
         """Take a sample of the machine, and keep a row of history."""
@@ -146,67 +130,42 @@ class PageState:
             "dropped": self._source.dropped,
             "unreadable": self._source.unreadable,
             "sightings": sum(counts.sightings.values()),
+            **self.sightings.counts(),
             "size_wh": size,
             **asdict(rates),
             "machine": None if sample is None else _machine(sample),
             "history": {name: [row[place] for row in rows] for place, name in enumerate(_HISTORY)},
         }
 
-    def sightings(self, after: int = 0) -> list[dict[str, Any]]:
-        """Return those that are kept with a number above `after`, newest first, as `/api/sightings` answers."""
-        with self._lock:
-            kept = [sighting for sighting in self._sightings if sighting.number > after]
-        return [{"number": s.number, "seen_s": round(s.seen_s, 2), "crop": f"crops/{s.number}.jpg", **s.event} for s in reversed(kept)]
-
-    def crop(self, number: int) -> NDArray[np.uint8] | None:
-        """Return the crop of a sighting; None if it is not kept."""
-        with self._lock:
-            return next((sighting.crop for sighting in self._sightings if sighting.number == number), None)
-
     def picture(self, result: Result) -> bytes:
         """Return a result drawn on its frame, its longer side at most 960 px, as JPEG."""
-        image = annotate(result, self._labels)
-        share = _PICTURE_PX / max(image.shape[:2])
-        if share < 1:
-            size_wh = [max(round(side * share), 1) for side in image.shape[1::-1]]
-            image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-        return jpeg(image)
+        return jpeg(shrunk(annotate(result, self._labels), _PICTURE_PX))
+
+    def plain(self, result: Result) -> tuple[bytes, str]:
+        """Return a result's frame, its longer side at most 960 px, as JPEG, and as JSON what is to be drawn on it by who shows it.
+
+        That is `size_wh` of the frame, `signs` as label, confidence in percent and four corners in turn, and `unsure` as corners alone; the first of each.
+        """
+        known = announced(result)
+        told = {
+            "size_wh": result.frame.image.shape[1::-1],
+            "frame": result.frame.index,
+            "age_ms": round(result.age_ms),
+            "signs": [[self._labels[one.class_id], round(one.confidence * 100), _corners(one.box_xyxy, one.quad_xy)] for one in known[:_MOST_DRAWN]],
+            "unsure": [_corners(one.box_xyxy, one.quad_xy) for one in unsure(result, known)[:_MOST_DRAWN]],
+        }
+        return jpeg(shrunk(result.frame.image, _PICTURE_PX)), json.dumps(told, separators=(",", ":"))
+
+    def farewell(self, failed: bool) -> dict[str, Any]:
+        """Return what the page is told when the run ends."""
+        sightings = sum(self.meter.counts.sightings.values())
+        kind = "run" if self._source.live else "photos" if self._source.stills else "flight"
+        return {"failed": failed, "said": f"{kind} {'failed' if failed else 'ended'}: {sightings} {'sign' if sightings == 1 else 'signs'}"}
 
 
-def jpeg(image: NDArray[np.uint8]) -> bytes:
-    """Return (height, width, 3) uint8 BGR as JPEG."""
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return data.tobytes()
-
-
-def small_crop(image: NDArray[np.uint8], box_xyxy: Box, quad_xy: Quad | None = None) -> NDArray[np.uint8]:
-    """Return a copy of a box with some of what is around it; a large one is thinned out, at hardly any cost, to 192 px a side at most.
-
-    A box that was turned is turned upright.
-    """
-    if quad_xy is not None:
-        return _upright_crop(image, quad_xy)
-    height, width = image.shape[:2]
+def _corners(box_xyxy: Box, quad_xy: Quad | None) -> list[int]:
     x1, y1, x2, y2 = box_xyxy
-    pad_x, pad_y = (x2 - x1) * _MARGIN, (y2 - y1) * _MARGIN
-    left, right = int(np.clip(x1 - pad_x, 0, width - 1)), int(np.clip(x2 + pad_x, 1, width))
-    top, bottom = int(np.clip(y1 - pad_y, 0, height - 1)), int(np.clip(y2 + pad_y, 1, height))
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    step = -(-max(right - left, bottom - top) // _CROP_PX)
-    return image[top:bottom:step, left:right:step].copy()
-
-
-def _upright_crop(image: NDArray[np.uint8], quad_xy: Quad) -> NDArray[np.uint8]:
-    left_top, right_top, _, left_bottom = (np.array(corner) for corner in quad_xy)
-    along, down = right_top - left_top, left_bottom - left_top
-    sides = np.array([np.hypot(*along), np.hypot(*down)])
-    shown = np.maximum(np.rint(sides * (1 + 2 * _MARGIN) * min(1.0, _CROP_PX / (sides.max() * (1 + 2 * _MARGIN)))), 1).astype(int)
-    corner = left_top - _MARGIN * (along + down)
-    reach = (1 + 2 * _MARGIN) * np.array([along, down])
-    source = np.array([corner, corner + reach[0], corner + reach[1]], np.float32)
-    target = np.array([[0, 0], [shown[0], 0], [0, shown[1]]], np.float32)
-    turn = cv2.getAffineTransform(source - np.float32(0.5), target - np.float32(0.5))
-    return np.asarray(cv2.warpAffine(image, turn, shown.tolist(), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return [round(side) for corner in quad_xy or ((x1, y1), (x2, y1), (x2, y2), (x1, y2)) for side in corner]
 
 
 def _machine(sample: Telemetry) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 LONGEST_LINE = 64 << 10
+LAST_LOOK_S, HURRIED_LOOK_S = 1.5, 0.3
+"""What who looks at the page gets at most, when the run has ended by itself or by a signal, to take the last of it; nobody waits for who does not look."""
 
 
 @dataclass(frozen=True)

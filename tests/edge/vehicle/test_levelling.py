@@ -22,7 +22,7 @@ from edge.geometry.boxes import iou_matrix
 from edge.geometry.pose import Pose
 from edge.outputs.annotate import annotate
 from edge.outputs.events import EventSink
-from edge.outputs.web.state import small_crop
+from edge.outputs.web.sightings import small_crop
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier, cut_crop
 from edge.recognition.proposals import Proposals

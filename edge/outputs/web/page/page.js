@@ -1,12 +1,14 @@
+import { Drawing } from "./drawing.js";
 import { Plot } from "./plots.js";
 
-const SPANS = [1, 2, 5, 10], KEPT = 60, ROWS = 600;
+const SPANS = [1, 2, 5, 10], KEPT = 60, ROWS = 600, EVENTS = 20000;
 const STATUS_MS = 1000, AGAIN_MS = 1500, PATIENCE_MS = 15000;
 const at = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const history = { t: [], fps: [], age_p50_ms: [], age_p99_ms: [], rss_mib: [], available_mib: [], temperature_c: [], cpu_load: [], gpu_load: [], cpu: [], gpu: [] };
-let paused = false, newest = 0, run = null;
+const rows = new Map(), drawing = new Drawing(at("frame")), whole = new Drawing(at("whole"));
+let paused = false, run = null, farewell = null, changed = 0, told = 0, events = [];
 
 const plots = [
   ["Speed", "FPS", [["fps", "frames"]]],
@@ -26,10 +28,17 @@ async function ask(path) {
 function show(state, said, detail = "") {
   at("state").dataset.state = state;
   if (at("state").textContent !== state) at("state").textContent = state;
-  at("signal").hidden = state === "live";
+  at("signal").hidden = state === "live" || state === "ended";
   at("signal").textContent = state === "offline" ? "No connection to the runtime" : `No signal: ${state}${detail ? `. ${detail}` : ""}`;
   at("alert").hidden = !said;
   if (said && at("alert").textContent !== said) at("alert").textContent = said;
+  at("ended").hidden = state !== "ended" || Boolean(said);
+}
+
+function showEnd() {
+  at("ended").textContent = farewell.said;
+  show("ended", farewell.failed ? farewell.said : "");
+  at("pause").disabled = true;
 }
 
 // The picture: each is asked for when the one before is shown, so that a slow link shows fewer, never older ones.
@@ -38,15 +47,20 @@ async function film() {
   for (;;) {
     if (paused || document.hidden) { await pause(200); continue; }
     try {
-      const answer = await ask(`live.jpg?after=${number}`);
+      const answer = await ask(`live.jpg?plain&after=${number}`);
       if (answer.status === 204) continue;
       number = Number(answer.headers.get("x-picture"));
+      const found = JSON.parse(answer.headers.get("x-drawing"));
       const url = URL.createObjectURL(await answer.blob());
-      const picture = at("picture");
+      // Made ready aside, so that picture and drawing change at once.
+      const picture = at("picture").cloneNode();
       picture.src = url;
       await picture.decode().catch(() => {});
       picture.width = picture.naturalWidth || picture.width;
       picture.height = picture.naturalHeight || picture.height;
+      at("picture").replaceWith(picture);
+      drawing.draw(found);
+      at("about").textContent = `frame ${found.frame} · ${found.age_ms} ms`;
       if (shown) URL.revokeObjectURL(shown);
       shown = url;
     } catch {
@@ -57,9 +71,11 @@ async function film() {
 }
 
 function tile(name, value, unit, note) {
+  const word = typeof value === "string" && !/^[\d.]*$/.test(value);
   const box = document.createElement("div"), term = document.createElement("dt"), data = document.createElement("dd");
   term.textContent = name;
   data.textContent = value === null || value === undefined ? "–" : `${value}${unit}`;
+  if (word) data.className = "word";
   if (note) data.append(Object.assign(document.createElement("small"), { textContent: note }));
   box.append(term, data);
   return box;
@@ -94,56 +110,139 @@ function remember(rows) {
 function forget() {
   for (const key of Object.keys(history)) history[key].length = 0;
   at("sightings").replaceChildren();
-  newest = 0;
+  rows.clear();
+  events = [];
+  changed = told = 0;
+  farewell = null;
 }
+
+async function look() {
+  const status = await (await ask(`api/status?since=${history.t[history.t.length - 1] ?? 0}`)).json();
+  if (run !== null && run !== status.started_s) {
+    run = null;
+    forget();
+    return look();
+  }
+  run = status.started_s;
+  at("pause").disabled = false;
+  if (farewell) showEnd();
+  else show(status.state, status.warning, status.feed?.detail);
+  at("source").textContent = status.source ?? "";
+  at("total").textContent = `${status.sightings} in all`;
+  tiles(status);
+  remember(status.history);
+  const minutes = (history.t[history.t.length - 1] - history.t[0]) / 60;
+  const span = SPANS.find((each) => minutes <= each) ?? SPANS[SPANS.length - 1];
+  for (const plot of plots) plot.draw(history, span);
+  if (status.changed > changed) await sighted();
+  if (status.events > told) await listen();
+}
+
+let looking = Promise.resolve();
+const lookAgain = () => (looking = looking.catch(() => {}).then(look));
 
 async function watch() {
   for (;;) {
     try {
-      const status = await (await ask(`api/status?since=${history.t[history.t.length - 1] ?? 0}`)).json();
-      if (run !== null && run !== status.started_s) { forget(); run = status.started_s; continue; }
-      run = status.started_s;
-      show(status.state, status.warning, status.feed?.detail);
-      at("source").textContent = status.source ?? "";
-      at("total").textContent = `${status.sightings} in all`;
-      tiles(status);
-      remember(status.history);
-      const minutes = (history.t[history.t.length - 1] - history.t[0]) / 60;
-      const span = SPANS.find((each) => minutes <= each) ?? SPANS[SPANS.length - 1];
-      for (const plot of plots) plot.draw(history, span);
-      if (status.sightings > newest) await sighted();
+      await lookAgain();
     } catch (error) {
-      show("offline", `No answer from the runtime (${error.message}); trying again.`);
+      if (farewell) showEnd();
+      else show("offline", `No answer from the runtime (${error.message}); trying again.`);
       await pause(AGAIN_MS);
     }
     await pause(STATUS_MS);
   }
 }
 
+// The run says when it ends, and waits a moment for those who take the last of it.
+async function awaitEnd() {
+  for (;;) {
+    try {
+      const answer = await ask("api/end");
+      if (answer.status === 204) continue;
+      farewell = await answer.json();
+      showEnd();
+      await lookAgain();
+      await ask("api/end?taken");
+    } catch {
+      await pause(AGAIN_MS);
+    }
+  }
+}
+
+async function listen() {
+  const answer = await ask(`events.jsonl?after=${told}`);
+  const lines = (await answer.text()).split("\n").filter(Boolean);
+  told = Number(answer.headers.get("x-events"));
+  events.push(...lines);
+  events.splice(0, Math.max(0, events.length - EVENTS));
+  at("download").disabled = !events.length;
+}
+
 async function sighted() {
-  const { sightings } = await (await ask(`api/sightings?after=${newest}`)).json();
-  if (!sightings.length) return;
-  newest = sightings[0].number;
-  at("sightings").prepend(...sightings.map(item));
-  at("announce").textContent = `${sightings[0].label}, ${Math.round(sightings[0].confidence * 100)} percent`;
-  at("none").hidden = true;
-  while (at("sightings").children.length > KEPT) at("sightings").lastElementChild.remove();
+  const { sightings } = await (await ask(`api/sightings?changed=${changed}`)).json();
+  for (const sighting of sightings.reverse()) {
+    changed = Math.max(changed, sighting.changed);
+    const row = rows.get(sighting.number);
+    if (row) {
+      fill(row, sighting);
+      continue;
+    }
+    rows.set(sighting.number, item(sighting));
+    at("sightings").prepend(rows.get(sighting.number));
+    at("announce").textContent = `${sighting.label}, ${Math.round(sighting.confidence * 100)} percent`;
+    at("none").hidden = true;
+  }
+  for (const number of [...rows.keys()].slice(0, -KEPT)) {
+    rows.get(number).remove();
+    rows.delete(number);
+  }
 }
 
 function item(sighting) {
-  const row = document.createElement("li"), link = document.createElement("a"), crop = document.createElement("img");
-  crop.src = link.href = sighting.crop;
-  crop.alt = `Crop of ${sighting.label}`;
+  const row = document.createElement("li"), link = document.createElement("a"), crop = document.createElement("img"), text = document.createElement("div");
   crop.width = crop.height = 64;
   link.append(crop);
-  const text = document.createElement("div"), name = document.createElement("strong"), more = document.createElement("small");
-  name.textContent = sighting.label;
-  const time = new Date(sighting.seen_s * 1000).toLocaleTimeString();
-  more.textContent = `${Math.round(sighting.confidence * 100)} % · ${time} · ${sighting.still ?? `frame ${sighting.frame}`}`;
-  text.append(name, more);
+  text.append(document.createElement("strong"), document.createElement("small"));
   row.append(link, text);
+  fill(row, sighting);
   return row;
 }
+
+function fill(row, sighting) {
+  const link = row.querySelector("a"), crop = row.querySelector("img"), time = new Date(sighting.seen_s * 1000).toLocaleTimeString();
+  crop.src = sighting.crop;
+  crop.alt = `${sighting.label}: show the whole frame`;
+  link.href = sighting.whole;
+  link.onclick = (event) => {
+    event.preventDefault();
+    open(sighting, time);
+  };
+  row.querySelector("strong").textContent = sighting.label;
+  row.querySelector("small").textContent = about(sighting, time);
+}
+
+const about = (sighting, time) => `${Math.round(sighting.confidence * 100)} % · ${time} · ${sighting.still ?? `frame ${sighting.frame}`}`;
+
+function open(sighting, time) {
+  const [x1, y1, x2, y2] = sighting.box_xyxy, picture = at("whole-picture");
+  at("sight-name").textContent = sighting.label;
+  at("sight-more").textContent = about(sighting, time);
+  whole.draw(null);
+  [picture.width, picture.height] = sighting.size_wh;
+  picture.onload = () => whole.draw({ size_wh: sighting.size_wh, unsure: [], signs: [[sighting.label, Math.round(sighting.confidence * 100), sighting.quad_xy?.flat() ?? [x1, y1, x2, y1, x2, y2, x1, y2]]] });
+  picture.onerror = () => { at("sight-more").textContent = `${about(sighting, time)}. Its whole frame is not kept any more.`; };
+  picture.src = sighting.whole;
+  at("sight").showModal();
+}
+
+at("close").addEventListener("click", () => at("sight").close());
+
+at("download").addEventListener("click", () => {
+  const url = URL.createObjectURL(new Blob(events.map((line) => `${line}\n`), { type: "application/jsonl" }));
+  Object.assign(document.createElement("a"), { href: url, download: "events.jsonl" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), AGAIN_MS);
+});
 
 at("pause").addEventListener("click", () => {
   paused = !paused;
@@ -153,3 +252,4 @@ at("pause").addEventListener("click", () => {
 
 film();
 watch();
+awaitEnd();

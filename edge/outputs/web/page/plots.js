@@ -63,9 +63,16 @@ export class Plot {
     parts.push(element("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "now"));
     this.series.forEach(([key], place) => parts.push(element("path", { class: place ? "second" : "first", d: trace(times, history[key], x, y) })));
     this.svg.replaceChildren(...parts);
-    const now = this.series.map(([key, name]) => [name, history[key][times.length - 1]]).filter(([, value]) => value !== null);
-    const said = now.map(([name, value]) => `${name} ${Number(value.toPrecision(3))} ${this.unit}`).join(", ") || "nothing";
-    this.legend.textContent = said;
+    const now = this.series.map(([key, name]) => [name, history[key][times.length - 1]]);
+    const each = now.map(([name, value]) => (value === null ? "" : `${name} ${Number(value.toPrecision(3))} ${this.unit}`));
+    const said = each.filter(Boolean).join(", ") || "nothing";
+    // Where there are two, the line before a name is the one that is its.
+    this.legend.replaceChildren(...each.map((text, place) => {
+      const entry = document.createElement("span");
+      if (each.filter(Boolean).length > 1 && text) entry.append(Object.assign(document.createElement("i"), { className: place ? "line second" : "line first" }));
+      entry.append(text);
+      return entry;
+    }));
     this.svg.setAttribute("aria-label", `${this.title}, the last ${minutes} minutes: now ${said}`);
   }
 }

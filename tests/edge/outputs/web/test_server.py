@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,14 +18,12 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 pytest.importorskip("prometheus_client", reason="the extra web is not installed")
 
 from commands import refused
-from media import picture
 from web_client import Feeding, Losses, connect, decoded, get, get_json, result, say, serving
 
 from edge.errors import MissingDependency, OutputError
 from edge.frame import FeedState, State
 from edge.outputs.web.access import HEADERS
-from edge.outputs.web.state import SIGHTINGS_KEPT, small_crop
-from edge.outputs.web.wire import Limits
+from edge.outputs.web.wire import LAST_LOOK_S, Limits
 from edge.sources.uri import without_credentials
 
 TOKEN = "correct-horse-battery-staple"
@@ -33,6 +36,7 @@ def test_the_page_and_all_it_loads_come_from_here() -> None:
             ("/page.css", "text/css"),
             ("/page.js", "text/javascript"),
             ("/plots.js", "text/javascript"),
+            ("/drawing.js", "text/javascript"),
             ("/icon.svg", "image"),
         ):
             status, headers, body = get(sink, path)
@@ -47,7 +51,7 @@ def test_the_status_tells_what_the_run_and_the_machine_do() -> None:
         time.sleep(0.7)
         status = get_json(sink, "/api/status")
         assert status["schema"] == 1
-        assert (status["source"], status["engine"], status["precision"], status["dropped"], status["unreadable"]) == ("frames", "fake", "fp16", 7, 2)
+        assert (status["source"], status["engine"], status["precision"], status["dropped"], status["unreadable"]) == ("frames", "onnxruntime", "int8-cpu", 7, 2)
         assert status["size_wh"] == [96, 64]
         assert 0 < status["frames"] <= feeding.written
         assert 0 < status["fps"] <= 51
@@ -61,30 +65,43 @@ def test_the_status_tells_what_the_run_and_the_machine_do() -> None:
         assert all(time > times[-1] for time in later)
 
 
-def test_sightings_come_with_their_crops_and_the_oldest_go() -> None:
-    with serving() as (sink, _):
-        for index in range(SIGHTINGS_KEPT + 5):
-            sink.write(result(index, 14))
-        answer = get_json(sink, "/api/sightings")
-        numbers = [sighting["number"] for sighting in answer["sightings"]]
-        assert numbers == list(range(SIGHTINGS_KEPT + 5, 5, -1))
-        newest = answer["sightings"][0]
-        assert (newest["label"], newest["class_id"], newest["event"], newest["frame"]) == ("Stop", 14, "sighting", SIGHTINGS_KEPT + 4)
-        assert [s["number"] for s in get_json(sink, f"/api/sightings?after={numbers[2]}")["sightings"]] == numbers[:2]
-        status, headers, body = get(sink, f"/{newest['crop']}")
-        assert (status, headers["content-type"]) == (200, "image/jpeg")
-        assert decoded(body).shape == (39, 39, 3)
-        assert get(sink, "/crops/1.jpg")[0] == 404
+@pytest.mark.parametrize("failed", [False, True])
+def test_who_looks_is_told_the_end(failed: bool) -> None:
+    told: list[tuple[int, bytes]] = []
+    looking = threading.Event()
+    with suppress(InterruptedError), serving() as (sink, _):
+        sink.write(result(1, 14, 1))
+        assert get(sink, "/healthz")[0] == 200  # the page is there
+
+        def look() -> None:
+            looking.set()
+            status, _, body = get(sink, "/api/end")
+            told.extend([(status, body), (get(sink, "/api/status")[0], b""), (get(sink, "/api/end?taken")[0], b"")])
+
+        watching = threading.Thread(target=look)
+        watching.start()
+        looking.wait()
+        time.sleep(1.0)
+        if failed:
+            raise InterruptedError
+    watching.join()
+    said = "flight failed: 2 signs" if failed else "flight ended: 2 signs"
+    assert [status for status, _ in told] == [200, 200, 204]
+    assert json.loads(told[0][1]) == {"failed": failed, "said": said, "look_s": LAST_LOOK_S}
 
 
-def test_a_crop_stays_inside_the_picture_and_small() -> None:
-    image = picture(3, (1280, 720))
-    assert small_crop(image, (0, 0, 1280, 720)).shape[1] <= 192
-    assert small_crop(image, (1270, 700, 1300, 800)).shape[0] > 0
-    assert small_crop(image, (-50, -50, -10, -10)).size > 0
-    crop = small_crop(image, (100, 100, 140, 130))
-    assert crop.shape == (39, 52, 3)
-    assert crop.base is None
+def test_the_address_that_is_printed_can_be_opened(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(TOKEN, "0.0.0.0") as (sink, _):
+        printed = capsys.readouterr().out
+        addresses = re.findall(r"http://[^ \n]+/", printed)
+        assert sink.url in addresses
+        assert "0.0.0.0" not in printed
+        for address in addresses:
+            parts = urlsplit(address)
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+            connection.request("GET", "/healthz", headers={"Authorization": f"Bearer {TOKEN}"})
+            assert connection.getresponse().status == 200
+            connection.close()
 
 
 def test_the_newest_picture_is_given_once_and_then_the_next_is_waited_for() -> None:
@@ -134,7 +151,22 @@ def test_a_stream_of_pictures_moves() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/healthz", "/metrics", "/api/status", "/api/sightings", "/live.jpg", "/live.mjpg", "/crops/1.jpg", "/page.js", "/nothing"]
+    "path",
+    [
+        "/",
+        "/healthz",
+        "/metrics",
+        "/api/status",
+        "/api/sightings",
+        "/events.jsonl",
+        "/live.jpg",
+        "/live.mjpg",
+        "/crops/1.jpg",
+        "/frames/1.jpg",
+        "/api/end",
+        "/page.js",
+        "/nothing",
+    ],
 )
 def test_without_the_token_nothing_is_told(path: str) -> None:
     with serving(TOKEN, "0.0.0.0") as (sink, _):
@@ -144,7 +176,7 @@ def test_without_the_token_nothing_is_told(path: str) -> None:
             assert (status, answered["www-authenticate"][:5]) == (401, "Basic")
             assert TOKEN.encode() not in body
         if path not in ("/nothing", "/live.mjpg"):
-            assert get(sink, path, {"Authorization": f"Bearer {TOKEN}"})[0] == 200
+            assert get(sink, path, {"Authorization": f"Bearer {TOKEN}"})[0] in (200, 204)
 
 
 def test_every_answer_tells_browsers_to_take_nothing_from_elsewhere() -> None:
