@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from edge.geometry.pose import Pose
 
+UNTOLD = "no clock was asked"
+
 State = Literal["connecting", "live", "stalled", "lost"]
 
 
@@ -23,9 +25,10 @@ class Frame:
         image: (height, width, 3) uint8 BGR.
         received_ns: `time.monotonic_ns` when the decoder of a camera, or a recorded source, handed it over.
         still: path relative to the folder, on one line, if the source is a set of stills, else None.
-        time_s: when a camera gave it, in seconds since 1970 (UTC) by this machine's clock, else None.
+        time_s: when it was handed over, in seconds since 1970 (UTC); None where no clock tells.
         media_s: its time in a recording, in seconds, else None.
         pose: how the camera stood then, as far as it is known.
+        time_unknown: why there is no `time_s`, for people.
     """
 
     index: int
@@ -35,6 +38,7 @@ class Frame:
     time_s: float | None = None
     media_s: float | None = None
     pose: Pose | None = None
+    time_unknown: str = UNTOLD
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class FeedState:
         reconnects: how often the feed was opened again, or the camera came back.
         detail: what is being done or what went wrong, for people; may be "".
         foreign: packets of others than the camera, which were not taken; 0 where nothing counts them.
+        time_s: when, in seconds since 1970 (UTC); None where no clock tells.
+        time_unknown: why there is no `time_s`, for people.
     """
 
     state: State
@@ -60,6 +66,8 @@ class FeedState:
     reconnects: int
     detail: str
     foreign: int = 0
+    time_s: float | None = None
+    time_unknown: str = UNTOLD
 
 
 class Source(Protocol):

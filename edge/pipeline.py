@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ from edge.recognition.spotter_learned import LearnedSpotter
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
 from edge.result import Ages, Detection, Report, Result, Sighted, Sink, Track
 from edge.vehicle.levelling import Leveller, View
+from edge.vehicle.utc import UtcClock
 
 MIN_SIDE_PX = TrackerSettings.vote_side_px
 """Least mean side of a sign that is named, in a still as in a track: digits cannot be told apart below."""
+FEED_KEYS = ("state", "captured", "dropped", "damaged", "reconnects", "detail", "foreign")
 STAGES = ("source", "level", "spot", "classify", "track", "place", "sinks")
 
 
@@ -44,7 +46,7 @@ class Summary:
         fps: frames a second, sinks included.
         age_ms: p50, p90, p99 (right to half a percent) and max of the time from a frame's arrival to its result.
         stage_ms: mean of each of `STAGES`.
-        feed: what a live source ended as: `state`, `captured`, `dropped`, `damaged`, `foreign`, `reconnects`; None of others.
+        feed: what a live source ended as, each of `FEED_KEYS`; None of others.
         interrupted: whether the user ended it.
     """
 
@@ -146,19 +148,21 @@ def run(
     surveyor: Surveyor | None = None,
     min_side_px: float = MIN_SIDE_PX,
     clock_ns: Callable[[], int] = time.monotonic_ns,
+    utc: UtcClock | None = None,
 ) -> Summary:
     """Bring a source's frames to the sinks until it ends, `max_frames` are done, or the user interrupts; then close the source and finish the sinks.
 
     A live source that loses its feed ends nothing: the sinks are told, and signs that were in sight take their leave. With a leveller, signs are looked for in
     frames that it turned level, and told where they are in the frames as they came. With a surveyor they are told where they stand.
-    Signs whose mean side is below `min_side_px` are not named. Ages go by `clock_ns`, as the source's frames do.
+    Signs whose mean side is below `min_side_px` are not named. Ages go by `clock_ns`, as the source's frames do; the time of day by `utc`,
+    without one by this machine's clock.
 
     Raises:
         SourceError: the source gives no frame at all.
         OutputError: a sink cannot be opened or written.
         EngineError: the engine fails.
     """
-    loop = Loop(spotter, classifier, stills=source.stills, leveller=leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns)
+    loop = Loop(spotter, classifier, stills=source.stills, leveller=leveller, surveyor=surveyor, min_side_px=min_side_px, clock_ns=clock_ns, utc=utc)
     interrupted = False
     with source, ExitStack() as stack:
         try:
@@ -200,15 +204,16 @@ class Loop:
         surveyor: Surveyor | None = None,
         min_side_px: float = MIN_SIDE_PX,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        utc: UtcClock | None = None,
     ) -> None:
         """Take what finds, names and places signs and levels frames, and how large a sign must be; in frames that are no stills they are followed.
 
-        Ages go by `clock_ns`.
+        Ages go by `clock_ns`, the time of day by `utc`.
         """
         self._min_side_px = min_side_px if stills else 0.0  # a tracker has a least side of its own
         self._tracker = None if stills else Tracker(TrackerSettings(vote_side_px=min_side_px))
         self._spotter, self._classifier, self._leveller, self._surveyor = spotter, classifier, leveller, surveyor
-        self._clock_ns = clock_ns
+        self._clock_ns, self._utc = clock_ns, utc or UtcClock()
         self._motion = PictureMotion()
         self.frames = self._sightings = 0
         self._ages = Ages()
@@ -219,6 +224,9 @@ class Loop:
 
     def take(self, came: Frame | FeedState, sinks: Sequence[Sink]) -> None:
         """Work on a frame, or hand a change of the feed on."""
+        moment_ns = came.at_ns if isinstance(came, FeedState) else came.received_ns
+        time_s, time_unknown = self._utc.at(moment_ns)
+        came = replace(came, time_s=time_s, time_unknown=time_unknown)
         if isinstance(came, FeedState):
             self._tell(came, sinks)
         else:
@@ -290,7 +298,7 @@ class Loop:
         seconds = (self._lap_ns - self._started_ns) / 1e9
         stage_ms = {stage: round(ns / frames / 1e6, 3) for stage, ns in self._stages_ns.items()}
         fps = round(self.frames / seconds, 2) if seconds else 0.0
-        told = {key: value for key, value in vars(source.feed).items() if key != "at_ns"} if source.feed is not None else None
+        told = {key: getattr(source.feed, key) for key in FEED_KEYS} if source.feed is not None else None
         return Summary(self.frames, source.dropped, source.unreadable, self._sightings, fps, self._ages.figures(), stage_ms, told, interrupted)
 
     def _lap(self, stage: str) -> None:

@@ -94,5 +94,5 @@ class OwnFrames:
             picture, pose = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
             if pose is not None and not isinstance(pose, Pose):
                 raise InputError(f"wanted an edge.Pose beside a frame, found {type(pose).__name__}: give Pose(lat=..., lon=...) or None")
-            received_ns, now_s = time.monotonic_ns(), time.time()
-            yield Frame(index, as_bgr(picture, self._color), received_ns, None, time_s=now_s, pose=pose)
+            received_ns = time.monotonic_ns()
+            yield Frame(index, as_bgr(picture, self._color), received_ns, None, pose=pose)

@@ -90,6 +90,7 @@ class Event:
         box_xyxy: where it is, pixels, end-exclusive.
         state: of the feed: "connecting", "live", "stalled" or "lost".
         time: UTC, ISO 8601 with milliseconds.
+        time_unknown: why there is no time, where this machine's clock is not set.
         media_s: time in a recording, seconds.
         quad_xy: corners, where the frame was levelled.
         pose: of the camera: `lat`, `lon`, `alt_m`, `roll_deg`, `pitch_deg`, `yaw_deg`.
@@ -109,6 +110,7 @@ class Event:
     box_xyxy: Box | None = None
     state: str | None = None
     time: str | None = None
+    time_unknown: str | None = None
     media_s: float | None = None
     quad_xy: Quad | None = None
     pose: Mapping[str, float | None] | None = None

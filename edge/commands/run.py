@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
             stack.enter_context(wiring.monitor)
         signals.gently()
         min_side_px = arguments.min_side or MIN_SIDE_PX
-        loop: dict[str, Any] = {"leveller": wiring.leveller, "surveyor": wiring.surveyor, "min_side_px": min_side_px}
+        loop: dict[str, Any] = {"leveller": wiring.leveller, "surveyor": wiring.surveyor, "utc": wiring.utc, "min_side_px": min_side_px}
         summary = recognizer.run(source, wiring.sinks, max_frames=arguments.max_frames, **loop)
     figures = summary.figures() | {"peak_rss_mib": round(peak_rss_mib(), 1), "engine": engine.name, "precision": engine.precision}
     score = _score(wiring.passes) if wiring.passes else None

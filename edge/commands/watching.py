@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.outputs.web.sink import WebSink
     from edge.result import Sink
     from edge.vehicle.levelling import Leveller
+    from edge.vehicle.utc import UtcClock
 
 LOOPBACK = "127.0.0.1"
 
@@ -81,8 +82,9 @@ def watching_sinks(
     facts: Mapping[str, str],
     labels: Sequence[str],
     written: Sequence[Sink],
-    leveller: Leveller | None = None,
-    surveyor: Surveyor | None = None,
+    leveller: Leveller | None,
+    surveyor: Surveyor | None,
+    utc: UtcClock,
 ) -> tuple[list[Sink], Monitor | None]:
     """Return the sinks that the options ask for, and the telemetry behind them, which is to be opened before.
 
@@ -94,6 +96,7 @@ def watching_sinks(
         written: the run's other sinks; what of them can be given up is, where memory runs out.
         leveller: is told what the vehicle tells of its attitude, where it asks for that; the page shows its warning.
         surveyor: is told the same, and where the vehicle is.
+        utc: is told the vehicle's time.
 
     Raises:
         InputError: options that do not go together, or a token file that holds none.
@@ -115,7 +118,7 @@ def watching_sinks(
     if page is not None and leveller is not None:
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
-        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor))
+        sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor, utc))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     return sinks, monitor
@@ -139,14 +142,20 @@ def _access(arguments: argparse.Namespace) -> Access:
 
 
 def _mavlink(
-    arguments: argparse.Namespace, labels: Sequence[str], meter: Meter, monitor: Monitor, leveller: Leveller | None, surveyor: Surveyor | None
+    arguments: argparse.Namespace,
+    labels: Sequence[str],
+    meter: Meter,
+    monitor: Monitor,
+    leveller: Leveller | None,
+    surveyor: Surveyor | None,
+    utc: UtcClock,
 ) -> Sink:
     from edge.outputs.mavlink.links import parse_address
     from edge.outputs.mavlink.sink import MavlinkSink
     from edge.vehicle.attitudes import LiveAttitude
 
     wanting = (None if leveller is None else leveller.attitudes, None if surveyor is None else surveyor.poses)
-    hearers = {id(one): one for one in wanting if isinstance(one, LiveAttitude)}.values()
+    hearers: list[UtcClock | LiveAttitude] = [utc, *{id(one): one for one in wanting if isinstance(one, LiveAttitude)}.values()]
 
     def hear(message: Any, arrived_s: float) -> None:
         for one in hearers:

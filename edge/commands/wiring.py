@@ -21,6 +21,7 @@ from edge.outputs.video import VideoSink
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files
+from edge.vehicle.utc import UtcClock
 
 if TYPE_CHECKING:
     from edge.board.telemetry import Monitor
@@ -42,6 +43,7 @@ class Wiring:
         surveyor: places signs; None where nothing tells where the camera is.
         passes: keeps the score of a drawn flight; one of the sinks.
         monitor: is to be opened before the sinks; None where nobody asks for telemetry.
+        utc: the time of day, as the vehicle tells it where there is one.
     """
 
     sinks: Sequence[Sink]
@@ -49,6 +51,7 @@ class Wiring:
     surveyor: Surveyor | None
     passes: PassSink | None
     monitor: Monitor | None
+    utc: UtcClock
 
 
 def recognizer_of(arguments: argparse.Namespace) -> Recognizer:
@@ -71,9 +74,10 @@ def wired(arguments: argparse.Namespace, source: Source, manifest: Manifest, fac
     leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
     surveyor, labels = camera_option.open_surveyor(arguments, source, manifest, leveller), manifest.labels
     passes = _pass_sink(arguments.source)
+    utc = UtcClock()
     written = _written(arguments, source, labels)
-    watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor)
-    return Wiring([*written, *_service_sink(source), *watched, *([passes] if passes else [])], leveller, surveyor, passes, monitor)
+    watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor, utc)
+    return Wiring([*written, *_service_sink(source), *watched, *([passes] if passes else [])], leveller, surveyor, passes, monitor, utc)
 
 
 def check_places(arguments: argparse.Namespace) -> None:

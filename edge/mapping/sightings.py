@@ -140,6 +140,6 @@ def _seconds(event: dict[str, Any]) -> float:
 
 
 def _moment(event: dict[str, Any]) -> str:
-    if event["time"]:
-        return str(event["time"])
-    return "" if event["media_s"] is None else f"{event['media_s']:.1f} s"
+    if event["media_s"] is not None:  # `time` tells when a recording was read
+        return f"{event['media_s']:.1f} s"
+    return event["time"] or ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.files import check_place, is_stream, open_stream, telling_refusal
-from edge.frame import FeedState
+from edge.frame import FeedState, Frame
 from edge.geometry.pose import Place, Pose
 from edge.outside.text import printable
 from edge.process import signals
@@ -28,7 +28,7 @@ LIVE_BYTES = 64 << 20
 
 _KEYS = (
     *("schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"),
-    *("time", "media_s", "quad_xy", "pose", "where"),
+    *("time", "media_s", "quad_xy", "pose", "where", "time_unknown"),
 )
 """Of every event, in this order; null where there is nothing to tell."""
 
@@ -214,7 +214,8 @@ def state_event(state: FeedState) -> dict[str, Any]:
     """Return the event line of a feed's change: the keys of every event, null where there is no sign, and the feed's counters."""
     about = dict.fromkeys(_KEYS)
     counters = {key: getattr(state, key) for key in ("captured", "dropped", "damaged", "foreign", "reconnects", "detail")}
-    return about | {"schema": EVENT_SCHEMA, "event": "state", "received_ns": state.at_ns, "state": state.state, "feed": counters}
+    told = {"schema": EVENT_SCHEMA, "event": "state", "received_ns": state.at_ns, "state": state.state, **_time_of(state), "feed": counters}
+    return about | told
 
 
 def _of_frame(result: Result) -> dict[str, Any]:
@@ -225,16 +226,16 @@ def _of_frame(result: Result) -> dict[str, Any]:
         "still": frame.still,
         "received_ns": frame.received_ns,
         "age_ms": round(result.age_ms, 3),
-        "time": _utc(frame.time_s),
+        **_time_of(frame),
         "media_s": None if frame.media_s is None else round(frame.media_s, 3),
         "pose": _told(frame.pose, {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2}),
     }
 
 
-def _utc(time_s: float | None) -> str | None:
-    if time_s is None:
-        return None
-    return datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time_of(came: Frame | FeedState) -> dict[str, str | None]:
+    if came.time_s is None:
+        return {"time": None, "time_unknown": came.time_unknown}
+    return {"time": datetime.fromtimestamp(came.time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"), "time_unknown": None}
 
 
 def _told(known: Pose | Place | None, digits: dict[str, int]) -> dict[str, float | None] | None:

@@ -16,7 +16,7 @@ Teller = Literal["vehicle", "gimbal"]
 MESSAGES = ("ATTITUDE", "GIMBAL_DEVICE_ATTITUDE_STATUS", "MOUNT_ORIENTATION")
 PLACES = ("GLOBAL_POSITION_INT", "GPS_RAW_INT")
 
-_AUTOPILOT = 1
+AUTOPILOT = 1
 _FIX_3D = 3
 # GIMBAL_DEVICE_FLAGS
 _YAW_LOCK, _YAW_IN_VEHICLE_FRAME, _YAW_IN_EARTH_FRAME = 16, 32, 64
@@ -56,7 +56,7 @@ class Fixes:
     def place_of(self, message: Any) -> Pose | None:
         """Return the place that a message tells, metres above where the vehicle took off; None where it tells none, or there is no fix to trust it."""
         kind = message.get_type()
-        if kind not in PLACES or message.get_srcComponent() != _AUTOPILOT:
+        if kind not in PLACES or message.get_srcComponent() != AUTOPILOT:
             return None
         if kind == "GPS_RAW_INT":
             self._fixed, accuracy_mm = message.fix_type >= _FIX_3D, getattr(message, "h_acc", 0)
@@ -74,7 +74,7 @@ def attitude_of(message: Any) -> tuple[Teller, Pose] | None:
     if kind not in MESSAGES:
         return None
     if kind == "ATTITUDE":
-        if message.get_srcComponent() != _AUTOPILOT:  # a gimbal's controller that tells the attitude of its foot
+        if message.get_srcComponent() != AUTOPILOT:  # a gimbal's controller that tells the attitude of its foot
             return None
         return _told("vehicle", *(math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw)))
     if kind == "MOUNT_ORIENTATION":

@@ -214,7 +214,7 @@ class LiveSource(NewestFrame):
 
     def _put(self, image: NDArray[np.uint8]) -> None:
         received_ns = time.monotonic_ns()
-        self._mailbox.put(Frame(self._index, self._change(image) if self._change else image, received_ns, None, time_s=time.time()))
+        self._mailbox.put(Frame(self._index, self._change(image) if self._change else image, received_ns, None))
         self._index += 1
 
 

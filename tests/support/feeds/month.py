@@ -50,6 +50,7 @@ from edge.result import Result  # noqa: E402
 from edge.sources.live.rtp.packets import parse_packet  # noqa: E402
 from edge.sources.live.rtp.recorder import Recorder  # noqa: E402
 from edge.vehicle.pose_track import PoseTrack  # noqa: E402
+from edge.vehicle.utc import UtcClock  # noqa: E402
 
 MONTH_S = 30 * 86_400
 FRAMES = 100_000
@@ -108,7 +109,7 @@ class Feed:
                 for name in ("stalled", "lost", "live"):
                     self.feed = self._state(name)
                     yield self.feed
-            yield Frame(index, image, calendar.ns(), None, time_s=calendar.wall_s())
+            yield Frame(index, image, calendar.ns(), None)
 
 
 class Keepers:
@@ -164,10 +165,10 @@ def month(frames: int) -> dict[str, Any]:
         page = PageState(feed, LABELS, meter, {}, wall_s=calendar.wall_s, monotonic_s=lambda: calendar.passed_s)
         events = EventSink(folder / "e.jsonl", LABELS, max_bytes=1 << 17)
         with Recorder(folder / "kept", segment_bytes=1 << 16, wall=calendar.wall, monotonic=lambda: calendar.passed_s) as recorder:
-            keepers = Keepers(calendar, page, recorder, folder)
+            keepers, utc = Keepers(calendar, page, recorder, folder), UtcClock(calendar.wall_s, lambda: calendar.ns() / 1e9)
             began_s = time.monotonic()
             with redirect_stdout(nobody):
-                summary = run(feed, spot, classifier, [events, ConsoleSink(LABELS), MeterSink(meter), keepers], clock_ns=calendar.ns)
+                summary = run(feed, spot, classifier, [events, ConsoleSink(LABELS), MeterSink(meter), keepers], clock_ns=calendar.ns, utc=utc)
             took_s = time.monotonic() - began_s
         settled = keepers.rss[len(keepers.rss) // 10 :]
         return {
