@@ -86,7 +86,7 @@ def add_run(run: argparse.ArgumentParser) -> None:
         "--events",
         type=Path,
         metavar="F",
-        help="write sightings here, as JSON lines; - is the standard output; a camera's run goes on in the file that is there",
+        help="write events here: JSON lines, or a table where F ends in .csv; - is the standard output; a camera's run goes on in the file that is there",
     )
     run.add_argument(
         "--events-max",

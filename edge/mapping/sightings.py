@@ -101,7 +101,7 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             if number == len(lines):  # a run that was killed may have left half a line
                 return
-            raise InputError(f"wanted an event in line {number} of {path}, found something else: give what --events wrote") from error
+            raise InputError(f"wanted an event in line {number} of {path}, found something else: give what --events wrote as JSON lines") from error
         if not isinstance(event, dict) or event.get("schema") != SCHEMA or not {"event", "frame", "where", "pose"} <= event.keys():
             found = f"schema {event.get('schema')}" if isinstance(event, dict) else "something else"
             raise InputError(f"wanted events of schema {SCHEMA} in {path}, found {found} in line {number}: run it again with --events")

@@ -1,4 +1,4 @@
-"""Event lines: what was announced and how the feed fared, one JSON object a line."""
+"""Event lines: what was announced and how the feed fared, one JSON object a line, or one row of a table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from edge.files import check_place, is_stream, open_stream, telling_refusal
 from edge.frame import FeedState, Frame
 from edge.geometry.pose import Place, Pose
+from edge.outputs.events_csv import EventTable
 from edge.outside.text import printable
 from edge.process import signals
 from edge.process.streams import DRAIN_S, HURRY_S, Outlet
@@ -37,7 +38,7 @@ _LONGEST_LINE = 1 << 16
 
 
 class EventSink:
-    """Writes events as JSON lines, each at once: what was announced can be read even if the run is killed.
+    """Writes events as JSON lines, or where the file is named *.csv as a table, each at once: what was announced can be read even if the run is killed.
 
     Neither a full disk nor a reader that stands still ends or delays the run: it is told once, lines that found no space are counted, and writing goes on
     when there is space again.
@@ -55,6 +56,8 @@ class EventSink:
         """
         self._path, self._labels, self._max_bytes, self._keep = path, labels, max_bytes, keep
         self._patience_s = patience_s
+        self._table = EventTable(_KEYS) if path.suffix.lower() == ".csv" else None
+        self._header = b"" if self._table is None else self._table.header
         self._file: FileIO | None = None
         self._outlet: Outlet | None = None
         self._descriptor = -1
@@ -70,11 +73,17 @@ class EventSink:
         if is_stream(self._path):
             self._descriptor = open_stream(self._path)
             self._outlet = Outlet(self._descriptor, patience_s=self._patience_s)
+            if self._header:
+                self._outlet.offer(self._header)
             self._opened = True
             return self
         check_place(self._path)
         with telling_refusal(self._path):
             self._open(anew=self._max_bytes is None)
+        try:
+            self._put(b"")
+        except OSError:  # a full disk: the header comes before the first line that finds space
+            self._cut()
         self._opened = True
         return self
 
@@ -100,7 +109,7 @@ class EventSink:
     def _write(self, events: Sequence[dict[str, Any]]) -> None:
         if not events:
             return
-        each = [f"{json.dumps(event)}\n".encode() for event in events]
+        each = [f"{json.dumps(event)}\n".encode() if self._table is None else self._table.row(event) for event in events]
         if self._outlet is not None:
             taken = [self._outlet.offer(line) for line in each]
             self._tell("" if all(taken) else self._outlet.fault or "nobody reads on")
@@ -112,16 +121,21 @@ class EventSink:
                 self._rotate()
             if self._file is None:
                 self._open(anew=False)
-            assert self._file is not None
-            if self._file.write(lines) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._put(lines)
         except OSError as error:
             self._missed += len(events)
             self._cut()
             self._tell(error.strerror or str(error))
             return
-        self._whole += len(lines)
         self._tell("")
+
+    def _put(self, lines: bytes) -> None:
+        """Write whole lines, behind the header where they are the first."""
+        assert self._file is not None
+        lines = lines if self._whole else self._header + lines
+        if self._file.write(lines) != len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._whole += len(lines)
 
     def _look(self) -> None:
         """Let go of a file that was removed or renamed by somebody: nobody would find what is written to it."""
@@ -150,6 +164,12 @@ class EventSink:
     def _open(self, *, anew: bool) -> None:
         self._file = self._path.open("wb" if anew or not self._path.is_file() else "r+b", buffering=0)
         self._whole = 0 if anew else _whole_lines(self._file)
+        if self._whole and self._header:
+            self._file.seek(0)
+            is_ours = self._file.read(len(self._header)) == self._header
+            self._file.seek(self._whole)
+            if not is_ours:  # a table of other columns: another version's, or somebody else's
+                self._rotate()
 
     def _rotate(self) -> None:
         """Make room: every file takes the next number, the last one goes."""
