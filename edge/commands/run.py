@@ -19,6 +19,7 @@ from edge.commands.wiring import READER_S, check_places, recognizer_of, wired
 from edge.errors import OutputError
 from edge.files import STDOUT, STREAM_S, check_place, descriptor, write_json
 from edge.outputs.events import EventSink
+from edge.outputs.pictures import PictureSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.outside.text import printable, without_credentials
@@ -84,7 +85,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
     figures["restarts"] = threads.restarts()
     _print_summary(summary, figures)
     faults = _faults(arguments, wiring.sinks, missed["events"])
-    products = [sink.product for sink in wiring.sinks if isinstance(sink, EventSink | SegmentedVideoSink | VideoSink) and sink.product]
+    products = [sink.product for sink in wiring.sinks if isinstance(sink, EventSink | PictureSink | SegmentedVideoSink | VideoSink) and sink.product]
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
@@ -92,6 +93,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
             "bundle": recognizer.bundle,
             "min_side": min_side_px,
             "video": arguments.video is not None,
+            "pictures": arguments.pictures is not None,
         } | watching.conditions(arguments)
         try:
             write_json(arguments.json, result("edge run", started_at, conditions, figures), HURRY_S if signals.came() else STREAM_S)
@@ -127,6 +129,8 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
             missed["events"] += sink.missed
         elif isinstance(sink, SegmentedVideoSink | VideoSink):
             missed["video"] += sink.missed
+        elif isinstance(sink, PictureSink):
+            missed["pictures"] = sink.missed
     return missed
 
 
@@ -152,3 +156,5 @@ def _print_summary(summary: Summary, figures: dict[str, Any]) -> None:
         print(f"{'levelled':<14}{figures['level']['levelled']}/{summary.frames} frames, by {figures['level']['by']}")
     if figures["missed"]["video"]:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
+    if figures["missed"].get("pictures"):
+        print(f"{'no picture':<14}{figures['missed']['pictures']} times, for want of time or space")

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from edge.api.recognizer import Recognizer
 from edge.bundle.manifest import Manifest
 from edge.commands import camera_option, level_option, watching
+from edge.errors import OutputError
 from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
 from edge.outputs.console import ConsoleSink
 from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.notify import ServiceSink
+from edge.outputs.pictures import PictureSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.result import Sink
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 READER_S = 1.0
 """What a recorded source waits for a reader that stands still, once; a live one never does."""
+WRITER_S = 10.0
+"""The same for a disk that pictures are written to."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def check_places(arguments: argparse.Namespace) -> None:
         SourceError: the source cannot be read as one.
     """
     uri = meant(arguments.source)
-    outputs = {f"--{name}": [path] for name in ("events", "video", "json") if (path := getattr(arguments, name)) is not None}
+    outputs = {f"--{name}": [path] for name in ("events", "video", "json", "pictures") if (path := getattr(arguments, name)) is not None}
     if arguments.events is not None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
@@ -97,8 +101,13 @@ def check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
-    for paths in outputs.values():
-        refuse_folder(paths[0])
+    for name, paths in outputs.items():
+        if name != "--pictures":
+            refuse_folder(paths[0])
+    for folder in filter(Path.is_dir, inputs["source"]):
+        if arguments.pictures is not None and arguments.pictures.resolve().is_relative_to(folder.resolve()):
+            told = f"wanted to write --pictures to {arguments.pictures}, found it within the photos that are read ({folder})"
+            raise OutputError(f"{told}: the next run would read them, choose another folder")
 
 
 def _service_sink(source: Source) -> list[Sink]:
@@ -121,14 +130,18 @@ def _pass_sink(source: str) -> PassSink | None:
 
 def _written(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:
     sinks: list[Sink] = []
+    pictures = None
+    if arguments.pictures is not None:
+        pictures = PictureSink(arguments.pictures, labels, stills=source.stills, patience_s=0.0 if source.live else WRITER_S)
     if arguments.events is not None:
         # A live source goes on where it was: a service that is started anew must not lose what was seen before.
         bound = arguments.events_max or (LIVE_BYTES if source.live else None)
-        sinks.append(EventSink(arguments.events, labels, max_bytes=bound, patience_s=0.0 if source.live else READER_S))
+        pictured = None if pictures is None else pictures.place
+        sinks.append(EventSink(arguments.events, labels, max_bytes=bound, patience_s=0.0 if source.live else READER_S, pictured=pictured))
     if not arguments.quiet:
         sinks.append(ConsoleSink(labels))
     if arguments.video and source.live:
         sinks.append(SegmentedVideoSink(arguments.video, source.fps, labels))
     elif arguments.video:
         sinks.append(VideoSink(arguments.video, source.fps, labels))
-    return sinks
+    return sinks if pictures is None else [*sinks, pictures]

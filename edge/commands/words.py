@@ -95,6 +95,9 @@ def add_run(run: argparse.ArgumentParser) -> None:
         help="begin a new events file at this size, keep 3 older ones, and what earlier runs wrote (without it: 64 for a camera)",
     )
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
+    run.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write pictures here: of photos each with its signs marked, of a stream one and a crop of each sighting"
+    )
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16); films announce from 20 on")
     run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")

@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from io import FileIO
@@ -29,9 +29,11 @@ LIVE_BYTES = 64 << 20
 
 _KEYS = (
     *("schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"),
-    *("time", "media_s", "quad_xy", "pose", "where", "time_unknown"),
+    *("time", "media_s", "quad_xy", "pose", "where", "time_unknown", "picture"),
 )
 """Of every event, in this order; null where there is nothing to tell."""
+
+Pictured = Callable[[Result, Report], "Path | None"]
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_LINE = 1 << 16
@@ -44,7 +46,16 @@ class EventSink:
     when there is space again.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str], *, max_bytes: int | None = None, keep: int = EVENT_FILES, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        *,
+        max_bytes: int | None = None,
+        keep: int = EVENT_FILES,
+        patience_s: float = 0.0,
+        pictured: Pictured | None = None,
+    ) -> None:
         """Write to `path`; class ids become `labels`, in output order.
 
         Args:
@@ -53,9 +64,10 @@ class EventSink:
             max_bytes: size that a file does not exceed, if lines are shorter; what an earlier run wrote is kept. None: no bound, and a new file each run.
             keep: files in all, the newest included.
             patience_s: what is waited, once, for who reads what is no file.
+            pictured: tells which file shows a report's sign.
         """
         self._path, self._labels, self._max_bytes, self._keep = path, labels, max_bytes, keep
-        self._patience_s = patience_s
+        self._patience_s, self._pictured = patience_s, pictured
         self._table = EventTable(_KEYS) if path.suffix.lower() == ".csv" else None
         self._header = b"" if self._table is None else self._table.header
         self._file: FileIO | None = None
@@ -100,7 +112,12 @@ class EventSink:
 
     def write(self, result: Result) -> None:
         """Write a line for each report, and one where levelling begins or ends."""
-        self._write(events_of(result, self._labels))
+        events = events_of(result, self._labels)
+        if self._pictured is not None:
+            pictures = [self._pictured(result, report) for report in result.reports]
+            for event, picture in zip(reversed(events), reversed(pictures), strict=False):  # the lines of reports are the last ones
+                event["picture"] = None if picture is None else Path(os.path.relpath(picture, self._path.parent)).as_posix()
+        self._write(events)
 
     def feed(self, state: FeedState) -> None:
         """Write a line for the change."""

@@ -27,7 +27,7 @@ from edge.sources.video import count_frames
 
 BOX = (10.0, 20.25, 30.5, 40.123)
 KEYS = ["schema", "event", "frame", "still", "received_ns", "age_ms", "track", "class_id", "label", "confidence", "box_xyxy", "state"]
-KEYS += ["time", "media_s", "quad_xy", "pose", "where", "time_unknown"]
+KEYS += ["time", "media_s", "quad_xy", "pose", "where", "time_unknown", "picture"]
 
 
 def result(index: int, *reports: Report, still: str | None = None, size_wh: tuple[int, int] = (96, 64), final: bool = False) -> Result:
@@ -74,6 +74,7 @@ def test_an_event_line_holds_what_is_promised_and_can_be_read_at_once(tmp_path: 
         "pose": None,
         "where": None,
         "time_unknown": UNTOLD,
+        "picture": None,
     }
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(e["event"], e["track"], e["still"]) for e in events] == [("sighting", 3, None), ("sighting", None, "a/18.jpg"), ("gone", 3, "a/18.jpg")]
