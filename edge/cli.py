@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = signals.EXIT_INTERRUPTED
 OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
 """Options that name what a command of any stage writes; every other path is read."""
 
-_READ_TEXTS = frozenset(("camera", "level", "pose", "source", "sources", "weights"))
+_READ_TEXTS = frozenset(("camera", "level", "mqtt", "pose", "source", "sources", "weights"))
 """What names a file that is read, where it names a file at all."""
 
 Command = Callable[[argparse.Namespace], None]

@@ -291,3 +291,9 @@ def sha256_of(path: Path) -> str:
 def cache_folder() -> Path:
     """Return the folder for what can be made again, in the user's cache; it need not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "signwing"
+
+
+def state_folder() -> Path:
+    """Return the folder for what a later run needs: the service's own, or the user's; it need not exist yet."""
+    service = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(service) if service else Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "signwing"

@@ -282,8 +282,9 @@ class Loop:
         if self._last is not None and reports:
             reports = View(self._last, self._last.image).in_frame(reports)
             reports = reports if self._surveyor is None else self._surveyor.place(self._last, reports)
+            result = Result(self._last, reports, (), (), self._clock_ns(), final=True)
             for sink in sinks:
-                sink.write(Result(self._last, reports, (), (), self._clock_ns(), final=True))
+                sink.write(result)
 
     def rescue(self, sinks: Sequence[Sink]) -> None:
         """Finish every sink but the one whose call hangs, from another thread than that which hangs."""

@@ -66,6 +66,7 @@ def test_the_contracts_hold(copy_of_the_house: Path) -> None:
         ("edge/outputs/web/state.py", "import prometheus_client", "Prometheus stays"),
         ("edge/outputs/mavlink/sink.py", "import pymavlink", "MAVLink and serial"),
         ("edge/outputs/mavlink/sink.py", "import serial", "MAVLink and serial"),
+        ("edge/outputs/mqtt/sink.py", "import paho.mqtt.client", "MQTT stays"),
         ("export/engines/child.py", "import keras", "What builds an engine"),
         ("export/engines/build.py", "import tensorrt", "TensorRT stays"),
         ("edge/recognition/tracking.py", "import edge.outputs.events", "Floors of edge"),

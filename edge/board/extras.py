@@ -18,6 +18,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "web": ("starlette", "uvicorn", "prometheus-client"),
     "video": ("av",),
     "mavlink": ("pymavlink", "pyserial"),
+    "mqtt": ("paho-mqtt",),
     "rtx": ("tensorrt-rtx",),
     "draw": ("matplotlib",),
     "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm"),

@@ -19,6 +19,7 @@ from edge.commands.wiring import READER_S, check_places, recognizer_of, wired
 from edge.errors import OutputError
 from edge.files import STDOUT, STREAM_S, check_place, descriptor, write_json
 from edge.outputs.events import EventSink
+from edge.outputs.mqtt.sink import MqttSink
 from edge.outputs.pictures import PictureSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
@@ -131,6 +132,8 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
             missed["video"] += sink.missed
         elif isinstance(sink, PictureSink):
             missed["pictures"] = sink.missed
+        elif isinstance(sink, MqttSink):
+            missed["mqtt"] = sink.missed
     return missed
 
 
@@ -156,5 +159,7 @@ def _print_summary(summary: Summary, figures: dict[str, Any]) -> None:
         print(f"{'levelled':<14}{figures['level']['levelled']}/{summary.frames} frames, by {figures['level']['by']}")
     if figures["missed"]["video"]:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
+    if figures["missed"].get("mqtt"):
+        print(f"{'not by MQTT':<14}{figures['missed']['mqtt']} events")
     if figures["missed"].get("pictures"):
         print(f"{'no picture':<14}{figures['missed']['pictures']} times, for want of time or space")

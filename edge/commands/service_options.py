@@ -80,7 +80,7 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
     for word in (source, *words):
         told = without_credentials(word)
         if told != word:
-            cure = "write it into a file that the service's user alone can read (chmod 600), and give --source @FILE"
+            cure = "write it into a file that the service's user alone can read (chmod 600), and give --source @FILE, or --mqtt @FILE"
             raise InputError(f"wanted no password in what a unit keeps, which every user of this machine could read, found what may be one ({told}): {cure}")
     place = _absolute_source(source)
     asked = parser.parse_args([place, *words])
@@ -95,6 +95,7 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
     outputs |= {"record=": Path(uri.query["record"])} if uri.query.get("record") else {}
     written = {_folder_of(name, path.absolute()) for name, path in outputs.items() if str(path) != "-" and not path.is_relative_to("/dev")} - {STATE}
     named = [Path(name) for name in (place.removeprefix("@"), (asked.level or "").partition(",")[0]) if name and exists(name)]
+    named += [Path(asked.mqtt[1:])] if (asked.mqtt or "").startswith("@") else []
     named += [path for name, path in vars(asked).items() if isinstance(path, Path) and name not in cli.OUTPUTS]
     read = {path.absolute() for path in (*named, *named_files(uri))}
     return Stored([place, *_spelt_out(parser, [place, *words])], sorted(written), sorted(read), f"{uri.scheme}://{uri.path}")
@@ -152,6 +153,8 @@ def _as_text(convert: Any, dest: str) -> Callable[[str], str]:
         name, comma, rest = text.partition(",")
         if dest == "level" and exists(name):
             return f"{Path(name).absolute()}{comma}{rest}"
+        if dest == "mqtt" and text.startswith("@"):
+            return f"@{Path(text[1:]).absolute()}"
         return text
 
     return read

@@ -1,4 +1,4 @@
-"""What `edge run` offers to be watched with: the page, MAVLink, and the telemetry behind them."""
+"""What `edge run` offers to be watched with: the page, MAVLink, MQTT, and the telemetry behind them."""
 
 from __future__ import annotations
 
@@ -39,11 +39,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mavlink", metavar="ADDRESS", help="tell an autopilot what is seen: udpout:127.0.0.1:14550, udpin:HOST:PORT, or /dev/ttyTHS1,57600")
     parser.add_argument("--mavlink-system", type=system_id, metavar="N", help="the vehicle's system id (without it: learned from its heartbeat, 1 until then)")
+    parser.add_argument(
+        "--mqtt", metavar="URI", help="tell an MQTT broker events, state and figures: mqtt(s)://[USER:PASSWORD@]HOST[:PORT]/PREFIX, or @FILE with it"
+    )
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what of these outputs belongs to the conditions of a run's figures."""
-    return {"web": arguments.web is not None, "mavlink": arguments.mavlink is not None, "memory_limit": arguments.memory_limit}
+    return {
+        "web": arguments.web is not None,
+        "mavlink": arguments.mavlink is not None,
+        "mqtt": arguments.mqtt is not None,
+        "memory_limit": arguments.memory_limit,
+    }
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
@@ -103,7 +111,7 @@ def watching_sinks(
         MissingDependency: a package of an extra is absent.
     """
     _check_options(arguments)
-    if arguments.web is None and arguments.mavlink is None and arguments.memory_limit is None:
+    if arguments.web is None and arguments.mavlink is None and arguments.mqtt is None and arguments.memory_limit is None:
         return [], None
     from edge.board.telemetry import Monitor
     from edge.outputs.meter import Meter, MeterSink
@@ -119,6 +127,11 @@ def watching_sinks(
         page.state.warnings.append(lambda: leveller.warning)
     if arguments.mavlink is not None:
         sinks.append(_mavlink(arguments, labels, meter, monitor, leveller, surveyor, utc))
+    if arguments.mqtt is not None:
+        from edge.outputs.mqtt.address import parse_broker
+        from edge.outputs.mqtt.sink import MqttSink
+
+        sinks.append(MqttSink(parse_broker(arguments.mqtt), labels, meter, lambda: monitor.newest, utc))
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     return sinks, monitor

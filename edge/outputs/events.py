@@ -270,9 +270,14 @@ def _of_frame(result: Result) -> dict[str, Any]:
 
 
 def _time_of(came: Frame | FeedState) -> dict[str, str | None]:
-    if came.time_s is None:
-        return {"time": None, "time_unknown": came.time_unknown}
-    return {"time": datetime.fromtimestamp(came.time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"), "time_unknown": None}
+    return time_keys(came.time_s, came.time_unknown)
+
+
+def time_keys(time_s: float | None, time_unknown: str) -> dict[str, str | None]:
+    """Return the keys that tell a time of day, seconds since 1970, or why it is not known."""
+    if time_s is None:
+        return {"time": None, "time_unknown": time_unknown}
+    return {"time": datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"), "time_unknown": None}
 
 
 def _told(known: Pose | Place | None, digits: dict[str, int]) -> dict[str, float | None] | None:

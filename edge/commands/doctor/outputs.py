@@ -1,4 +1,4 @@
-"""What the page and MAVLink need of a machine: their packages, and on a Jetson a serial port that no console holds."""
+"""What the page, MAVLink and MQTT need of a machine: their packages, and on a Jetson a serial port that no console holds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edge.board.extras import install
 
-PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial")}
+PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial"), "mqtt": ("paho",)}
 """What each extra brings, by the names they are imported by."""
-NAMES = {"web": "page", "mavlink": "MAVLink"}
+NAMES = {"web": "page", "mavlink": "MAVLink", "mqtt": "MQTT"}
 
 # The login console that L4T starts on a serial port of the 40-pin header.
 _CONSOLE = "nvgetty.service"

@@ -313,3 +313,17 @@ def test_without_systemd_nothing_is_told(tiny_bundle: Path) -> None:
     assert "NOTIFY_SOCKET" not in os.environ
     assert not ServiceSink().wanted
     assert sys.executable in unit("demo://", "root", tiny_bundle, "", [])
+
+
+def test_a_broker_with_a_password_stands_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho.mqtt", reason="the extra mqtt is not installed")
+    monkeypatch.chdir(tmp_path)
+    told = refused(capsys, "service", "install", "--source", "rtp://@:5600", "--options=--mqtt mqtt://me:s3cret@host/drone")
+    assert "--mqtt @FILE" in told
+    assert "s3cret" not in told
+    Path("broker").write_text("mqtt://me:s3cret@host/drone\n", encoding="utf-8")
+    Path("broker").chmod(0o600)
+    done("service", "install", "--source", "rtp://@:5600", "--options=--mqtt @broker")
+    told = capsys.readouterr().out
+    assert f"--mqtt @{tmp_path}/broker" in told
+    assert "s3cret" not in told

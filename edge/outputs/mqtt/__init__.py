@@ -1,0 +1,1 @@
+"""MQTT: what a broker is told, and how nothing is lost while it cannot be reached."""
