@@ -239,5 +239,8 @@ def drawn_recipe(recipe: Recipe) -> Recipe:
     epochs = max(1, round(recipe.drawn_steps / 300))
     drawn_share = 1 - recipe.sign_free_share
     others: dict[str, Any] = {"last_layers": None, "patience": None, "teacher_share": None, "teacher_temperature": None, "train_per_class": None, "seed": 0}
-    rates = {"scratch_rate": RECIPES[recipe.name].scratch_rate, "tuning_rate": RECIPES[recipe.name].tuning_rate}  # the user's is for what comes after
+    rates: dict[str, Any] = {
+        "scratch_rate": RECIPES[recipe.name].scratch_rate,
+        "tuning_rate": RECIPES[recipe.name].tuning_rate,
+    }  # the user's is for what comes after
     return replace(recipe, name="drawn", epochs=epochs, drawn_share=drawn_share, **others, **rates)
