@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.__main__ import SHORT
+from edge.__main__ import STAGES as WORDS
+
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("edge", "train", "export", "benchmarks")
-WORDS = {"train": "train", "export": "export", "bench": "benchmarks"}
 """What stands behind `signwing` for another stage than edge."""
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
@@ -35,6 +37,7 @@ def arguments_of(line: str) -> tuple[str, list[str]] | None:
     """The stage that a command line is for and its arguments; None where it is for none of ours."""
     words = shlex.split(line)
     if words[0] == "signwing":
+        words[1:1] = [SHORT[words[1]]] if words[1] in SHORT else []
         return (WORDS[words[1]], words[2:]) if words[1] in WORDS else ("edge", words[1:])
     if "-m" in words and words[words.index("-m") + 1] in STAGES:
         return words[words.index("-m") + 1], words[words.index("-m") + 2 :]
