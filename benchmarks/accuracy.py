@@ -14,8 +14,10 @@ from benchmarks.measuring.intervals import shown, wilson
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.datasets.classes import read_classes
 from edge.datasets.gtsrb import Photo, held_out, read_photo, read_test, score
 from edge.engines.contract import Engine
+from edge.errors import DataError
 from edge.images import fit_crop
 
 BATCH = 16
@@ -42,12 +44,16 @@ def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -
         OutputError: `json_path` cannot be written.
     """
     started_at, conditions = now(), setting.conditions(data=str(data), split=split, batch=BATCH)
-    photos = read_test(data) if split == "test" else held_out(data, read_bundle(setting.bundle).manifest.lineage.get("train", {}))[1]
+    manifest = read_bundle(setting.bundle).manifest
+    names = manifest.labels
+    if read_classes(data).names != names:
+        raise DataError(f"wanted photos of the bundle's {len(names)} classes in {data}, found other classes: give the data set that it was trained on")
+    photos = read_test(data) if split == "test" else held_out(data, manifest.lineage.get("train", {}))[1]
     with setting.open() as engine:
         print_conditions(engine.name, engine.precision, setting)
         predicted = predict(engine, photos)
         size = engine.spec.input.shape[1]
-    scored = with_intervals(score(predicted, np.array([photo.class_id for photo in photos])))
+    scored = with_intervals(score(predicted, np.array([photo.class_id for photo in photos]), names))
     figures = {**scored, "precision": engine.precision, "engine": engine.name}
     _print(figures, split)
     write_result(json_path, "accuracy", started_at, conditions | {"size": size}, figures)

@@ -20,7 +20,6 @@ from benchmarks.measuring.sheet import ACROSS, save, tile_of_box
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
 from edge.datasets.gtsdb import RoadFrame, paint_out, read_frames, split_by_group
-from edge.datasets.gtsrb import LABELS
 from edge.engines.contract import Engine
 from edge.errors import DataError
 from edge.frame import Frame
@@ -109,7 +108,7 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
     print(f"named: {shown_rates(name)}")
     print("       " + "; ".join(f"{size} px {row['named']} of {row['signs']}" for size, row in found["by_size"].items()))
     print(f"signs painted out: {painted_out['false']} false, {painted_out['where_signs_were']} of them where a sign was")
-    draw(told, sheet)
+    draw(told, runtime.names, sheet)
     print(f"what went wrong: {sheet}")
     write_result(json_path, "detection", started_at, conditions, found)
     return found
@@ -127,11 +126,12 @@ def key(rate: float) -> str:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What finds and names: the classifier's engine, which tells what runs, the classifier on it, and the spotter."""
+    """What finds and names: the classifier's engine, which tells what runs, the classifier on it, the spotter, and the names of the classes."""
 
     engine: Engine
     classifier: Classifier
     spotter: Spotter
+    names: tuple[str, ...]
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def opened(setting: Setting, spotter: str) -> Iterator[Runtime]:
     bundle = read_bundle(setting.bundle)
     options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}
     with setting.open() as engine, open_spotter(spotter, bundle, **options) as found_by:
-        yield Runtime(engine, Classifier(engine, bundle.manifest.thresholds.confidence), found_by)
+        yield Runtime(engine, Classifier(engine, bundle.manifest.thresholds.confidence), found_by, bundle.manifest.labels)
 
 
 def tell(frame: RoadFrame, image: NDArray[np.uint8], runtime: Runtime, size_wh: tuple[int, int] | None = None, camera_roll: float | None = None) -> Told:
@@ -260,13 +260,13 @@ def progress(items: Sequence[Item], unit: str) -> Iterator[Item]:
             print(f"\r{place + 1} of {len(items)} {unit}, {left:.0f} s left ", end="\n" if place + 1 == len(items) else "", file=sys.stderr, flush=True)
 
 
-def draw(told: Sequence[Told], path: Path) -> None:
-    """Draw missed signs, false boxes and wrong names, up to `_SHOWN` of them, each with what is around it.
+def draw(told: Sequence[Told], names: Sequence[str], path: Path) -> None:
+    """Draw missed signs, false boxes and wrong names of classes of these names, up to `_SHOWN` of them, each with what is around it.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    found = sorted(((one.frame.path, fault) for one in told for fault in faults(one)), key=lambda pair: pair[1].rank)[:_SHOWN]
+    found = sorted(((one.frame.path, fault) for one in told for fault in faults(one, names)), key=lambda pair: pair[1].rank)[:_SHOWN]
     tiles = [tile_of_box(read_image(path), fault.box_xyxy, (path.name, fault.said), fault.colour) for path, fault in found]
     save([tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)], path)
 
@@ -281,15 +281,15 @@ class Fault:
     colour: tuple[int, int, int]
 
 
-def faults(one: Told) -> Iterator[Fault]:
+def faults(one: Told, names: Sequence[str]) -> Iterator[Fault]:
     """Yield what went wrong in a frame, but not with signs that are ignored."""
     counting = one.counting()
     found = set(one.matched)
     for place, (box, class_id) in enumerate(zip(one.frame.boxes_xyxy, one.frame.class_ids, strict=True)):
         if place not in found and counting[place]:
-            yield Fault(0, box, f"missed {LABELS[class_id]}", _MISSED)
+            yield Fault(0, box, f"missed {names[class_id] if class_id < len(names) else class_id}", _MISSED)
     for detection, place in zip(one.detections, one.matched, strict=True):
-        box, said = np.array(detection.box_xyxy), f"{LABELS[detection.class_id]} {detection.confidence:.2f}"
+        box, said = np.array(detection.box_xyxy), f"{names[detection.class_id]} {detection.confidence:.2f}"
         if place < 0:
             yield Fault(2, box, f"false {said}", _FALSE)
         elif counting[place] and one.frame.class_ids[place] != detection.class_id:

@@ -25,7 +25,7 @@ from benchmarks.measuring.sheet import ACROSS, Image, save, tile_of_box, tile_of
 from edge.bundle.lineage import now
 from edge.datasets.aerial import CROP_VIEWS, FRAME_VIEWS, JUDGED, SEED, CropView, through_h265
 from edge.datasets.gtsdb import RoadFrame, paint_out, read_sides
-from edge.datasets.gtsrb import LABELS, Photo, read_photo, read_test
+from edge.datasets.gtsrb import Photo, read_photo, read_test
 from edge.errors import InputError, MissingDependency
 from edge.images import fit_crop, read_image
 
@@ -216,7 +216,7 @@ def _rows(
 ) -> Iterator[list[Image]]:
     """Draw what went wrong, a row of tiles for each view where something did, evenly spread over all of it."""
     for name in of_frames:
-        wrong = [(place, fault) for place, one in enumerate(ran.told[name]) for fault in faults(one)]
+        wrong = [(place, fault) for place, one in enumerate(ran.told[name]) for fault in faults(one, ran.runtime.names)]
         wrong.sort(key=lambda pair: pair[1].rank)
         row = []
         for place, fault in (wrong[index] for index in _some(len(wrong))):
@@ -228,7 +228,7 @@ def _rows(
         missed = [index for index, (_, photo) in enumerate(photos) if ran.named[name][index] != photo.class_id]
         row = []
         for place, photo, told in ((*photos[index], int(ran.named[name][index])) for index in (missed[some] for some in _some(len(missed)))):
-            lines = (f"{name}: {photo.path.name}", f"is {LABELS[photo.class_id]}", f"not {LABELS[told]}")
+            lines = (f"{name}: {photo.path.name}", f"is {ran.runtime.names[photo.class_id]}", f"not {ran.runtime.names[told]}")
             row.append(tile_of_photo(_photo_in(name, read_photo(photo), place), lines))
         if row:
             yield row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edge.bundle.manifest import PLANES, STRIDE, ModelSpec, TensorSpec
-from edge.datasets.gtsrb import CLASSES
 
 ROLE, SPOTTER = "classifier", "spotter"
 AIR = "verification_from_the_air"
@@ -14,9 +13,9 @@ TARGETS = {"fp16": "tensorrt", "int8": "tensorrt", "int8-cpu": "onnxruntime"}
 FILES = {precision: f"{ROLE}.{precision}.onnx" for precision in TARGETS}
 
 
-def spec_of(precision: str, size: int, sha256: str = "") -> ModelSpec:
-    """Describe the classifier in a precision with a square input of a side in pixels."""
-    return _spec(ROLE, precision, (size, size), (CLASSES,), sha256)
+def spec_of(precision: str, size: int, classes: int, sha256: str = "") -> ModelSpec:
+    """Describe the classifier of so many classes in a precision with a square input of a side in pixels."""
+    return _spec(ROLE, precision, (size, size), (classes,), sha256)
 
 
 def spotter_spec(precision: str, size_wh: tuple[int, int], sha256: str = "") -> ModelSpec:

@@ -21,7 +21,7 @@ from edge.bundle.lineage import lineage
 from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.bundle.onnx_fp32 import widen
 from edge.datasets.gtsdb import find_frames
-from edge.datasets.gtsrb import LABELS, Photo, has_test, held_out, read_test, read_train, score
+from edge.datasets.gtsrb import Photo, has_test, held_out, read_test, read_train, score
 from edge.errors import VerificationError
 from edge.files import sha256_of, write_text, written_beside
 from export.artefacts import AIR, FILES, SPOTTER, spec_of
@@ -108,7 +108,7 @@ def write_bundle(
         found = run_on_photos(draft.bundle("fp16"), [REFERENCE, "fp16"], valid, {KERAS: made.keras} if made.keras else None)
         quantized = _quantize(draft, chosen, valid, found[REFERENCE], budgets)
         strayed = {precision: result.outputs for precision, result in quantized.items()}
-        draw_worst(strayed, found[REFERENCE], valid, sheet_path(out))
+        draw_worst(strayed, found[REFERENCE], valid, made.classes.names, sheet_path(out))
         print(f"the photos on which int8 strays furthest: {sheet_path(out)}")
         whole = draft.bundle(*FILES)
         figures = {
@@ -125,7 +125,7 @@ def write_bundle(
             whole = _kept_spotter(whole, read_bundle(source))
         check_graphs(whole)
         done = fused(_finish(whole, figures), data)
-        write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid))))
+        write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid), made.classes.names)))
         write_manifest(folder, done.manifest)
         if unless_worse is not None:
             _refuse_if_worse(folder, unless_worse, data)
@@ -155,13 +155,14 @@ class _Draft:
 
     def bundle(self, *precisions: str) -> Bundle:
         """Describe artefacts that are there; threshold, self-test and export's own record are still open."""
-        return self.of(*(spec_of(precision, self.made.size, sha256_of(self.folder / FILES[precision])) for precision in precisions))
+        return self.of(*(spec_of(precision, self.made.size, len(self.made.classes), sha256_of(self.folder / FILES[precision])) for precision in precisions))
 
     def of(self, *models: ModelSpec) -> Bundle:
         """Describe a bundle of these models alone."""
         width, lineage = self.made.train["recipe"].get("width", 1.0), {"train": self.made.train}
         name = self.name or f"vgg16-{self.made.size}" + (f"-{width:g}" if width < 1 else "")
-        return Bundle(self.folder, Manifest(SCHEMA, name, LABELS, models, Thresholds(0.0), Golden(GOLDEN, "", {}), lineage))
+        of, still_open = self.made.classes, (Thresholds(0.0), Golden(GOLDEN, "", {}))
+        return Bundle(self.folder, Manifest(SCHEMA, name, of.names, models, *still_open, lineage, of.numbers, of.sizes_mm))
 
     def joined(self, classifier: Bundle, spotter: Spotter) -> Bundle:
         """Add a spotter to the classifier's draft."""
@@ -249,5 +250,5 @@ def _test_figures(draft: Bundle, data: Path) -> dict[str, Any]:
         return {}
     photos = read_test(data)
     found = run_on_photos(draft, ["int8-cpu"], photos)["int8-cpu"]
-    figures = score(found.argmax(axis=1), class_ids_of(photos))
+    figures = score(found.argmax(axis=1), class_ids_of(photos), draft.manifest.labels)
     return {"precision": "int8-cpu", "n": figures["n"], "top1": figures["top1"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge.bundle.manifest import Bundle, ModelSpec
+from edge.datasets.classes import classes_of_bundle
 from export.artefacts import AIR, SPOTTER
 from export.judging.fusion import RECORD as FUSION
 from export.judging.threshold import Rejection
@@ -15,14 +16,13 @@ PICTURE = "robustness.png"
 _TEMPLATE = """\
 # {name}
 
-A VGG-16{width} that names the German traffic sign in a crop: uint8 BGR in, {size} x {size} pixels, probabilities of {classes} classes out.
+A VGG-16{width} that names the {sort} in a crop: uint8 BGR in, {size} x {size} pixels, probabilities of {classes} classes out.
 The mean is subtracted inside the graph. It always names a sign, so it is meant to be fed by something that finds signs,
 and to be refused below a confidence of {confidence}.
 
 ## Data
 
-The German Traffic Sign Recognition Benchmark (GTSRB): {train} photos to train and {valid} to validate, split by physical sign
-(seed {seed}), so that no sign stands on both sides.
+{data}
 
 ## Recipe
 
@@ -78,20 +78,51 @@ What stays below the confidence threshold is refused, as no sign. Measured in in
 
 ## Limits
 
-- German signs of GTSRB's {classes} classes only; anything else gets the name of one of them.
-- Photos were taken from a car, by day, of upright signs; turned, dark, blurred and compressed ones are made from these. Snow cover was not measured.
-- A sign with an arrow that is turned by more than about 50 degrees is told as unsure: it could be another one.
-- Crops with a margin of about a tenth on each side, as GTSRB's photos have; tighter or looser crops cost accuracy.
+{limits}
 - Not yet measured on a board.
 
 ## Licence and citations
 
+{licence}
+- K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
+"""
+
+_OF_GTSRB = {
+    "sort": "German traffic sign",
+    "data": """\
+The German Traffic Sign Recognition Benchmark (GTSRB): {train} photos to train and {valid} to validate, split by physical sign
+(seed {seed}), so that no sign stands on both sides.""",
+    "limits": """\
+- German signs of GTSRB's {classes} classes only; anything else gets the name of one of them.
+- Photos were taken from a car, by day, of upright signs; turned, dark, blurred and compressed ones are made from these. Snow cover was not measured.
+- A sign with an arrow that is turned by more than about 50 degrees is told as unsure: it could be another one.
+- Crops with a margin of about a tenth on each side, as GTSRB's photos have; tighter or looser crops cost accuracy.""",
+    "licence": """\
 The weights are under Apache-2.0, as the code. They were trained on GTSRB's photos, whose own terms are yours to check before use.
 
 - J. Stallkamp, M. Schlipsing, J. Salmen, C. Igel: Man vs. computer:
-  Benchmarking machine learning algorithms for traffic sign recognition. Neural Networks 32, 2012.
-- K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
-"""
+  Benchmarking machine learning algorithms for traffic sign recognition. Neural Networks 32, 2012.""",
+    "test": "GTSRB's official test photos",
+    "learned": "{train} of GTSDB's frames with signs of GTSRB's photos pasted in, and from drawn scenes and flights",
+    "taken": "Its frames were taken from a car, by day, in Germany; views from the air are made from these. For frames of your own, look at\n",
+}
+_OF_OWN = {
+    "sort": "sign",
+    "data": """\
+A data set of its own: {train} photos to train and {valid} to validate of {classes} classes, split so that neither photos of one sign, as far as
+their names tell, nor near duplicates stand on both sides.""",
+    "limits": """\
+- Signs of these {classes} classes only; anything else gets the name of one of them.
+- Turned, dark, blurred and compressed signs are made from the photos. Of few photos, every figure here is a hint.
+- Crops with a margin of about a tenth on each side; tighter or looser crops cost accuracy.""",
+    "licence": """\
+Who gave the photos says what may be done with these weights. Weights that were begun from are under their own licence.
+""",
+    "test": "the data set's test photos",
+    "learned": "{train} of the data set's frames with signs of its photos pasted in",
+    "taken": "Views from the air are made from its frames. For other frames, look at\n",
+}
+"""What a card tells of a data set: GTSRB, or one's own."""
 
 _SPOTTER = """
 ## The spotter
@@ -100,7 +131,7 @@ A fully convolutional network of {parameters:.2f} M parameters and {gflop:.1f} G
 (larger frames are shrunk to fit, smaller ones padded), a map of sign centres and sizes out. Recipe: {recipe}.
 {origin}
 
-It learned from {train} of GTSDB's frames with signs of GTSRB's photos pasted in, and from drawn scenes and flights. {tuning} other frames chose the epoch and
+It learned from {learned}. {tuning} other frames chose the epoch and
 its threshold, {threshold}. On {held} more, held out by groups of neighbouring frames, it finds {low:.3f}, {middle:.3f} and {high:.3f} of {signs} signs
 of 16 px and more with 0.1, 0.3 and 1 false boxes a frame (IoU 0.5; AP50 {ap50:.3f}), before the classifier refuses any.
 {fusion}
@@ -111,8 +142,7 @@ of 16 px and more with 0.1, 0.3 and 1 false boxes a frame (IoU 0.5; AP50 {ap50:.
 The table is measured on the {unseen} frames that were not trained on.
 {aloft}
 It fails on signs below 12 px, on dark and half hidden ones, and takes traffic lights, tail lights and wheels for signs, which the classifier mostly refuses.
-Its frames were taken from a car, by day, in Germany; views from the air are made from these. For frames of your own, look at
-what it misses first: a camera whose signs are smaller than 20 px in {width} x {height} needs a longer lens or a nearer path.
+{taken}what it misses first: a camera whose signs are smaller than 20 px in {width} x {height} needs a longer lens or a nearer path.
 """
 
 _WEIGHTS = {
@@ -134,15 +164,16 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
     manifest = bundle.manifest
     train, export = manifest.lineage["train"], manifest.lineage["export"]
     recipe = train["recipe"]
+    counts = {"classes": len(manifest.labels), "seed": recipe["seed"], **train["photos"]}
+    texts = {key: text.format(**counts) for key, text in _texts(bundle).items() if key in ("sort", "data", "limits", "licence")}
     return _TEMPLATE.format(
+        **texts,
         name=manifest.name,
         width=_width(recipe),
         size=manifest.models[0].input.shape[1],
         classes=len(manifest.labels),
         confidence=manifest.thresholds.confidence,
-        train=train["photos"]["train"],
         valid=train["photos"]["valid"],
-        seed=recipe["seed"],
         weights=_weights(train),
         recipe=_recipe(recipe),
         former=_former(train),
@@ -155,9 +186,9 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
         weight_bits=export["calibration"]["int8_cpu_weight_bits"],
         calibration=export["calibration"]["photos"],
         per_class=export["calibration"]["per_class"],
-        test=_test_line(export["test"]),
+        test=_test_line(export["test"], _texts(bundle)["test"]),
         top1=by_class["top1"],
-        by_class="\n".join(f"| {key} | {row['label']} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
+        by_class="\n".join(f"| {key} | {_cell(row['label'])} | {row['n']} | {row['top1']:.3f} |" for key, row in by_class["per_class"].items()),
         fewshot=_fewshot(train.get("fewshot", [])),
         spotter=_spotter(bundle) if bundle.holds(SPOTTER) else "",
         photos=export["robustness"]["n"],
@@ -167,6 +198,14 @@ def write_card(bundle: Bundle, by_class: dict[str, Any]) -> str:
         rejection=Rejection(**export["rejection"]),
         reliability=_reliability(train["metrics"]["valid"].get("calibration"), recipe["label_smoothing"]),
     )
+
+
+def _texts(bundle: Bundle) -> dict[str, str]:
+    return _OF_OWN if classes_of_bundle(bundle.manifest).own else _OF_GTSRB
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", r"\|")
 
 
 def _width(recipe: dict[str, Any]) -> str:
@@ -216,8 +255,8 @@ def _agreement_row(name: str, figures: dict[str, float]) -> str:
     )
 
 
-def _test_line(test: dict[str, Any]) -> str:
-    return f"On {test['n']} of GTSRB's official test photos {test['precision']} reaches top1 {test['top1']:.4f}.\n\n" if test else ""
+def _test_line(test: dict[str, Any], photos: str) -> str:
+    return f"On {test['n']} of {photos} {test['precision']} reaches top1 {test['top1']:.4f}.\n\n" if test else ""
 
 
 def _fewshot(records: list[dict[str, Any]]) -> str:
@@ -248,7 +287,8 @@ def _spotter(bundle: Bundle) -> str:
         height=height,
         recipe=_recipe(train["recipe"]),
         origin=f"Trained {train['lineage']['made_at'][:10]} at commit {train['lineage']['commit'] or 'unknown'}.",
-        train=train["frames"]["train"],
+        learned=_texts(bundle)["learned"].format(train=train["frames"]["train"]),
+        taken=_texts(bundle)["taken"],
         tuning=train["frames"]["tuning"],
         held=train["frames"]["valid"],
         threshold=bundle.manifest.thresholds.spotter,

@@ -40,7 +40,7 @@ def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
     told = read_fewshot(fewshot)
     lineage = {**bundle.manifest.lineage, "train": {**train, FEWSHOT: told} if told else train, "export": {**export, COST: costs_of(bundle)}}
     valid = held_out(data, train)[1]
-    by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid))
+    by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid), bundle.manifest.labels)
     done = fused(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage)), data)
     write_text(done.folder / CARD, write_card(done, by_class))
     write_manifest(done.folder, done.manifest)

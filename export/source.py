@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.manifest import MANIFEST, read_bundle
-from edge.datasets.gtsrb import CLASSES
+from edge.datasets.classes import Classes, classes_of, classes_of_bundle
 from edge.errors import InputError, one_line
 from export.artefacts import ROLE, spec_of
 from export.graphs.lint import check_graph
@@ -37,12 +37,14 @@ class Source:
             one's `recipe`, `weights` and `photos`; where a teacher helped, `taught_by` with its bundle's `name` and its model's `sha256`; `fewshot` as
             `export.judging.fewshot` reads it, where it was given.
         keras: the model before conversion, as a function from crops to probabilities; None where the source is a bundle.
+        classes: that it names.
     """
 
     fp16: bytes
     size: int
     train: dict[str, Any]
     keras: Infer | None
+    classes: Classes
 
 
 def read_source(path: Path) -> Source:
@@ -67,10 +69,11 @@ def _from_bundle(path: Path) -> Source:
     bundle = read_bundle(path)
     spec = bundle.model(ROLE, "fp16")
     train = _training(bundle.manifest.lineage.get("train"), path / MANIFEST)
+    classes = classes_of_bundle(bundle.manifest)
     file, size = bundle.verified_path(spec.file, spec.sha256), spec.input.shape[1]
     content = file.read_bytes()
-    check_graph(content, spec_of("fp16", size), str(file))  # before anything runs it: a bundle may be anybody's
-    return Source(content, size, train, keras=None)
+    check_graph(content, spec_of("fp16", size, len(classes)), str(file))  # before anything runs it: a bundle may be anybody's
+    return Source(content, size, train, None, classes)
 
 
 def _from_run(path: Path) -> Source:
@@ -78,7 +81,7 @@ def _from_run(path: Path) -> Source:
         run = json.loads((path / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"wanted JSON in {path / RUN}, cannot read it ({error}): train again, or give another run") from error
-    train = _training(run, path / RUN)
+    train, classes = _training(run, path / RUN), classes_of(run.get("classes", {}))
     import keras
 
     from export.graphs.to_fp16 import to_fp16
@@ -88,12 +91,12 @@ def _from_run(path: Path) -> Source:
         network = keras.models.load_model(path / MODEL, compile=False)
     except Exception as error:  # Keras raises a different class for each of archive, layer and configuration
         raise InputError(f"wanted a Keras model in {path / MODEL}, Keras refused: {one_line(error)}: train again") from error
-    _check(network, path / MODEL)
+    _check(network, path / MODEL, len(classes))
 
     def infer(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(network(crops, training=False), np.float32)
 
-    return Source(to_fp16(to_onnx(network)).SerializeToString(deterministic=True), network.input_shape[1], train, infer)
+    return Source(to_fp16(to_onnx(network)).SerializeToString(deterministic=True), network.input_shape[1], train, infer, classes)
 
 
 def _training(record: Any, where: Path) -> dict[str, Any]:
@@ -126,12 +129,12 @@ def _kept_figures(figures: dict[str, Any]) -> dict[str, Any]:
     return {**known, "calibration": figures["calibration"]} if "calibration" in figures else known
 
 
-def _check(network: Any, path: Path) -> None:
-    """Refuse a network that is not a classifier of GTSRB's signs on square uint8 crops."""
+def _check(network: Any, path: Path, classes: int) -> None:
+    """Refuse a network that is not a classifier of so many signs on square uint8 crops."""
     found = [(tensor.dtype, tuple(tensor.shape)) for tensor in (*network.inputs, *network.outputs)]
     size = found[0][1][1] if len(found[0][1]) == 4 else None
-    wanted = [("uint8", (None, size, size, 3)), ("float32", (None, CLASSES))]
+    wanted = [("uint8", (None, size, size, 3)), ("float32", (None, classes))]
     if size is None or found != wanted:
         raise InputError(
-            f"wanted a model from uint8 (batch, size, size, 3) to float32 (batch, {CLASSES}) in {path}, found {found}: give a run of python -m train fit"
+            f"wanted a model from uint8 (batch, size, size, 3) to float32 (batch, {classes}) in {path}, found {found}: give a run of python -m train fit"
         )

@@ -38,6 +38,7 @@ from export.source import MODEL, RUN
 CALIBRATED_ON = 64
 """Frames of the training side."""
 RANKED_ON = 8
+RECIPES = (SPOTTER, "own-spotter")
 CHOSEN_WITHIN = 0.5
 """Share of the budget from the air within which int8 is chosen: other frames are to hold all of it."""
 FALSE_A_FRAME = 0.3
@@ -136,7 +137,7 @@ def read_spotter(run: Path) -> SpotterSource:
         name = train["recipe"]["name"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"wanted a finished run of the spotter in {run}, found a fault ({error!r}): {cure}") from error
-    if name != SPOTTER:
+    if name not in RECIPES:
         raise InputError(f"wanted a run of recipe {SPOTTER} in {run}, found {name}: {cure}")
     import keras
 

@@ -5,6 +5,7 @@ python -m train fit --data ROOT --out RUN --weights none
 python -m train evaluate RUN --data ROOT --split test
 python -m train predict RUN PATH...
 python -m train draw photos --out DIR
+python -m train prepare ROOT --out DIR
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge import cli
 from edge.board.extras import install
+from edge.bundle.manifest import SHIPPED
 from edge.errors import MissingDependency
-from train.recipes import FEATURES, NAMES, PRECISIONS, SPOTTER, recipe, spotter_recipe
+from train.recipes import FEATURES, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
+
+if TYPE_CHECKING:
+    from train.own.prepare import Options
 
 
 @contextmanager
@@ -40,7 +46,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    if arguments.recipe == SPOTTER.name:
+    if arguments.recipe in SPOTTERS:
         _fit_spotter(arguments)
         return
     with _train_extra():
@@ -52,7 +58,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         arguments.data,
         arguments.out,
         chosen,
-        weights=arguments.weights or "imagenet",
+        weights=arguments.weights or (str(SHIPPED) if chosen.name == OWN.name else "imagenet"),
         resume=arguments.resume,
         features=arguments.features,
         budget_gib=arguments.memory_budget,
@@ -68,6 +74,7 @@ def _rate(arguments: argparse.Namespace) -> dict[str, float | None]:
 
 def _fit_spotter(arguments: argparse.Namespace) -> None:
     chosen = spotter_recipe(
+        arguments.recipe,
         epochs=arguments.epochs,
         seed=arguments.seed,
         precision=arguments.precision,
@@ -83,7 +90,8 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.fit_spotter import fit_spotter
 
-    fit_spotter(arguments.data, arguments.out, chosen, weights=arguments.weights or "none", resume=arguments.resume)
+    weights = arguments.weights or (str(SHIPPED) if chosen.name == OWN_SPOTTER.name else "none")
+    fit_spotter(arguments.data, arguments.out, chosen, weights=weights, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -109,6 +117,21 @@ def _draw(arguments: argparse.Namespace) -> None:
     print(f"{drawn} {arguments.kind} in {arguments.out}")
 
 
+def _prepare(arguments: argparse.Namespace) -> None:
+    with _train_extra():
+        from train.own.prepare import prepare
+
+    prepare(arguments.root, arguments.out, _options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from train.own.folders import Table
+    from train.own.prepare import Options
+
+    table = Table(arguments.table, arguments.path_column, arguments.class_column) if arguments.table else None
+    return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken)
+
+
 def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
     parser = cli.Parser(prog=prog, description="GTSRB photos in, a fine-tuned VGG-16 out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -127,6 +150,7 @@ def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
     predict.add_argument("run", type=Path, help="run folder")
     predict.add_argument("paths", type=Path, nargs="+", help="image files of single signs")
     predict.set_defaults(command=_predict)
+    _add_own(commands)
     draw = commands.add_parser("draw", help="draw a data set", description="Draw signs, photos or scenes: no data set, no network.")
     draw.add_argument("kind", choices=("signs", "photos", "scenes"), help="faces with alpha, photos as GTSRB has them, or scenes as GTSDB has them")
     draw.add_argument("--out", type=Path, required=True, help="new or empty folder")
@@ -136,18 +160,37 @@ def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
     return parser
 
 
+def _add_own(commands: argparse._SubParsersAction[cli.Parser]) -> None:
+    found = "photos in a folder for each class, frames as YOLO, COCO, Pascal VOC or TT100K, or both; a folder, or a zip"
+    prepare = commands.add_parser("prepare", help="make a data set of photos and frames of your own", description="Look at a folder, split it, and copy it.")
+    prepare.add_argument("root", type=Path, metavar="ROOT", help=found)
+    prepare.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder: what --data takes")
+    prepare.set_defaults(command=_prepare)
+    for each in (prepare,):
+        each.add_argument("--table", type=Path, metavar="CSV", help="photos are listed here, by paths from its folder, instead of lying in folders of classes")
+        each.add_argument("--path-column", default="path", metavar="NAME", help="of --table: the column of the paths")
+        each.add_argument("--class-column", default="class", metavar="NAME", help="of --table: the column of the classes' names")
+        each.add_argument("--alike", type=int, default=4, metavar="BITS", help="near duplicates differ in so many of 64 bits at most; -1: none is looked for")
+        each.add_argument("--seed", type=int, default=0, help="another seed splits otherwise")
+        each.add_argument("--leave-out-broken", action="store_true", help="go on without pictures that cannot be read, and boxes outside their frame")
+
+
 def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit = commands.add_parser(
         "fit", help="train a classifier or the spotter", description="Train a classifier or the spotter; the run folder keeps all that export needs."
     )
     fit.add_argument(
-        "--data", type=Path, required=True, help="folder with the photos, in any of GTSRB's public layouts; for the spotter that above gtsdb/ and gtsrb/"
+        "--data",
+        type=Path,
+        required=True,
+        help="folder with the photos, in any of GTSRB's public layouts or as prepare wrote it; for the spotter that above gtsdb/ and gtsrb/",
     )
     fit.add_argument("--out", type=Path, required=True, help="run folder to write")
     fit.add_argument("--recipe", choices=sorted(NAMES), default="full", help="named settings")
     fit.add_argument(
         "--weights",
-        help="imagenet (the default), none (from scratch), drawn (from photos that are drawn here, trained on first), a bundle whose classifier learns on, "
+        help="imagenet (the default; of recipe own the bundle that ships), none (from scratch), drawn (from photos that are drawn here, trained on first), "
+        "a bundle whose classifier learns on, "
         "or a file of VGG-16's notop weights; for the spotter none (the default), or a bundle or the model.keras of one that is to learn on",
     )
     fit.add_argument("--no-air", action="store_true", help="leave out the drone's views: turned, dark, blurred, foggy, compressed")

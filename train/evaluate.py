@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage, now, result
+from edge.datasets.classes import classes_of
 from edge.datasets.gtsrb import LABELS, held_out, read_test, score
 from edge.files import write_json
 from edge.images import fit_crop, read_image
@@ -41,7 +42,7 @@ def evaluate_runs(run_folders: Sequence[Path], data: Path, split: str, json_path
     for folder, run in zip(run_folders, told, strict=True):
         photos = read_test(data) if split == "test" else held_out(data, run)[1]
         model = runs.load_model(folder / runs.MODEL)
-        each.append(evaluate_model(model, *load_crops(photos, model.input_shape[1])))
+        each.append(evaluate_model(model, *load_crops(photos, model.input_shape[1]), classes_of(run.get("classes", {})).names))
         _print_score(each[-1], f"{folder}: {split}" if len(run_folders) > 1 else split)
     conditions = {
         "runs": [{"run": str(folder), "recipe": run["recipe"], "weights": run["weights"]} for folder, run in zip(run_folders, told, strict=True)],
@@ -68,20 +69,21 @@ def predict_paths(run: Path, paths: Sequence[Path]) -> list[tuple[Path, int, str
     Raises:
         InputError: no finished run in `run`, or an unreadable photo.
     """
+    names = classes_of(runs.read_run(run).get("classes", {})).names
     model = runs.load_model(run / runs.MODEL)
     crops = np.stack([fit_crop(read_image(path), model.input_shape[1]) for path in paths])
     probabilities = predict_probabilities(model, crops)
-    return [(path, int(row.argmax()), LABELS[row.argmax()], float(row.max())) for path, row in zip(paths, probabilities, strict=True)]
+    return [(path, int(row.argmax()), names[row.argmax()], float(row.max())) for path, row in zip(paths, probabilities, strict=True)]
 
 
 def predict_probabilities(model: keras.Model, crops: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
-    """Run (n, size, size, 3) uint8 BGR crops through a model: (n, 43) float32 probabilities."""
+    """Run (n, size, size, 3) uint8 BGR crops through a model: (n, classes) float32 probabilities."""
     return np.asarray(model.predict(crops, batch_size=batch, verbose=0), np.float32)
 
 
-def evaluate_model(model: keras.Model, crops: NDArray[np.uint8], class_ids: NDArray[np.int64]) -> dict[str, Any]:
-    """Score a model on crops; keys `n`, `top1` and `per_class` as `edge.datasets.gtsrb.score` gives them."""
-    return score(predict_probabilities(model, crops).argmax(axis=1), class_ids)
+def evaluate_model(model: keras.Model, crops: NDArray[np.uint8], class_ids: NDArray[np.int64], names: Sequence[str] = LABELS) -> dict[str, Any]:
+    """Score a model of classes of these names on crops; keys `n`, `top1` and `per_class` as `edge.datasets.gtsrb.score` gives them."""
+    return score(predict_probabilities(model, crops).argmax(axis=1), class_ids, names)
 
 
 def _print_score(figures: dict[str, Any], split: str) -> None:

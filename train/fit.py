@@ -18,7 +18,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
-from edge.datasets.gtsrb import CLASSES, LABELS, Photo, Sides, Split, read_split, score
+from edge.datasets.classes import GTSRB, Classes, read_classes
+from edge.datasets.gtsrb import Photo, Sides, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
 from train.evaluate import predict_probabilities
@@ -96,6 +97,9 @@ def fit(
         BundleError: no bundle at `teacher`, or a damaged one.
         OutputError: `out` cannot be written.
     """
+    classes = read_classes(data)
+    if classes.own:
+        recipe = _undrawn(recipe, weights)
     if weights == "none":
         recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
     if teacher is not None:
@@ -112,20 +116,33 @@ def fit(
     if steps == 0:
         raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
-    opened = Teacher(teacher, recipe) if teacher is not None else nullcontext()
+    opened = Teacher(teacher, recipe, classes.names) if teacher is not None else nullcontext()
     with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
         held = load_crops(valid, recipe.size)
-        source = _Source(data, photos, held, load_views(valid, recipe.size) if recipe.air else held, steps, master)
+        source = _Source(data, photos, held, load_views(valid, recipe.size) if recipe.air else held, steps, master, classes)
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
-        plain, metrics, probabilities = _finished(network, source.held, chosen.batch)
+        plain, metrics, probabilities = _finished(network, source.held, chosen.batch, classes)
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
     told: dict[str, Any] = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    if classes.own:
+        told["classes"] = classes.as_record()
     told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
     return _record(out, source, recipe, told, probabilities)
+
+
+def _undrawn(recipe: Recipe, weights: str) -> Recipe:
+    """Return a recipe without drawn photos, for signs that nobody can draw.
+
+    Raises:
+        InputError: drawn photos are what is to be started from.
+    """
+    if weights == "drawn":
+        raise InputError("wanted weights that know photos, found --weights drawn, which draws GTSRB's signs, for signs of your own: give --weights edge/models")
+    return dataclasses.replace(recipe, drawn_share=0.0)
 
 
 def _whole(data: Path, split: Split, leave_out: bool) -> tuple[Sides, list[str]]:
@@ -170,7 +187,7 @@ def _record(out: Path, source: _Source, recipe: Recipe, told: dict[str, Any], pr
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where a run's photos come from: the data set, photos to train on, crops held out, crops to choose the epoch by, steps an epoch, and who teaches."""
+    """Where a run's photos come from: the data set, photos to train on, crops held out, crops to choose the epoch by, steps an epoch, who teaches, classes."""
 
     data: Path
     photos: Sequence[Photo]
@@ -178,6 +195,7 @@ class _Source:
     judged: Crops
     steps: int
     teacher: Teacher | None
+    classes: Classes
 
 
 def _caches(recipe: Recipe, features: str) -> bool:
@@ -200,7 +218,7 @@ def _plan(source: _Source, out: Path, recipe: Recipe, weights: str, budget_gib: 
     held, devices = len(source.judged[0]), device_count()
     chosen = plan(recipe, source.photos, held, budget_gib, batch_norm=from_scratch(weights), cacheable=cacheable, devices=devices, passes=resumed)
     if weights == "drawn" and resumed is None:
-        first = plan(drawn_recipe(recipe), [], CLASSES * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
+        first = plan(drawn_recipe(recipe), [], len(GTSRB) * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
         chosen = min(chosen, first, key=lambda each: each.batch)
     if devices > 1 and held < chosen.batch:
         raise InputError(f"wanted at least one batch of {chosen.batch} photos to validate on with --distribute, found {held}: add photos")
@@ -212,17 +230,17 @@ def _trained(source: _Source, out: Path, recipe: Recipe, weights: str, asked: di
     """Train what the run in `out` lacks and return the network of its best epoch. Photos are read first, then weights; only then is anything written."""
     done = runs.read_progress(out).epochs
     if done >= recipe.epochs or is_over(runs.read_history(out / runs.HISTORY)[:done], recipe.patience):
-        network = _network(recipe, weights, source.steps, out, chosen, source.photos)
+        network = _network(recipe, weights, source.steps, out, chosen, source.classes, source.photos)
     else:
         if chosen.cached:
             views = load_crops(source.photos, recipe.size)
         else:
             sign_free = _sign_free(source, recipe) if recipe.sign_free_share else []
-            views = train_stream(source.photos, sign_free, recipe, source.steps, done)
+            views = train_stream(source.photos, sign_free, recipe, source.steps, done, classes=source.classes)
             views = source.teacher.teach(views) if source.teacher else views
-        network = _network(recipe, weights, source.steps, out, chosen, source.photos)
+        network = _network(recipe, weights, source.steps, out, chosen, source.classes, source.photos)
         write_json(out / runs.ASKED, asked)
-        _train(network, views, source.judged, out, recipe, source.steps, chosen, source.teacher)
+        _train(network, views, source.judged, out, recipe, source.steps, chosen, source.classes, source.teacher)
     load_best(network, out)
     return network
 
@@ -234,7 +252,7 @@ def _sign_free(source: _Source, recipe: Recipe) -> list[Crop]:
     return seeming + crops[:: max(1, len(crops) // len(seeming))] if seeming else crops
 
 
-def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, photos: Sequence[Photo] = ()) -> keras.Model:
+def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, classes: Classes = GTSRB, photos: Sequence[Photo] = ()) -> keras.Model:
     """Build and compile the network, in the policy in force, with the weights to start from: the checkpoint's where there is one.
 
     Photos are what wider weights are pruned by.
@@ -245,14 +263,14 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, 
         drawn = _drawn_weights(recipe, chosen)
     print(f"precision {keras.config.dtype_policy().name}")
     keras.utils.set_random_seed(recipe.seed)
-    network = compiled(recipe, weights, steps, chosen.passes)
+    network = compiled(recipe, weights, steps, chosen.passes, len(classes))
     if checkpoint.exists():
         # Built anew around the checkpoint's state: Keras saves an optimizer without its exclusions from weight decay.
         runs.load_checkpoint(network, checkpoint)
     elif drawn is not None:
         runs.load_weights(network, drawn)
     elif is_bundle(weights):
-        load_bundle(network, Path(weights), "classifier", LABELS)
+        load_bundle(network, Path(weights), "classifier", classes.names)
     elif weights != "none":
         vgg.load_base(network, weights, lambda: _some_crops(photos, recipe))
     return network
@@ -275,7 +293,7 @@ def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
         print(f"training on drawn photos first, in {first.epochs} epochs of {steps} steps; kept in {out}")
         with in_policy(progress.precision or choose_precision(first.precision)):
             views, held = train_stream([], [], first, steps, progress.epochs), drawn_crops(first.size, DRAWN_A_CLASS, first.seed)
-            _train(_network(first, "none", steps, out, chosen), views, held, out, first, steps, chosen)
+            _train(_network(first, "none", steps, out, chosen), views, held, out, first, steps, chosen, GTSRB)
     return out / runs.CHECKPOINT
 
 
@@ -287,10 +305,11 @@ def _train(
     recipe: Recipe,
     steps: int,
     chosen: Plan,
+    classes: Classes,
     teacher: Teacher | None = None,
 ) -> None:
     """Train to the end of the recipe on a stream of views, or on what the frozen prefix makes of crops; judged by what the views' targets are like."""
-    done, targets = runs.read_progress(out).epochs, np.eye(CLASSES, dtype=np.float32)[held[1]]
+    done, targets = runs.read_progress(out).epochs, np.eye(len(classes), dtype=np.float32)[held[1]]
     targets = teacher.mix(held[0], targets) if teacher else targets
     trained = network
     inputs: NDArray[Any] = held[0]
@@ -298,7 +317,7 @@ def _train(
         prefix, trained = vgg.split_at_frozen(network)
         trained.compile(network.optimizer, network.loss, metrics=["accuracy"])
         inputs = _features(prefix, inputs, chosen.batch)
-        stream = feature_stream(_features(prefix, views[0], chosen.batch), views[1], recipe, steps, done)
+        stream = feature_stream(_features(prefix, views[0], chosen.batch), views[1], recipe, steps, done, len(classes))
     else:
         stream = views
     valid = tf.data.Dataset.from_tensor_slices((inputs, targets))
@@ -318,7 +337,7 @@ def _features(prefix: keras.Model, crops: NDArray[np.uint8], batch: int) -> NDAr
     return np.asarray(prefix.predict(crops, batch_size=batch, verbose=0), np.float32)
 
 
-def _finished(network: keras.Model, held: Crops, batch: int) -> tuple[keras.Model, dict[str, Any], NDArray[np.float32]]:
+def _finished(network: keras.Model, held: Crops, batch: int, classes: Classes) -> tuple[keras.Model, dict[str, Any], NDArray[np.float32]]:
     """Fold, calibrate on the held-out photos and round: the model that leaves this stage, its figures on those photos, and its probabilities."""
     crops, class_ids = held
     plain = vgg.fold(network)
@@ -329,11 +348,11 @@ def _finished(network: keras.Model, held: Crops, batch: int) -> tuple[keras.Mode
     vgg.round_to_fp16(plain)
     probabilities = predict_probabilities(plain, crops, batch)
     calibration = {"temperature": temperature, "before": before, "after": reliability(probabilities, class_ids)}
-    return plain, {**score(probabilities.argmax(axis=1), class_ids), "calibration": calibration}, probabilities
+    return plain, {**score(probabilities.argmax(axis=1), class_ids, classes.names), "calibration": calibration}, probabilities
 
 
 def _seen(source: _Source, recipe: Recipe, rows: list[dict[str, float]], probabilities: NDArray[np.float32]) -> Seen:
     class_ids = np.array([photo.class_id for photo in source.photos], np.int64)
-    plan = plan_epoch(class_ids, recipe, source.steps, 0)
+    plan = plan_epoch(class_ids, recipe, source.steps, 0, len(source.classes))
     sampled = class_ids[plan[plan[:, 0] == REAL, 1]]
-    return Seen(rows, *source.held, probabilities, class_ids, sampled, view_examples(source.photos, recipe, EXAMPLES, VIEWS))
+    return Seen(rows, *source.held, probabilities, class_ids, sampled, view_examples(source.photos, recipe, EXAMPLES, VIEWS), source.classes.names)

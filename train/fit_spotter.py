@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
 from edge.datasets.aerial import mixture
+from edge.datasets.classes import read_classes
 from edge.datasets.gtsdb import Sides, read_sides
 from edge.errors import InputError
 from edge.files import write_json
@@ -121,10 +122,11 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], out: Path, recipe: S
     elif asked["weights"] != "none":
         spotter.load(network, Path(asked["weights"]))
     if done < recipe.epochs:
-        photos = read_photos(data, recipe)
+        photos, classes = read_photos(data, recipe), read_classes(data)
         if not photos:
-            raise InputError(f"wanted photos of GTSRB to paste in {data}, found none: add photos")
-        views = Views(read_stills(sides.train, "reading frames"), draw_stills(recipe.drawn_frames, recipe.seed), photos, recipe)
+            raise InputError(f"wanted photos of signs to paste in {data}, found none: add photos")
+        drawn = [] if classes.own else draw_stills(recipe.drawn_frames, recipe.seed)  # they show GTSRB's signs
+        views = Views(read_stills(sides.train, "reading frames"), drawn, photos, recipe, classes)
         write_json(out / runs.ASKED, asked)
         print(f"precision {keras.config.dtype_policy().name}; {network.count_params()} parameters, {spotter.count_flop() / 1e9:.2f} GFLOP a frame")
         network.fit(

@@ -21,7 +21,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "mqtt": ("paho-mqtt",),
     "rtx": ("tensorrt-rtx",),
     "draw": ("matplotlib",),
-    "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm"),
+    "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm", "supervision", "imagehash"),
     "export": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "onnxruntime", "onnxslim", "tf2onnx", "tqdm"),
 }
 """What pyproject.toml calls the same."""

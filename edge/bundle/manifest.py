@@ -101,7 +101,9 @@ class Thresholds:
 class Manifest:
     """A bundle's contents; `lineage` holds a record for each stage that made it. Name and labels are on one line each, whatever the file has.
 
-    `sizes_mm` are the widths in which each class's signs are made, none for a class of which nothing is known; empty where nothing is told at all.
+    Attributes:
+        numbers: the signs' own, by class id, "" where one has none; empty where none has.
+        sizes_mm: the widths in which each class's signs are made, none for a class of which nothing is known; empty where nothing is told at all.
     """
 
     schema: int
@@ -111,6 +113,7 @@ class Manifest:
     thresholds: Thresholds
     golden: Golden
     lineage: dict[str, Any]
+    numbers: tuple[str, ...] = ()
     sizes_mm: tuple[tuple[float, ...], ...] = ()
 
 
@@ -166,7 +169,7 @@ def read_bundle(folder: Path) -> Bundle:
     if not path.is_file():
         raise BundleError(f"wanted a bundle (a folder with {MANIFEST}), found none in {folder}: make one with `python -m export bundle`")
     found = read_record(Manifest, path, SCHEMA, what="manifest", cure="export the bundle again", check=_check)
-    return Bundle(folder, replace(found, name=printable(found.name), labels=tuple(map(printable, found.labels))))
+    return Bundle(folder, replace(found, name=printable(found.name), labels=tuple(map(printable, found.labels)), numbers=tuple(map(printable, found.numbers))))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -181,12 +184,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _check(manifest: Manifest) -> None:
     if not 1 <= len(manifest.labels) <= _MOST_LABELS:
         raise ValueError(f"there are {len(manifest.labels)} labels, not 1 to {_MOST_LABELS}")
-    if any(len(text) > _LONGEST_TEXT for text in (manifest.name, *manifest.labels)):
-        raise ValueError(f"the name or a label is longer than {_LONGEST_TEXT} characters")
-    if manifest.sizes_mm and len(manifest.sizes_mm) != len(manifest.labels):
-        raise ValueError(f"there are sizes of {len(manifest.sizes_mm)} classes, not of {len(manifest.labels)}")
+    if not {len(manifest.numbers), len(manifest.sizes_mm)} <= {0, len(manifest.labels)}:
+        raise ValueError(f"there are {len(manifest.numbers)} numbers and {len(manifest.sizes_mm)} sizes of {len(manifest.labels)} labels")
     if not all(_WIDTHS_MM[0] <= width <= _WIDTHS_MM[1] for widths in manifest.sizes_mm for width in widths):
         raise ValueError(f"sizes_mm are not all from {_WIDTHS_MM[0]:g} to {_WIDTHS_MM[1]:g}")
+    if any(len(text) > _LONGEST_TEXT for text in (manifest.name, *manifest.labels, *manifest.numbers)):
+        raise ValueError(f"the name, a label or a number is longer than {_LONGEST_TEXT} characters")
     if not 0.0 <= manifest.thresholds.confidence <= 1.0:
         raise ValueError(f"threshold confidence {manifest.thresholds.confidence} is not within 0 to 1")
     spotter, held = manifest.thresholds.spotter, any(model.role == "spotter" for model in manifest.models)

@@ -1,6 +1,7 @@
 """GTSDB: frames of a road with the boxes of their signs, the split by neighbouring frames, and places where no sign stands.
 
-Neighbouring frames can show the same road, so a split keeps them together.
+Neighbouring frames can show the same road, so a split keeps them together. Frames of one's own have a `sides.csv` beside
+`gt.txt`, which tells the side of each.
 Source: S. Houben et al., "Detection of traffic signs in real-world images: the German Traffic Sign Detection Benchmark", IJCNN 2013.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.tables import read_rows
 from edge.errors import DataError
 from edge.geometry.boxes import iou_matrix
 from edge.images import read_image
@@ -23,7 +25,8 @@ from edge.outside.reading import read_bounded
 from edge.recognition.classifier import cut_out
 from edge.recognition.spotter_colour import spot_by_colour
 
-TABLE = "gt.txt"
+TABLE, SIDES_TABLE = "gt.txt", "sides.csv"
+TRAIN, TUNING, HELD = "train", "tuning", "held-out"
 _ROW = re.compile(r"([^;]+);" + ";".join([r"\s*(-?[0-9]{1,6})\s*"] * 5))
 _MOST_BYTES = 64 << 20
 GROUP = 10
@@ -42,11 +45,12 @@ _RIM, _INPAINT_PX = 0.2, 5.0
 
 @dataclass(frozen=True)
 class RoadFrame:
-    """One frame: its image file, and its signs' boxes, (n, 4) float64 pixels, end-exclusive, with their class ids, (n,) int64."""
+    """One frame: its image file, its signs' boxes, (n, 4) float64 pixels, end-exclusive, with their class ids, (n,) int64, and its side where it is told."""
 
     path: Path
     boxes_xyxy: NDArray[np.float64]
     class_ids: NDArray[np.int64]
+    side: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def read_sides(data: Path) -> Sides:
             f"wanted GTSDB's {TABLE} in {data}, in its gtsdb/, or beside it, found none: put the frames there, or give --data the folder above them"
         )
     train, held = split_by_group(read_frames(folder))
-    tuning = [frame for frame in train if int(frame.path.stem) // GROUP % TUNING_EVERY == 0]
+    tuning = [frame for frame in train if (frame.side == TUNING if frame.side else int(frame.path.stem) // GROUP % TUNING_EVERY == 0)]
     rest = [frame for frame in train if frame not in tuning]
     if not (rest and tuning and held):
         raise DataError(f"wanted frames of at least {TUNING_EVERY} groups of {GROUP} numbers in {folder}, found {len(train)} to train: add frames")
@@ -108,7 +112,19 @@ def read_frames(folder: Path, table: Path | None = None) -> list[RoadFrame]:
             raise DataError(f"wanted every frame of {table} in {images}, found no {name}: get the frames again")
         rows[name].append([x1, y1, x2, y2, class_id])
     listed = {name: np.array(rows.get(name, []), np.float64).reshape(-1, 5) for name in paths}
-    return [RoadFrame(path, listed[name][:, :4], listed[name][:, 4].astype(np.int64)) for name, path in paths.items()]
+    sides = _read_told_sides(table.with_name(SIDES_TABLE), paths)
+    return [RoadFrame(path, listed[name][:, :4], listed[name][:, 4].astype(np.int64), sides.get(name)) for name, path in paths.items()]
+
+
+def _read_told_sides(table: Path, names: Collection[str]) -> dict[str, str]:
+    """Read the side of each frame where a table tells it, of all frames or of none."""
+    if not table.is_file():
+        return {}
+    sides = {row.get("file", ""): row.get("side", "") for row, _ in read_rows(table, ("File", "Side"))}
+    odd = [name for name in names if sides.get(name) not in (TRAIN, TUNING, HELD)]
+    if odd:
+        raise DataError(f"wanted {TRAIN}, {TUNING} or {HELD} for every frame in {table}, found {sides.get(odd[0])!r} for {odd[0]}: prepare the data again")
+    return sides
 
 
 def _lines(table: Path) -> list[str]:
@@ -119,13 +135,16 @@ def _lines(table: Path) -> list[str]:
 
 
 def split_by_group(frames: Sequence[RoadFrame]) -> tuple[list[RoadFrame], list[RoadFrame]]:
-    """Split frames into (train, held out): of every four groups of ten numbers the last is held out.
+    """Split frames into (train, held out): as they tell, or of every four groups of ten numbers the last is held out.
 
     Raises:
-        DataError: a frame whose name is no number.
+        DataError: a frame that tells no side, and whose name is no number.
     """
     sides: tuple[list[RoadFrame], list[RoadFrame]] = ([], [])
     for frame in frames:
+        if frame.side is not None:
+            sides[frame.side == HELD].append(frame)
+            continue
         if not frame.path.stem.isdecimal():
             raise DataError(f"wanted frames named by numbers, found {frame.path.name}: name them as GTSDB does")
         sides[int(frame.path.stem) // GROUP % HELD_OUT_EVERY == HELD_OUT_EVERY - 1].append(frame)

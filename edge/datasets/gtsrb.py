@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.classes import read_classes
 from edge.datasets.gtsrb_labels import CLASSES, LABELS
 from edge.datasets.gtsrb_layouts import Photo, has_test, read_photo, read_test, read_train, read_valid
 from edge.datasets.gtsrb_sampling import Tracks, divide, photos_in, pick
@@ -77,17 +78,17 @@ class Split:
 def read_split(root: Path, split: Split) -> Sides:
     """Read a data set's training photos as (train, valid).
 
-    By share, the classes are those that the data set has. With numbers of photos a class, all 43 are needed.
+    By share, the classes are those that the data set has photos of. With numbers of photos a class, all of them are needed.
 
     Raises:
         DataError: no known layout at `root`, or a class with too few tracks or photos.
     """
-    train, valid = read_train(root), read_valid(root)
+    train, valid, names = read_train(root), read_valid(root), read_classes(root).names
     if split.train_per_class is None or split.valid_per_class is None:
-        return split_by_track(train, split.valid_share, split.seed) if valid is None else (train, valid)
+        return split_by_track(train, split.valid_share, split.seed, names) if valid is None else (train, valid)
     if valid is None:
-        return sample_by_track(train, split.train_per_class, split.valid_per_class, split.seed)
-    return _sample(train, split.train_per_class, split.seed, "Train"), _sample(valid, split.valid_per_class, split.seed, "Valid")
+        return sample_by_track(train, split.train_per_class, split.valid_per_class, split.seed, names)
+    return _sample(train, split.train_per_class, split.seed, "Train", names), _sample(valid, split.valid_per_class, split.seed, "Valid", names)
 
 
 def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
@@ -115,13 +116,14 @@ def held_out(root: Path, record: Mapping[str, Any]) -> Sides:
     return train, valid
 
 
-def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> Sides:
+def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int, names: Sequence[str] = LABELS) -> Sides:
     """Split photos into train and valid so that no track stands on both sides and every class stands on each.
 
     Args:
         photos: photos with tracks.
         valid_share: share of each class's tracks that go to valid, 0 to 1; at least one of each class does.
         seed: of the draw; the result does not depend on the order of `photos`.
+        names: of the classes.
 
     Raises:
         DataError: a class has fewer than two tracks, so that it cannot stand on both sides, or a photo without one.
@@ -132,21 +134,22 @@ def split_by_track(photos: Sequence[Photo], valid_share: float, seed: int) -> Si
     for class_id, tracks in sorted(by_class.items()):
         _check_tracks(tracks)
         if len(tracks) < 2:
-            raise DataError(f"wanted at least 2 tracks of {_name(class_id)} to split by track, found {len(tracks)}: add photos of another sign")
+            raise DataError(f"wanted at least 2 tracks of {_name(class_id, names)} to split by track, found {len(tracks)}: add photos of another sign")
         count = min(max(1, round(len(tracks) * valid_share)), len(tracks) - 1)
         valid |= {(class_id, name) for name in _chance(seed, class_id).sample(sorted(tracks), count)}
     held = [(photo.class_id, photo.track) in valid for photo in photos]
     return [p for p, v in zip(photos, held, strict=True) if not v], [p for p, v in zip(photos, held, strict=True) if v]
 
 
-def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_class: int, seed: int) -> Sides:
-    """Sample so many photos of each of the 43 classes as (train, valid), spread evenly over tracks and along them, no track on both sides.
+def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_class: int, seed: int, names: Sequence[str] = LABELS) -> Sides:
+    """Sample so many photos of each class as (train, valid), spread evenly over tracks and along them, no track on both sides.
 
     Args:
         photos: photos with tracks.
         train_per_class: photos of each class to train on, 1 or more.
         valid_per_class: photos of each class to hold out, 1 or more.
         seed: of the draw; neither what is drawn nor its order depends on the order of `photos`.
+        names: of the classes.
 
     Raises:
         DataError: a class has too few photos or tracks, or a photo without a track.
@@ -155,13 +158,13 @@ def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_cla
     valid: list[Photo] = []
     by_class = _by_class(photos)
     _warn_of_single_photos(by_class)
-    for class_id in range(CLASSES):
+    for class_id in range(len(names)):
         tracks, chance = by_class[class_id], _chance(seed, class_id)
         _check_tracks(tracks)
         divided = divide(tracks, train_per_class, valid_per_class, chance)
         if divided is None:
             raise DataError(
-                f"wanted {train_per_class} photos to train and {valid_per_class} to validate of {_name(class_id)}, from different tracks, "
+                f"wanted {train_per_class} photos to train and {valid_per_class} to validate of {_name(class_id, names)}, from different tracks, "
                 f"found {photos_in(tracks)} in {len(tracks)} tracks: add photos, or choose a recipe that wants fewer"
             )
         train += pick(divided[0], train_per_class, chance)
@@ -169,15 +172,15 @@ def sample_by_track(photos: Sequence[Photo], train_per_class: int, valid_per_cla
     return train, valid
 
 
-def _sample(photos: Sequence[Photo], per_class: int, seed: int, side: str) -> list[Photo]:
+def _sample(photos: Sequence[Photo], per_class: int, seed: int, side: str, names: Sequence[str]) -> list[Photo]:
     """Sample one side of a layout that has both."""
     picked: list[Photo] = []
     by_class = _by_class(photos)
-    for class_id in range(CLASSES):
+    for class_id in range(len(names)):
         tracks = by_class[class_id]
         if photos_in(tracks) < per_class:
             raise DataError(
-                f"wanted {per_class} photos of {_name(class_id)} in {side}, found {photos_in(tracks)}: add photos, or choose a recipe that wants fewer"
+                f"wanted {per_class} photos of {_name(class_id, names)} in {side}, found {photos_in(tracks)}: add photos, or choose a recipe that wants fewer"
             )
         picked += pick(tracks, per_class, _chance(seed, class_id))
     return picked
@@ -208,16 +211,16 @@ def _check_tracks(tracks: Tracks) -> None:
         raise DataError(f"wanted photos named <track>_<frame> to split by track, found {tracks[''][0].path}: take the photos under their published names")
 
 
-def _name(class_id: int) -> str:
-    return f"class {class_id} ({LABELS[class_id]})"
+def _name(class_id: int, names: Sequence[str]) -> str:
+    return f"class {class_id} ({names[class_id]})"
 
 
 def _chance(seed: int, class_id: int) -> random.Random:
     return random.Random(f"{seed}:{class_id}")
 
 
-def score(predicted: NDArray[np.integer[Any]], class_ids: NDArray[np.integer[Any]]) -> dict[str, Any]:
-    """Compare predicted class ids with true ones, (n,) each.
+def score(predicted: NDArray[np.integer[Any]], class_ids: NDArray[np.integer[Any]], names: Sequence[str] = LABELS) -> dict[str, Any]:
+    """Compare predicted class ids of classes of these names with true ones, (n,) each.
 
     Returns:
         `n`, `top1` (a fraction) and `per_class`: for each class present, by its id as text, `label`, `n` and `top1`.
@@ -229,6 +232,6 @@ def score(predicted: NDArray[np.integer[Any]], class_ids: NDArray[np.integer[Any
         raise DataError("wanted at least one labelled photo to score, found none")
     right = predicted == class_ids
     per_class = {
-        str(c): {"label": LABELS[c], "n": int((class_ids == c).sum()), "top1": float(right[class_ids == c].mean())} for c in np.unique(class_ids).tolist()
+        str(c): {"label": names[c], "n": int((class_ids == c).sum()), "top1": float(right[class_ids == c].mean())} for c in np.unique(class_ids).tolist()
     }
     return {"n": len(class_ids), "top1": float(right.mean()), "per_class": per_class}

@@ -1,6 +1,13 @@
-"""The 43 signs of GTSRB by class id. Source of ids and labels: J. Stallkamp et al., "Man vs. computer", Neural Networks 2012."""
+"""The 43 signs of GTSRB by class id, and what is known of their faces.
+
+Source of ids and labels: J. Stallkamp et al., "Man vs. computer", Neural Networks 2012.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
+
+Shape = Literal["round", "upright", "downward", "diamond", "unknown"]
 
 LABELS: tuple[str, ...] = (
     "Speed limit 20",
@@ -48,3 +55,12 @@ LABELS: tuple[str, ...] = (
     "End of no overtaking by lorries",
 )
 CLASSES = len(LABELS)
+
+_MIRROR_PAIRS = ((19, 20), (33, 34), (36, 37), (38, 39), *((class_id, class_id) for class_id in (11, 12, 13, 15, 17, 18, 22, 26, 30, 35)))
+MIRRORED: dict[int, int] = {one: other for pair in _MIRROR_PAIRS for one, other in (pair, pair[::-1])}
+"""What a sign becomes in a mirror, where that is a sign too: class id to class id."""
+ARROWS = frozenset(range(33, 40))
+"""Classes that differ from each other by where an arrow points."""
+_OUTLINES: dict[int, Shape] = {11: "upright", 12: "diamond", 13: "downward", **dict.fromkeys(range(18, 32), "upright")}
+SHAPES: tuple[Shape, ...] = tuple(_OUTLINES.get(class_id, "round") for class_id in range(CLASSES))
+"""Outlines of the faces: triangles that stand on a side or on a corner, a square on its corner, and what is nearly round."""

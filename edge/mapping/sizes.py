@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_OWN = 0.25
-"""What makers, other countries and boxes add to it: standard deviation of the width's logarithm."""
+_OWN, _TOLD = 0.25, 0.05
+"""What makers, other countries and boxes add to it: standard deviation of the width's logarithm. Of a size that is told, boxes alone do."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle
+from edge.datasets.classes import classes_of_bundle
 from edge.datasets.gtsdb import read_frames, sign_free_crops, split_by_group
 from edge.engines.open import open_engine
 from edge.images import fit_crop
@@ -27,6 +28,7 @@ LOST_UNMEASURED = 0.005
 LEAST_CONFIDENCE = 0.5
 
 SEED = 0
+OWN_FRAMES = "cut from frames that training does not see, up to half of them coloured like a sign"
 FRAMES = "cut from GTSDB's frames that training does not see, up to half of them coloured like a sign"
 NO_FRAMES = "validation photos alone: no sign-free crops were at hand"
 
@@ -93,7 +95,11 @@ def choose_rejection(bundle: Bundle, signs: NDArray[np.float32], frames: Path | 
         InputError: a frame that cannot be read.
     """
     sign_free = np.zeros(0, np.float32) if frames is None else sign_free_confidences(bundle, frames, precision)
-    return choose_threshold(signs, sign_free, FRAMES if len(sign_free) else NO_FRAMES)
+    return choose_threshold(signs, sign_free, _cut_from(bundle) if len(sign_free) else NO_FRAMES)
+
+
+def _cut_from(bundle: Bundle) -> str:
+    return OWN_FRAMES if classes_of_bundle(bundle.manifest).own else FRAMES
 
 
 def sign_free_confidences(bundle: Bundle, frames: Path, precision: str) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ def test_a_still_is_levelled_by_the_roll_that_is_told(tiny_bundle: Path, place: 
     frame = RoadFrame(Path("0.png"), boxes, np.array([14]))
     bundle = read_bundle(tiny_bundle)
     with open_engine(bundle, "classifier", engine="fake", precision="int8-cpu") as engine:
-        one = tell(frame, turned, Runtime(engine, Classifier(engine, 0.0), spotter), (256, 160), view.camera_roll(place))
+        one = tell(frame, turned, Runtime(engine, Classifier(engine, 0.0), spotter, LABELS), (256, 160), view.camera_roll(place))
     assert np.abs(seen[0][30:130, 60:200].astype(int) - upright[30:130, 60:200]).mean() < 3
     assert list(one.matched) == [0]
     assert one.detections[0].box_xyxy == pytest.approx(boxes[0], abs=0.6)
@@ -85,13 +85,13 @@ def test_a_sign_that_reaches_beyond_the_view_is_neither_hit_nor_miss() -> None:
     one = replace(one, matched=match([row[:4] for row in said], one.frame.boxes_xyxy, one.size_wh))
     counts = tally([one])
     assert (counts.signs, counts.found, counts.named, counts.said) == (1, 1, 1, 2)
-    assert [fault.said for fault in faults(one)] == [f"false {LABELS[3]} 0.97"]
+    assert [fault.said for fault in faults(one, LABELS)] == [f"false {LABELS[3]} 0.97"]
 
 
 def test_the_sheet_shows_misses_wrong_names_and_false_boxes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.full((100, 100, 3), 90, np.uint8))
     one = told([(0, 0, 20, 20, 14), (50, 50, 90, 90, 1)], [(50, 50, 90, 90, 5, 0.98), (5, 60, 25, 80, 3, 0.97)], tmp_path / "1.png")
-    draw([one], tmp_path / "out" / "sheet.png")
+    draw([one], LABELS, tmp_path / "out" / "sheet.png")
     assert cv2.imread(str(tmp_path / "out" / "sheet.png")).shape == (160, 480, 3)
 
 

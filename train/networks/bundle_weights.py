@@ -26,13 +26,13 @@ def is_bundle(path: str) -> bool:
 
 
 def load_bundle(network: keras.Model, folder: Path, role: str, labels: tuple[str, ...] | None = None) -> None:
-    """Copy a bundle's weights into a network without batch norm, its last layer too where the labels agree.
+    """Copy a bundle's weights into a network without batch norm, those of its last layer for the labels that the bundle knows too.
 
     Args:
         network: of the role's layers, by name.
         folder: of the bundle.
         role: "classifier" or "spotter".
-        labels: of the network's outputs, in order; with others the last layer, `logits`, is left as it is. None: there are none.
+        labels: of the network's outputs, in order; what the last layer, `logits`, has for others is left as it is. None: there are none.
 
     Raises:
         BundleError: no bundle, or a damaged one.
@@ -42,8 +42,8 @@ def load_bundle(network: keras.Model, folder: Path, role: str, labels: tuple[str
     if not bundle.holds(role):
         raise InputError(f"wanted a {role} in {folder}, found none: give another bundle to --weights")
     found = _layers(bundle, role, network)
-    if labels is not None and tuple(bundle.manifest.labels) != labels:
-        found.pop("logits")
+    if labels is not None:
+        found["logits"] = _by_label(found["logits"], bundle.manifest.labels, network.get_layer("logits").get_weights(), labels)
     for name, values in found.items():
         wanted = [tuple(weight.shape) for weight in network.get_layer(name).weights]
         if [value.shape for value in values] != wanted:
@@ -52,6 +52,17 @@ def load_bundle(network: keras.Model, folder: Path, role: str, labels: tuple[str
             )
     for name, values in found.items():
         network.get_layer(name).set_weights(values)
+
+
+def _by_label(held: list[NDArray[np.float32]], known: tuple[str, ...], fresh: list[NDArray[np.float32]], labels: tuple[str, ...]) -> list[NDArray[np.float32]]:
+    """Return kernel and bias of `logits`: for the labels that are known what is held, for others what is fresh."""
+    if known == labels:
+        return held
+    kernel, bias = (weight.copy() for weight in fresh)
+    for place, label in enumerate(labels):
+        if label in known and len(held[0]) == len(kernel):
+            kernel[:, place], bias[place] = held[0][:, known.index(label)], held[1][known.index(label)]
+    return [kernel, bias]
 
 
 def _layers(bundle: Bundle, role: str, network: keras.Model) -> Layers:

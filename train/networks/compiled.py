@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from edge.datasets.classes import GTSRB
 from train.networks import vgg
 from train.recipes import Recipe
 
@@ -13,15 +14,15 @@ def from_scratch(weights: str) -> bool:
     return weights in ("none", "drawn")
 
 
-def network_of(recipe: Recipe, *, batch_norm: bool) -> keras.Model:
+def network_of(recipe: Recipe, *, batch_norm: bool, classes: int = len(GTSRB)) -> keras.Model:
     """Build a recipe's network with random weights, frozen as the recipe says, in the dtype policy in force."""
-    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm, blocks=vgg.channels(recipe.width))
+    network = vgg.build(recipe.size, dense=recipe.dense, dropout=recipe.dropout, batch_norm=batch_norm, blocks=vgg.channels(recipe.width), classes=classes)
     if recipe.last_layers is not None:
         vgg.freeze(network, last_layers=recipe.last_layers)
     return network
 
 
-def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1) -> keras.Model:
+def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1, classes: int = len(GTSRB)) -> keras.Model:
     """Build and compile a recipe's network with random weights, in the dtype policy in force.
 
     Args:
@@ -29,9 +30,10 @@ def compiled(recipe: Recipe, weights: str, steps: int, passes: int = 1) -> keras
         weights: what it is to start from, as `train.fit.fit` takes it.
         steps: updates an epoch.
         passes: whose mean gradient makes one update, each of `recipe.batch / passes` photos.
+        classes: how many.
     """
     scratch = from_scratch(weights)
-    network = network_of(recipe, batch_norm=scratch)
+    network = network_of(recipe, batch_norm=scratch, classes=classes)
     rate = recipe.scratch_rate if scratch else recipe.tuning_rate
     optimizer = _optimizer(recipe, rate, steps, clipnorm=None if scratch else 1.0, accumulated=passes if passes > 1 else None)
     network.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])

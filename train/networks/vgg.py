@@ -1,4 +1,4 @@
-"""VGG-16 for signs: uint8 BGR in, 43 probabilities out, normalisation inside the graph.
+"""VGG-16 for signs: uint8 BGR in, a probability for each class out, normalisation inside the graph.
 
 From scratch it trains with batch norm after each convolution, which `fold` works into the weights at the end: what leaves this stage is always the
 plain VGG-16 of `keras.applications` (13 convolutions, 5 pools) with the head of the tutorial (flatten, dense, dropout, dense, softmax).
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from edge.datasets.gtsrb import CLASSES
+from edge.datasets.classes import GTSRB
 from edge.errors import BundleError, InputError
 from train.networks.norm import FusedBatchNorm
 from train.networks.precision import in_policy
@@ -44,7 +44,7 @@ def channels(width: float) -> Blocks:
     return [tuple(max(8, 8 * round(filters * width / 8)) for filters in block) for block in BLOCKS]
 
 
-def build(size: int, *, dense: int, dropout: float, batch_norm: bool, blocks: Blocks = BLOCKS) -> keras.Model:
+def build(size: int, *, dense: int, dropout: float, batch_norm: bool, blocks: Blocks = BLOCKS, classes: int = len(GTSRB)) -> keras.Model:
     """Build the classifier with random weights.
 
     Args:
@@ -53,9 +53,10 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool, blocks: Bl
         dropout: share of its outputs dropped in training.
         batch_norm: after each convolution and the dense layer, for training from scratch.
         blocks: filters of each block's convolutions, for a narrower network: from `channels`.
+        classes: how many.
 
     Returns:
-        A model from `images` (batch, size, size, 3) uint8 BGR to `probabilities` (batch, 43) float32.
+        A model from `images` (batch, size, size, 3) uint8 BGR to `probabilities` (batch, classes) float32.
 
     Raises:
         InputError: `size` is too small for five pools.
@@ -79,7 +80,7 @@ def build(size: int, *, dense: int, dropout: float, batch_norm: bool, blocks: Bl
         x = keras.layers.BatchNormalization(momentum=BN_MOMENTUM, dtype="float32", name="dense_bn")(x)
         x = keras.layers.Activation("relu", name="dense_relu")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    logits = keras.layers.Dense(CLASSES, dtype="float32", name="logits")(x)
+    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(images, keras.layers.Softmax(dtype="float32", name="probabilities")(logits), name="signwing_vgg16")
 
 
@@ -128,7 +129,7 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
     Returns:
         The prefix, images (batch, size, size, 3) uint8 BGR to features (batch, height, width, channels) in the compute dtype, and the suffix, from those
-        features to `probabilities` (batch, 43) float32. Training the suffix trains the model.
+        features to `probabilities` (batch, classes) float32. Training the suffix trains the model.
 
     Raises:
         InputError: nothing is frozen, or a batch norm still learns right behind a frozen convolution: it would norm by each batch anew.
@@ -148,7 +149,7 @@ def fold(model: keras.Model) -> keras.Model:
     blocks = [tuple(model.get_layer(f"block{b}_conv{c}").filters for c in range(1, len(block) + 1)) for b, block in enumerate(BLOCKS, 1)]
     dense, dropout = model.get_layer("dense").units, model.get_layer("dropout").rate
     with in_policy("float32"):
-        plain = build(model.input_shape[1], dense=dense, dropout=dropout, batch_norm=False, blocks=blocks)
+        plain = build(model.input_shape[1], dense=dense, dropout=dropout, batch_norm=False, blocks=blocks, classes=model.output_shape[-1])
     has_norm = any(isinstance(layer, FusedBatchNorm) for layer in model.layers)
     for name in (*convolution_names(), "dense"):
         kernel, bias = model.get_layer(name).get_weights()

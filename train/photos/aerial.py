@@ -22,8 +22,6 @@ ROLL, TILT = 55.0, 65.0
 AMBIGUOUS_FROM = 55.0
 """From this roll on an arrow may be another sign's."""
 _AMBIGUOUS_TO = 85.0
-ARROWS = frozenset(range(33, 40))
-"""GTSRB's classes that differ from each other by where an arrow points."""
 _BLUR, _MOST_BLUR_OF_CROP = (2.5, 9.0), 0.3
 """Pixels of a frame; of a crop at most this share of its side."""
 _DARK, _DARK_NOISE = (0.2, 0.9), (2.0, 12.0)

@@ -1,6 +1,6 @@
 """What a sign survives: shift, scale, rotation, shear, light, blur, compression, noise, distance, a covered patch.
 
-A mirror only where it makes a sign of GTSRB, never a half turn.
+Never a half turn, and a mirror only where that makes a sign, which is the data set's to tell (`edge.datasets.classes`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,7 @@ SMALLEST_SEEN_PX = 12
 JPEG_QUALITY = (15, 80)
 DUSK_RANGE = (0.15, 1.0)
 OWN_SIZE_RANGE = (0.6, 1.1)
-_MIRROR_PAIRS = ((19, 20), (33, 34), (36, 37), (38, 39), *((class_id, class_id) for class_id in (11, 12, 13, 15, 17, 18, 22, 26, 30, 35)))
-MIRRORED: dict[int, int] = {one: other for pair in _MIRROR_PAIRS for one, other in (pair, pair[::-1])}
-"""What a sign becomes in a mirror, where that is a sign too: class id to class id."""
 PATCH_SHARE = (0.12, 0.35)
-
-
-def mirror(crop: NDArray[np.uint8], class_id: int) -> tuple[NDArray[np.uint8], int]:
-    """Mirror a crop whose class is in `MIRRORED`: the view, (height, width, 3) uint8, and its class id."""
-    return np.ascontiguousarray(crop[:, ::-1]), MIRRORED[class_id]
 
 
 def augment(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.datasets.aerial import mixed_crop
+from edge.datasets.classes import GTSRB, Classes
 from edge.datasets.gtsdb import find_frames, read_sides, sign_free_crops
-from edge.datasets.gtsrb import CLASSES, Photo, read_photo
+from edge.datasets.gtsrb import Photo, read_photo
 from edge.errors import DataError, InputError
 from edge.images import fit_crop
 from train.networks.precision import has_gpu
@@ -60,14 +61,14 @@ def load_views(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], N
     return np.concatenate([crops, np.stack(views)]), np.concatenate([class_ids, class_ids])
 
 
-def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: int) -> NDArray[np.int64]:
+def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
     """Draw one epoch's photo indices, (n,) int64: classes in proportion to their size to the `power`, photos of a class as evenly as can be.
 
     A class's photos are dealt out whole rounds at a time before any repeats, so power 1 is a plain shuffle.
     """
     rng = np.random.default_rng([seed, epoch])
     count = len(class_ids)
-    sizes = np.bincount(class_ids, minlength=CLASSES).astype(np.float64)
+    sizes = np.bincount(class_ids, minlength=classes).astype(np.float64)
     share = np.where(sizes > 0, sizes**power, 0.0)
     quota = share / share.sum() * count
     drawn = np.floor(quota).astype(int)
@@ -86,22 +87,30 @@ def steps_an_epoch(recipe: Recipe, photos: int) -> int:
     return int(photos / (1 - recipe.drawn_share - recipe.sign_free_share)) // recipe.batch
 
 
-def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int) -> NDArray[np.int64]:
+def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
     """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id, or `SIGN_FREE` and a number from 0 to 2^31."""
     rng = np.random.default_rng([recipe.seed, epoch, 1])
     views = steps * recipe.batch
     sign_free = round(views * recipe.sign_free_share)
     drawn = round(views * (recipe.drawn_share + recipe.sign_free_share)) - sign_free
-    real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch)[: views - drawn - sign_free] if len(class_ids) else np.zeros(0, np.int64)
-    parts = [(REAL, real), (DRAWN, np.arange(drawn) % CLASSES), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
+    wanted = views - drawn - sign_free
+    real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch, classes)[:wanted] if len(class_ids) else np.zeros(0, np.int64)
+    parts = [(REAL, real), (DRAWN, np.arange(drawn) % classes), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
     plan = np.concatenate([np.column_stack([np.full(len(numbers), kind), numbers]) for kind, numbers in parts])
     return plan if drawn + sign_free == 0 else rng.permutation(plan)
 
 
 def train_stream(
-    photos: Sequence[Photo], sign_free: Sequence[Crop], recipe: Recipe, steps: int, first_epoch: int, *, processes: bool | None = None
+    photos: Sequence[Photo],
+    sign_free: Sequence[Crop],
+    recipe: Recipe,
+    steps: int,
+    first_epoch: int,
+    *,
+    classes: Classes = GTSRB,
+    processes: bool | None = None,
 ) -> tf.data.Dataset:
-    """Endless-looking stream of augmented batches from `first_epoch` on: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes).
+    """Endless-looking stream of augmented batches from `first_epoch` on: ((b, size, size, 3) uint8 BGR, (b, classes) float32 shares of the classes).
 
     The order and every view depend on (seed, epoch, place) alone, so a resumed run sees what an unbroken one would have seen.
 
@@ -111,40 +120,43 @@ def train_stream(
         recipe: seed, sizes and shares.
         steps: batches an epoch.
         first_epoch: counted from 0; epochs before it are passed over.
+        classes: of the data set.
         processes: make the views by processes, not threads; None: where a GPU trains. On a CPU the network takes far longer than its views.
 
     Raises:
         InputError: a photo is missing or broken; the message names it.
     """
-    views = Views(_read_blobs(photos), [str(photo.path) for photo in photos], [photo.class_id for photo in photos], sign_free, recipe)
+    views = Views(_read_blobs(photos), [str(photo.path) for photo in photos], [photo.class_id for photo in photos], sign_free, recipe, classes)
 
     def places() -> Iterator[NDArray[np.int64]]:
         for epoch in range(first_epoch, recipe.epochs):
-            plan = plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch)
+            plan = plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch, len(classes))
             whole = np.column_stack([plan, np.full(len(plan), epoch), np.arange(len(plan))])
             yield from whole[: len(whole) // recipe.batch * recipe.batch].reshape(-1, recipe.batch, 4)
 
-    shapes = tf.TensorSpec((recipe.batch, recipe.size, recipe.size, 3), tf.uint8), tf.TensorSpec((recipe.batch, CLASSES), tf.float32)
+    shapes = tf.TensorSpec((recipe.batch, recipe.size, recipe.size, 3), tf.uint8), tf.TensorSpec((recipe.batch, len(classes)), tf.float32)
     by_processes = has_gpu() if processes is None else processes
     return tf.data.Dataset.from_generator(lambda: made_ahead(partial(stack, views.view), places(), processes=by_processes), output_signature=shapes).prefetch(2)
 
 
-def feature_stream(features: NDArray[np.float32], class_ids: NDArray[np.int64], recipe: Recipe, steps: int, first_epoch: int) -> tf.data.Dataset:
-    """Stream what a frozen prefix made of each photo, in the order in which `train_stream` gives the photos: ((b, ...) float32, (b, 43) float32)."""
+def feature_stream(
+    features: NDArray[np.float32], class_ids: NDArray[np.int64], recipe: Recipe, steps: int, first_epoch: int, classes: int = len(GTSRB)
+) -> tf.data.Dataset:
+    """Stream what a frozen prefix made of each photo, in the order in which `train_stream` gives the photos: ((b, ...) float32, (b, classes) float32)."""
 
     def batches() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         for epoch in range(first_epoch, recipe.epochs):
-            for numbers in plan_epoch(class_ids, recipe, steps, epoch)[:, 1].reshape(-1, recipe.batch):
-                yield features[numbers], np.eye(CLASSES, dtype=np.float32)[class_ids[numbers]]
+            for numbers in plan_epoch(class_ids, recipe, steps, epoch, classes)[:, 1].reshape(-1, recipe.batch):
+                yield features[numbers], np.eye(classes, dtype=np.float32)[class_ids[numbers]]
 
-    shapes = tf.TensorSpec((recipe.batch, *features.shape[1:]), tf.float32), tf.TensorSpec((recipe.batch, CLASSES), tf.float32)
+    shapes = tf.TensorSpec((recipe.batch, *features.shape[1:]), tf.float32), tf.TensorSpec((recipe.batch, classes), tf.float32)
     return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(2)
 
 
 def drawn_crops(size: int, a_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw photos to validate on: ((n, size, size, 3) uint8 BGR, (n,) int64 class ids), `a_class` of each class."""
     rng = np.random.default_rng([seed, 2])
-    class_ids = np.repeat(np.arange(CLASSES), a_class)
+    class_ids = np.repeat(np.arange(len(GTSRB)), a_class)
     return np.stack([fit_crop(draw_photo(int(class_id), rng), size) for class_id in class_ids]), class_ids
 
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.gtsrb_labels import Shape
+
 _MARGIN = 0.1  # what GTSRB's photos have around a sign, where no table tells
-_UPRIGHT = frozenset({11, *range(18, 32)})
-_DOWNWARD, _DIAMOND = 13, 12
-_WHOLE_PATCH = 0.3
+_WHOLE_PATCH, _WHOLE_BOX = 0.3, 0.5
 _ENLARGED = 1.06
 
 
@@ -25,7 +25,7 @@ def paste(
     corner: NDArray[np.int64],
     size_wh: NDArray[np.int64],
     box_xyxy: NDArray[np.float64],
-    class_id: int,
+    shape: Shape,
     rng: np.random.Generator,
 ) -> None:
     """Paste a patch in place, its light drawn towards that of the ground.
@@ -36,7 +36,7 @@ def paste(
         corner: x and y of its upper left corner in `image`.
         size_wh: to scale it to; it must lie inside `image`.
         box_xyxy: of the sign in the scaled patch.
-        class_id: of the sign: its outline.
+        shape: outline of the sign; where it is unknown, round or all of its box.
         rng: source of chance.
     """
     width, height = size_wh.tolist()
@@ -47,7 +47,7 @@ def paste(
         edge = max(1, round(0.04 * min(width, height)))
         mask[edge : height - edge, edge : width - edge] = 1
     else:
-        cv2.fillConvexPoly(mask, np.rint(_outline(class_id, box_xyxy) * 16).astype(np.int32), (1.0,), cv2.LINE_AA, 4)
+        cv2.fillConvexPoly(mask, np.rint(_outline(shape, box_xyxy, rng) * 16).astype(np.int32), (1.0,), cv2.LINE_AA, 4)
     soft = float(rng.uniform(0.3, 0.03 * min(width, height) + 0.8))
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)[:, :, None]
     x, y = corner.tolist()
@@ -57,14 +57,16 @@ def paste(
     image[y : y + height, x : x + width] = np.clip(ground + (scaled * np.float32(gain) - ground) * mask, 0, 255).astype(np.uint8)
 
 
-def _outline(class_id: int, box: NDArray[np.float64]) -> NDArray[np.float64]:
+def _outline(shape: Shape, box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the corners of a sign's outline, (n, 2), a little enlarged."""
-    if class_id in _UPRIGHT:
+    if shape == "upright":
         unit = np.array([(-1, 1), (-0.12, -1), (0.12, -1), (1, 1)])
-    elif class_id == _DOWNWARD:
+    elif shape == "downward":
         unit = np.array([(-1, -1), (1, -1), (0.12, 1), (-0.12, 1)])
-    elif class_id == _DIAMOND:
+    elif shape == "diamond":
         unit = np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
+    elif shape == "unknown" and rng.random() < _WHOLE_BOX:
+        unit = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
     else:
         turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         unit = np.column_stack([np.cos(turn), np.sin(turn)])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.manifest import STRIDE
+from edge.datasets.classes import GTSRB, Classes
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
 from edge.drawn.drone.flight import DroneFlight
@@ -104,6 +105,7 @@ class Views:
     drawn: Sequence[Still]
     photos: Sequence[tuple[Photo, NDArray[np.uint8]]]
     recipe: SpotterRecipe
+    classes: Classes = GTSRB
 
     def view(self, at: NDArray[np.int64]) -> tuple[Image, NDArray[np.float32]]:
         """Make the view at (epoch, place): (crop, crop, 3) uint8 BGR and its target as `encode` has it."""
@@ -177,7 +179,7 @@ class Views:
                 continue
             factors = size / np.array(patch.shape[1::-1])
             box = np.concatenate([roi[:2] * factors, roi[2:] * factors])
-            paste(image, patch, corner, size, box, photo.class_id, rng)
+            paste(image, patch, corner, size, box, self.classes.shape(photo.class_id), rng)
             kept = np.vstack([kept, whole if without else box + np.tile(corner, 2)])
             boxes = boxes if without else np.vstack([boxes, box + np.tile(corner, 2)])
         return image, boxes

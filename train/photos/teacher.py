@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from edge.bundle.manifest import Bundle, read_bundle
 from edge.datasets.aerial import mixture
+from edge.datasets.classes import GTSRB
 from edge.datasets.gtsdb import find_frames, read_sides
-from edge.datasets.gtsrb import CLASSES
 from edge.engines.contract import Engine
 from edge.engines.open import open_engine
+from edge.errors import InputError
 from edge.geometry.boxes import iou_matrix
 from edge.images import fit_crop, read_image
 from edge.recognition.classifier import cut_out
@@ -51,28 +52,31 @@ class Teacher:
         sha256: of the model's file.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        """Open a bundle's classifier; its input may be of another size than the recipe's.
+    def __init__(self, folder: Path, recipe: Recipe, names: tuple[str, ...] = GTSRB.names) -> None:
+        """Open a bundle's classifier of classes of these names; its input may be of another size than the recipe's.
 
         Raises:
             BundleError: no bundle, or a damaged one.
+            InputError: a bundle of other classes.
             EngineError: ONNX Runtime refuses the model.
             MissingDependency: ONNX Runtime is not installed.
         """
         self._bundle: Bundle = read_bundle(folder)
         self.name, self.sha256 = self._bundle.manifest.name, self._bundle.model("classifier", "int8-cpu").sha256
+        if self._bundle.manifest.labels != names:
+            raise InputError(f"wanted a --teacher that knows the data set's {len(names)} classes and no others, found another in {folder}: leave it out")
         self._engine: Engine = open_engine(self._bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
         self.soften(np.zeros((recipe.batch, recipe.size, recipe.size, 3), np.uint8))  # so that a memory count finds it as large as it gets
 
     def soften(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the teacher makes of crops, (n, size, size, 3) uint8 BGR, at TEMPERATURE: (n, 43) float32 probabilities."""
+        """Return what the teacher makes of crops, (n, size, size, 3) uint8 BGR, at TEMPERATURE: (n, classes) float32 probabilities."""
         side = self._engine.spec.input.shape[1]
         probabilities = self._engine.infer(np.stack([fit_crop(crop, side) for crop in crops]))
         softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
         return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
 
     def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return targets, (n, 43) shares of the classes, with the teacher's share of what it makes of their crops.
+        """Return targets, (n, classes) shares of the classes, with the teacher's share of what it makes of their crops.
 
         A target stays as it is where it names no class, for there is no sign, and where the teacher names another: it would pass its error on.
         """
@@ -106,10 +110,10 @@ class Teacher:
         return crops
 
     def teach(self, stream: tf.data.Dataset) -> tf.data.Dataset:
-        """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, 43) float32 shares of the classes) in and out."""
+        """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, classes) float32 shares of the classes) in and out."""
 
         def mix(crops: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return crops, tf.ensure_shape(tf.numpy_function(self.mix, [crops, targets], tf.float32, stateful=False), (None, CLASSES))
+            return crops, tf.ensure_shape(tf.numpy_function(self.mix, [crops, targets], tf.float32, stateful=False), (None, len(self._bundle.manifest.labels)))
 
         return stream.map(mix).prefetch(4)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.datasets.gtsrb import CLASSES
+from edge.datasets.classes import GTSRB, Classes
 from edge.images import decode_image, fit_crop
-from train.photos.aerial import AMBIGUOUS_FROM, ARROWS, draw_turn
-from train.photos.augment import MIRRORED, augment, mirror
+from train.photos.aerial import AMBIGUOUS_FROM, draw_turn
+from train.photos.augment import augment
 from train.photos.drawn import draw_background, draw_photo
 from train.recipes import Recipe
 
@@ -35,24 +35,27 @@ class Views:
     class_ids: Sequence[int]
     sign_free: Sequence[Crop]
     recipe: Recipe
+    classes: Classes = GTSRB
 
     def view(self, at: NDArray[np.int64]) -> tuple[Crop, NDArray[np.float32]]:
         """Make the view at (kind, number, epoch, place)."""
         kind, number, epoch, place = (int(value) for value in at)
         rng = np.random.default_rng([self.recipe.seed, epoch, place])
         crop, class_id, photographed = self._original(kind, number, rng)
-        if self.recipe.augmented and class_id in MIRRORED and rng.random() < 0.5:
-            crop, class_id = mirror(crop, class_id)
+        if self.recipe.augmented and class_id is not None and class_id in self.classes.mirrored and rng.random() < 0.5:
+            crop, class_id = np.ascontiguousarray(crop[:, ::-1]), self.classes.mirrored[class_id]
         # What is drawn has been blurred and darkened by its own camera: half of it stays as it is.
         varied = self.recipe.augmented and (photographed or rng.random() < 0.5)
-        turn = draw_turn(rng, ambiguous=_AMBIGUOUS) if self.recipe.air and rng.random() < self.recipe.turned_share else None
+        ambiguous = _AMBIGUOUS if self.classes.arrows else 0.0  # else nothing would be told as unsure there
+        turn = draw_turn(rng, ambiguous=ambiguous) if self.recipe.air and rng.random() < self.recipe.turned_share else None
         if varied:
             seen = augment(crop, self.recipe.size, rng, turn, bad_weather=self.recipe.air and rng.random() < self.recipe.weather_share)
         else:
             seen, turn = fit_crop(crop, self.recipe.size), None
-        if turn and abs(turn[0]) > AMBIGUOUS_FROM and class_id in ARROWS:
+        if turn and abs(turn[0]) > AMBIGUOUS_FROM and class_id in self.classes.arrows:
             class_id = None
-        target = np.full(CLASSES, 1 / CLASSES, np.float32) if class_id is None else np.eye(CLASSES, dtype=np.float32)[class_id]
+        count = len(self.classes)
+        target = np.full(count, 1 / count, np.float32) if class_id is None else np.eye(count, dtype=np.float32)[class_id]
         return seen, target
 
     def _original(self, kind: int, number: int, rng: np.random.Generator) -> tuple[Crop, int | None, bool]:

@@ -5,7 +5,7 @@ The page shows photos of the data set: it stays in the run folder and is never c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import page
-from edge.datasets.gtsrb import LABELS
 from edge.files import write_text
 from train.report.plots import WIDTH_PX, confused_pairs, count_confusions, draw_balance, draw_confusion, draw_curves
 from train.report.sheets import Example, draw_predictions, draw_samples
@@ -43,10 +42,11 @@ class Seen:
         rows: history, one dict an epoch.
         crops: (n, size, size, 3) uint8 BGR, of validation.
         class_ids: (n,), the true ones of `crops`.
-        probabilities: (n, 43), predicted for `crops`.
+        probabilities: (n, classes), predicted for `crops`.
         train_class_ids: of all training photos.
         sampled_class_ids: of one epoch's photos as drawn.
         examples: class id, photo and augmented views, each (side, side, 3) uint8 BGR.
+        names: of the classes.
     """
 
     rows: list[dict[str, float]]
@@ -56,6 +56,7 @@ class Seen:
     train_class_ids: NDArray[np.int64]
     sampled_class_ids: NDArray[np.int64]
     examples: list[Example]
+    names: Sequence[str]
 
 
 def write_report(out: Path, run: Mapping[str, Any], seen: Seen) -> Path:
@@ -71,17 +72,17 @@ def write_report(out: Path, run: Mapping[str, Any], seen: Seen) -> Path:
     """
     pictures = [out / name for name in ("curves.png", "confusion.png", "predictions.png", "balance.png", "samples.png")]
     draw_curves(seen.rows, pictures[0])
-    draw_confusion(seen.class_ids, seen.probabilities, pictures[1])
-    draw_predictions(seen.crops, seen.class_ids, seen.probabilities, pictures[2])
-    draw_balance(seen.train_class_ids, seen.sampled_class_ids, seen.class_ids, pictures[3])
-    draw_samples(seen.examples, pictures[4])
+    draw_confusion(seen.class_ids, seen.probabilities, seen.names, pictures[1])
+    draw_predictions(seen.crops, seen.class_ids, seen.probabilities, seen.names, pictures[2])
+    draw_balance(seen.train_class_ids, seen.sampled_class_ids, seen.class_ids, seen.names, pictures[3])
+    draw_samples(seen.examples, seen.names, pictures[4])
     name, made = f"Signwing run: {run['recipe']['name']}", run["lineage"]
     origin = f"{made['made_at']}, commit {made['commit']}; weights {run['weights']}; photos in {run['data']}"
     body = [
         f"<h1>{escape(name)}</h1>",
         f"<p>{escape(origin)}</p>",
         _headline(run, seen),
-        _worst(run["metrics"]["valid"]["per_class"], count_confusions(seen.class_ids, seen.probabilities.argmax(axis=1))),
+        _worst(run["metrics"]["valid"]["per_class"], count_confusions(seen.class_ids, seen.probabilities.argmax(axis=1), len(seen.names)), seen.names),
         *(page.picture(title, hint, path.read_bytes(), WIDTH_PX) for (title, hint), path in zip(_HINTS.items(), pictures, strict=True)),
         f'<div class="pair"><div><h2>Recipe</h2>{page.facts(run["recipe"])}</div>',
         f"<div><h2>Environment</h2>{page.facts({**run['environment'], 'versions': made['versions']})}</div></div>",
@@ -109,15 +110,15 @@ def _mib(mib: float | None) -> str:
     return page.DASH if mib is None else f"{mib / 1024:.2f} GiB"
 
 
-def _worst(per_class: Mapping[str, Any], counts: NDArray[np.int64]) -> str:
+def _worst(per_class: Mapping[str, Any], counts: NDArray[np.int64], names: Sequence[str]) -> str:
     imperfect = sorted((entry["top1"], int(class_id), entry["n"]) for class_id, entry in per_class.items() if entry["top1"] < 1)
     if not imperfect:
         return "<h2>Worst classes</h2><p>None: every validation photo was named rightly.</p>"
     taken: dict[int, list[str]] = {}
     for true, said, n in confused_pairs(counts):
-        taken.setdefault(true, []).append(f"{LABELS[said]}\u00a0\u00d7{n}")
+        taken.setdefault(true, []).append(f"{names[said]}\u00a0\u00d7{n}")
     rows = [
-        (f"{class_id} {LABELS[class_id]}", f"{top1:.4f}", str(n), ", ".join(taken.get(class_id, [])[:TAKEN_FOR_SHOWN]))
+        (f"{class_id} {names[class_id]}", f"{top1:.4f}", str(n), ", ".join(taken.get(class_id, [])[:TAKEN_FOR_SHOWN]))
         for top1, class_id, n in imperfect[:WORST_SHOWN]
     ]
     note = f"{len(imperfect)} of {len(per_class)} classes have a mistake; the worst come first."

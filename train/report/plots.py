@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.files import written_beside
 
 WIDTH_PX = 1000
@@ -28,7 +28,7 @@ LEAST_ERROR = 1e-4  # what a logarithmic axis shows where nothing is wrong
 PAIRS_SHOWN = 10
 
 _DPI = 100
-_CELL_PX = 17
+_CELL_PX, _MOST_ROWS_PX = 17, 740
 _LABELS_PX = 235
 _STYLE: Any = {
     "font.size": 9,
@@ -120,40 +120,42 @@ def _column(rows: list[dict[str, float]], key: str) -> NDArray[np.float64]:
     return np.array([row.get(key, np.nan) for row in rows])
 
 
-def count_confusions(class_ids: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count photos by true class (row) and predicted class (column), (43, 43), from (n,) class ids each."""
-    return np.bincount(class_ids * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+def count_confusions(class_ids: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Count photos by true class (row) and predicted class (column), (classes, classes), from (n,) class ids each."""
+    return np.bincount(class_ids * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def confused_pairs(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """List the mistakes in a (43, 43) matrix as (true class, predicted class, photos), most photos first."""
-    wrong = counts * (1 - np.eye(CLASSES, dtype=np.int64))
+    """List the mistakes in a (classes, classes) matrix as (true class, predicted class, photos), most photos first."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
     return [(int(true), int(said), int(wrong[true, said])) for true, said in zip(*np.unravel_index(order, wrong.shape), strict=True)]
 
 
-def draw_confusion(class_ids: NDArray[np.int64], probabilities: NDArray[np.float32], path: Path) -> None:
+def draw_confusion(class_ids: NDArray[np.int64], probabilities: NDArray[np.float32], names: Sequence[str], path: Path) -> None:
     """Draw which class was taken for which, with counts, on a logarithmic colour scale; below it the most confused pairs.
 
     Args:
         class_ids: (n,), the true ones.
-        probabilities: (n, 43).
+        probabilities: (n, classes).
+        names: of the classes.
         path: the PNG.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    counts = count_confusions(class_ids, probabilities.argmax(axis=1))
+    labels, classes = drawable(names), len(names)
+    counts = count_confusions(class_ids, probabilities.argmax(axis=1), classes)
     pairs = confused_pairs(counts)
-    side = CLASSES * _CELL_PX
-    shown = [f"{LABELS[true]} taken for {LABELS[said]}: {n} of {counts[true].sum()}" for true, said, n in pairs[:PAIRS_SHOWN]]
+    side = _rows_px(classes)
+    shown = [f"{labels[true]} taken for {labels[said]}: {n} of {counts[true].sum()}" for true, said, n in pairs[:PAIRS_SHOWN]]
     lines = -(-max(1, len(shown)) // 2)
     height = side + 80 + 18 * lines
     with picture(path, height) as figure:
         axes = figure.add_axes((_LABELS_PX / WIDTH_PX, 1 - (side + 22) / height, side / WIDTH_PX, side / height))
         _fill_cells(axes, counts)
-        _label_classes(axes)
-        axes.set_xticks(range(CLASSES), [str(class_id) for class_id in range(CLASSES)], fontsize=7.5)
+        _label_classes(axes, labels)
+        axes.set_xticks(range(classes), [str(class_id) for class_id in range(classes)], fontsize=7.5)
         axes.tick_params(length=0, top=True, labeltop=True)
         for class_id in {true for true, _, _ in pairs}:
             axes.get_yticklabels()[class_id].set_color(WRONG)
@@ -163,42 +165,55 @@ def draw_confusion(class_ids: NDArray[np.int64], probabilities: NDArray[np.float
 
 
 def _fill_cells(axes: Axes, counts: NDArray[np.int64]) -> None:
-    right = np.eye(CLASSES, dtype=bool)
+    right = np.eye(len(counts), dtype=bool)
     for there, colours in ((right, "Blues"), (~right, "Reds")):
         # Well below 1, so that a single photo has a colour.
         cells = np.ma.masked_where(~there | (counts == 0), counts)
         axes.imshow(cells, cmap=colours, norm=LogNorm(0.3, max(10, int(counts[there].max()))))
     axes.grid(visible=False)
-    for edge in np.arange(0.5, CLASSES - 1):
+    for edge in np.arange(0.5, len(counts) - 1):
         axes.axhline(edge, color="#e4e7ec", linewidth=0.5)
         axes.axvline(edge, color="#e4e7ec", linewidth=0.5)
     for true, said in np.argwhere(counts):
         axes.text(said, true, str(counts[true, said]), ha="center", va="center_baseline", fontsize=6.5, color="white" if counts[true, said] > 4 else "black")
 
 
-def draw_balance(train: NDArray[np.int64], sampled: NDArray[np.int64], valid: NDArray[np.int64], path: Path) -> None:
-    """Draw the photos of each class: to train, as drawn in one epoch, and to validate; each an (n,) array of class ids.
+def draw_balance(train: NDArray[np.int64], sampled: NDArray[np.int64], valid: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+    """Draw the photos of each class: to train, as drawn in one epoch, and to validate; each an (n,) array of class ids of classes of these names.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    height = CLASSES * _CELL_PX + 80
-    top, share = 1 - 30 / height, CLASSES * _CELL_PX / height
-    rows = np.arange(CLASSES)
+    classes = len(names)
+    height = _rows_px(classes) + 80
+    top, share = 1 - 30 / height, _rows_px(classes) / height
+    rows = np.arange(classes)
     with picture(path, height) as figure:
         left = figure.add_axes((_LABELS_PX / WIDTH_PX, top - share, 0.5, share))
         right = figure.add_axes((_LABELS_PX / WIDTH_PX + 0.53, top - share, 0.21, share))
-        left.barh(rows, np.bincount(train, minlength=CLASSES), color=TRAIN, alpha=0.75, label=f"train: {len(train)} photos")
-        left.plot(np.bincount(sampled, minlength=CLASSES), rows, "D", color="#101828", markersize=4, label=f"as drawn in one epoch: {len(sampled)}")
-        right.barh(rows, np.bincount(valid, minlength=CLASSES), color=VALID, alpha=0.75, label=f"valid: {len(valid)} photos")
-        _label_classes(left)
-        right.set_yticks(rows, [""] * CLASSES)
+        left.barh(rows, np.bincount(train, minlength=classes), color=TRAIN, alpha=0.75, label=f"train: {len(train)} photos")
+        left.plot(np.bincount(sampled, minlength=classes), rows, "D", color="#101828", markersize=4, label=f"as drawn in one epoch: {len(sampled)}")
+        right.barh(rows, np.bincount(valid, minlength=classes), color=VALID, alpha=0.75, label=f"valid: {len(valid)} photos")
+        _label_classes(left, drawable(names))
+        right.set_yticks(rows, [""] * classes)
         for axes in (left, right):
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-            axes.set(xlabel="photos", ylim=(CLASSES - 0.4, -0.6))
+            axes.set(xlabel="photos", ylim=(classes - 0.4, -0.6))
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
-def _label_classes(axes: Axes) -> None:
-    axes.set_yticks(range(CLASSES), [f"{label}  {class_id:\u2007>2}" for class_id, label in enumerate(LABELS)], fontsize=8)
+def _label_classes(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [f"{label}  {class_id:\u2007>2}" for class_id, label in enumerate(labels)], fontsize=8)
+
+
+def _rows_px(classes: int) -> int:
+    """Return the height of a row for each class, as high as a picture may be."""
+    return min(classes * _CELL_PX, _MOST_ROWS_PX)
+
+
+def drawable(names: Sequence[str]) -> list[str]:
+    """Return names as Matplotlib's own font can write them: one in a script that it lacks becomes "class" and its place, which tables explain."""
+    known = get_font(findfont(FontProperties())).get_charmap()
+    shown = (name if all(ord(character) in known for character in name) else f"class {place}" for place, name in enumerate(names))
+    return [name.replace("$", r"\$") for name in shown]  # between two of them it would read mathematics

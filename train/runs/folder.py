@@ -20,7 +20,7 @@ import keras
 from edge.bundle.manifest import MANIFEST, read_bundle
 from edge.errors import InputError, one_line
 from edge.files import written_beside
-from train.recipes import FULL, RECIPES, SPOTTER
+from train.recipes import FULL, RECIPES, SPOTTERS
 
 ASKED = "asked.json"
 CHECKPOINT = "checkpoint.keras"
@@ -64,7 +64,8 @@ def check_start(out: Path, asked: dict[str, Any], resume: bool) -> None:
         raise InputError(f"wanted an empty folder for the run, found a run in {out}: add --resume, or give another --out")
     # As JSON has it, which knows no tuples.
     now, before = _flat(json.loads(json.dumps(asked))), _flat(_read_json(out / ASKED))
-    own = SPOTTER if before.get("recipe") == SPOTTER.name else RECIPES.get(str(before.get("recipe")), FULL)
+    name = str(before.get("recipe"))
+    own = SPOTTERS.get(name) or RECIPES.get(name, FULL)
     before = {"weights": "none", **asdict(own), **before}
     differing = [f"{key} {before.get(key)} (now {now[key]})" for key in now if now[key] != before.get(key)]
     if differing:

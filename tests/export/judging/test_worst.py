@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the export extra")
 
-from edge.datasets.gtsrb import CLASSES, Photo
+from edge.datasets.gtsrb import CLASSES, LABELS, Photo
 from export.judging.worst import SHOWN, draw_worst, sheet_path
 
 RED, GREY = (0, 0, 220), (128, 128, 128)
@@ -24,7 +24,7 @@ def test_the_worst_photos_come_first(tmp_path: Path) -> None:
     found["int8"][9, 5], found["int8"][11, 5], found["int8-cpu"][9, 7] = 0.9, 0.5, 0.8
     photos = [Photo(tmp_path / f"{place}.png", 14, "") for place in range(SHOWN + 4)]
     path = sheet_path(tmp_path / "made" / "bundle")
-    draw_worst(found, reference, photos, path)
+    draw_worst(found, reference, photos, LABELS, path)
     assert path == tmp_path / "made" / "bundle-worst.png"
     picture = cv2.imread(str(path))
     assert picture is not None
@@ -38,5 +38,5 @@ def test_the_worst_photos_come_first(tmp_path: Path) -> None:
 def test_few_photos_fill_fewer_columns(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.full((20, 20, 3), RED, np.uint8))
     reference = np.full((1, CLASSES), 1 / CLASSES, np.float32)
-    draw_worst({"int8": reference}, reference, [Photo(tmp_path / "0.png", 0, "")], tmp_path / "sheet.png")
+    draw_worst({"int8": reference}, reference, [Photo(tmp_path / "0.png", 0, "")], LABELS, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_file()

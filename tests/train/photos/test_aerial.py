@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
+from edge.datasets.gtsrb_labels import ARROWS
 from train.photos import spotter_frames
 from train.photos import views as made
-from train.photos.aerial import AMBIGUOUS_FROM, ARROWS, ROLL, TILT, draw_turn, turn_around, turn_crop, warp_frame, weather
+from train.photos.aerial import AMBIGUOUS_FROM, ROLL, TILT, draw_turn, turn_around, turn_crop, warp_frame, weather
 from train.photos.spotter_frames import Still
 from train.photos.spotter_frames import Views as SpotterViews
 from train.photos.views import REAL, Views

@@ -10,6 +10,7 @@ import tensorflow as tf
 from training import MODELS, main, options
 
 from edge.bundle.manifest import read_bundle
+from edge.datasets.classes import GTSRB
 from edge.engines.open import open_engine
 from edge.errors import BundleError
 from train.fit import _sign_free, _Source
@@ -79,8 +80,8 @@ def test_what_its_spotter_takes_for_a_sign_is_among_the_places_without_one(tmp_p
     with Teacher(MODELS, RECIPE) as teacher:
         assert teacher.seeming(tmp_path) == []
         seeming = teacher.seeming(data_root)
-        mixed = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, teacher), RECIPE)
-        others = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, None), RECIPE)
+        mixed = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, teacher, GTSRB), RECIPE)
+        others = _sign_free(_Source(data_root, [], (np.zeros(0), np.zeros(0)), (np.zeros(0), np.zeros(0)), 1, None, GTSRB), RECIPE)
     assert len(seeming) > 500
     assert all(crop.dtype == np.uint8 and crop.ndim == 3 and min(crop.shape[:2]) >= 16 for crop in seeming)
     assert all(one is not other and np.array_equal(one, other) for one, other in zip(mixed, seeming, strict=False))

@@ -57,7 +57,7 @@ def seen(draw_crops: Any) -> Seen:
     probabilities[3] = np.roll(probabilities[3], 1)
     rows = [{"epoch": n, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 2.0} for n in (1.0, 2.0)]
     ids = np.array(class_ids, np.int64)
-    return Seen(rows, crops, ids, probabilities, np.repeat(ids, 3), np.repeat(ids, 2), [(class_ids[0], crops[0], [crops[1]] * 7)])
+    return Seen(rows, crops, ids, probabilities, np.repeat(ids, 3), np.repeat(ids, 2), [(class_ids[0], crops[0], [crops[1]] * 7)], LABELS)
 
 
 def run(seen: Seen, **changes: Any) -> dict[str, Any]:

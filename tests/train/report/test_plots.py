@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the train extra")
 
-from edge.datasets.gtsrb import CLASSES
+from edge.datasets.gtsrb import CLASSES, LABELS
 from edge.errors import OutputError
 from edge.images import fit_crop, read_image
 from train.report import plots, sheets
@@ -31,7 +31,7 @@ def size_wh(path: Path) -> tuple[int, int]:
 
 
 def test_confusions_are_counted_by_true_and_predicted_class() -> None:
-    counts = plots.count_confusions(np.array([1, 1, 1, 42, 0]), np.array([1, 2, 2, 0, 0]))
+    counts = plots.count_confusions(np.array([1, 1, 1, 42, 0]), np.array([1, 2, 2, 0, 0]), len(LABELS))
     assert counts.shape == (CLASSES, CLASSES)
     assert counts.sum() == 5
     assert (counts[1, 1], counts[1, 2], counts[42, 0], counts[0, 0]) == (1, 2, 1, 1)
@@ -44,7 +44,7 @@ def test_the_confusion_matrix_colours_right_and_wrong_apart(tmp_path: Path, wron
     class_ids = np.arange(200) % CLASSES
     said = class_ids.copy()
     said[:wrong] = (said[:wrong] + 5) % CLASSES
-    plots.draw_confusion(class_ids, probabilities(said.tolist(), [0.9] * len(said)), tmp_path / "confusion.png")
+    plots.draw_confusion(class_ids, probabilities(said.tolist(), [0.9] * len(said)), LABELS, tmp_path / "confusion.png")
     picture = read_image(tmp_path / "confusion.png").astype(int)
     assert picture.shape[1] == 2 * plots.WIDTH_PX
     blue, _, red = np.moveaxis(picture[:, 2 * 240 :], 2, 0)  # beside the labels, which are red where a class has mistakes
@@ -66,8 +66,8 @@ def test_curves_show_rate_and_duration_where_the_history_has_them(tmp_path: Path
 
 def test_class_balance_has_bars_for_train_and_valid(tmp_path: Path) -> None:
     train, valid = np.repeat(np.arange(CLASSES), 20), np.arange(CLASSES)
-    plots.draw_balance(train, train[::2], valid, tmp_path / "balance.png")
-    plots.draw_balance(train, train[::2], valid[:3], tmp_path / "few.png")
+    plots.draw_balance(train, train[::2], valid, LABELS, tmp_path / "balance.png")
+    plots.draw_balance(train, train[::2], valid[:3], LABELS, tmp_path / "few.png")
     whole, few = (read_image(tmp_path / name).astype(int) for name in ("balance.png", "few.png"))
     orange, fewer = ((image[..., 2] - image[..., 0] > 80).sum() for image in (whole, few))
     assert 0 < fewer < orange / 5
@@ -85,7 +85,7 @@ def test_the_sheet_shows_the_crops_themselves_the_wrong_one_first(tmp_path: Path
     crops, class_ids = draw_crops(8, size)
     said = list(class_ids)
     said[5] = (said[5] + 1) % CLASSES
-    sheets.draw_predictions(crops, np.array(class_ids), probabilities(said, [0.99, 0.98, 0.5, 0.96, 0.95, 0.9, 0.93, 0.92]), tmp_path / "sheet.png")
+    sheets.draw_predictions(crops, np.array(class_ids), probabilities(said, [0.99, 0.98, 0.5, 0.96, 0.95, 0.9, 0.93, 0.92]), LABELS, tmp_path / "sheet.png")
     sheet = read_image(tmp_path / "sheet.png")
     second_section = sheets._HEAD_PX + sheets._ROW_PX + sheets._HEAD_PX
     for index, top, left in ((5, sheets._HEAD_PX, 6), (2, second_section, 6), (7, second_section, 206)):
@@ -97,14 +97,14 @@ def test_the_sheet_ends_where_it_would_be_too_long(tmp_path: Path, draw_crops) -
     for wrong, sections in ((0, 1), (1, 2), (sheets.SHOWN, 1), (100, 1)):
         n = 100
         said = [(class_ids[0] + (index < wrong)) % CLASSES for index in range(n)]
-        sheets.draw_predictions(np.repeat(crops, n, 0), np.repeat(class_ids, n), probabilities(said, [0.5] * n), tmp_path / "sheet.png")
+        sheets.draw_predictions(np.repeat(crops, n, 0), np.repeat(class_ids, n), probabilities(said, [0.5] * n), LABELS, tmp_path / "sheet.png")
         rows = sheets.SHOWN // sheets.COLUMNS + (sections == 2)
         assert size_wh(tmp_path / "sheet.png") == (plots.WIDTH_PX, sections * sheets._HEAD_PX + rows * sheets._ROW_PX)
 
 
 def test_samples_show_the_photo_and_its_views_in_a_row(tmp_path: Path, draw_crops) -> None:
     crops, class_ids = draw_crops(9, 48)
-    sheets.draw_samples([(class_ids[0], crops[0], list(crops[1:8])), (class_ids[8], crops[8], [])], tmp_path / "samples.png")
+    sheets.draw_samples([(class_ids[0], crops[0], list(crops[1:8])), (class_ids[8], crops[8], [])], LABELS, tmp_path / "samples.png")
     sheet = read_image(tmp_path / "samples.png")
     first = plots.WIDTH_PX - 2 - 100 * 7
     for crop, row, left in ((crops[0], 0, first - 110), (crops[1], 0, first), (crops[7], 0, first + 600), (crops[8], 1, first - 110)):
