@@ -7,9 +7,10 @@ signwing classify CROPS... --csv out/names.csv
 signwing check
 signwing doctor
 signwing train | export | bench ...
+signwing teach ROOT OUT
 signwing compare OLD NEW --data ROOT
 
-`python -m edge` is the same without the last line, whose stages have commands of their own.
+`python -m edge` is the same without the last three lines, whose stages have commands of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # without `typing`, which takes longer than all else here
 SIGNWING = "signwing"
 STAGES = {"train": "train", "export": "export", "bench": "benchmarks"}
 """What `signwing` calls the other stages: word to package."""
-SHORT = {"compare": "bench"}
+SHORT = {"compare": "bench", "teach": "train"}
 """Words of a stage that `signwing` takes without its name."""
 _RUN = "run"
 """The word whose work SIGTERM ends as it should: a camera's run has no end of its own."""

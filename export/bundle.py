@@ -47,6 +47,7 @@ from export.judging.verify import (
     Budget,
     as_record,
     as_table,
+    bearable,
     check,
     check_graphs,
     compare,
@@ -103,6 +104,7 @@ def write_bundle(
             made = replace(made, train={**made.train, FEWSHOT: told})
         photos, valid = held_out(data, made.train)
         chosen = calibration_photos(photos, made.train["recipe"]["seed"])
+        budgets = bearable(budgets, len(valid)) if made.classes.own else budgets
         draft = _Draft(folder, made, name)
         draft.write("fp16", made.fp16)
         found = run_on_photos(draft.bundle("fp16"), [REFERENCE, "fp16"], valid, {KERAS: made.keras} if made.keras else None)

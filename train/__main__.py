@@ -6,6 +6,7 @@ python -m train evaluate RUN --data ROOT --split test
 python -m train predict RUN PATH...
 python -m train draw photos --out DIR
 python -m train prepare ROOT --out DIR
+python -m train teach ROOT OUT
 """
 
 from __future__ import annotations
@@ -132,6 +133,13 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken)
 
 
+def _teach(arguments: argparse.Namespace) -> None:
+    with _train_extra():
+        from train.teach import teach
+
+    teach(arguments.root, arguments.out, _options(arguments), epochs=arguments.epochs)
+
+
 def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
     parser = cli.Parser(prog=prog, description="GTSRB photos in, a fine-tuned VGG-16 out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -166,7 +174,12 @@ def _add_own(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     prepare.add_argument("root", type=Path, metavar="ROOT", help=found)
     prepare.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder: what --data takes")
     prepare.set_defaults(command=_prepare)
-    for each in (prepare,):
+    teach = commands.add_parser("teach", help="teach signs of your own, all in one", description="Look, train, export, check; type it again to go on.")
+    teach.add_argument("root", type=Path, metavar="ROOT", help=found)
+    teach.add_argument("out", type=Path, metavar="OUT", help="folder for the data set, the runs and the bundle")
+    teach.add_argument("--epochs", type=cli.count, help="epochs of both trainings, instead of the recipes'")
+    teach.set_defaults(command=_teach)
+    for each in (prepare, teach):
         each.add_argument("--table", type=Path, metavar="CSV", help="photos are listed here, by paths from its folder, instead of lying in folders of classes")
         each.add_argument("--path-column", default="path", metavar="NAME", help="of --table: the column of the paths")
         each.add_argument("--class-column", default="class", metavar="NAME", help="of --table: the column of the classes' names")

@@ -23,6 +23,7 @@ _UNSURE: Colour = (0, 200, 255)
 _INK: Colour = (20, 20, 20)
 _PAPER: Colour = (245, 245, 245)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WRITES_ALL = int(cv2.__version__.partition(".")[0]) >= 5
 _SAME_IOU = 0.3
 _STANDARD_HEIGHT = 540
 
@@ -64,7 +65,12 @@ def mark(image: NDArray[np.uint8], signs: Sequence[Track | Report], labels: Sequ
         _outline(image, one.box_xyxy, one.quad_xy, _ANNOUNCED, max(round(2 * scale), 1))
     taken: list[Box] = [one.box_xyxy for one in signs]
     for one in signs:
-        taken.append(_plate(image, one.box_xyxy, f"{labels[one.class_id]} {one.confidence:.0%}", scale, taken))
+        taken.append(_plate(image, one.box_xyxy, f"{_written(labels[one.class_id], one.class_id)} {one.confidence:.0%}", scale, taken))
+
+
+def _written(label: str, class_id: int) -> str:
+    """Return a label as OpenCV can write it: before OpenCV 5 its font has ASCII alone, and what is in another script is told by its class id."""
+    return label if label.isascii() or _WRITES_ALL else f"sign {class_id}"
 
 
 def _scale_of(image: NDArray[np.uint8]) -> float:

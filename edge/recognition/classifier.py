@@ -20,7 +20,7 @@ _MARGIN_SHARE, _MIN_MARGIN_PX = 0.1, 5.0
 
 @dataclass(frozen=True)
 class Naming:
-    """What a crop shows: the most likely class, 0 to 42, and its probability, 0 to 1."""
+    """What a crop shows: the most likely class, by its id, and its probability, 0 to 1."""
 
     class_id: int
     confidence: float
@@ -60,7 +60,7 @@ class Classifier:
         """Take an open engine over.
 
         Args:
-            engine: of the role "classifier": images to probabilities (n, 43).
+            engine: of the role "classifier": images to probabilities (n, classes).
             threshold: least confidence, 0 to 1, of a naming that is accepted.
         """
         self._engine, self._threshold = engine, threshold

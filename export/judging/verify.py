@@ -7,7 +7,7 @@ cancels the casts), so on a PC the fp16 figures prove the file, not a GPU's roun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.commands.check import check as check_bundle
 from edge.datasets.aerial import mixed_crop
+from edge.datasets.classes import classes_of_bundle
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.engines.open import open_engine
 from edge.engines.self_test import Choice
@@ -65,6 +66,7 @@ class Budget:
         return found.drop <= self.drop and found.max_error <= self.max_error
 
 
+_ROUNDED = ("int8", "int8-cpu")
 BUDGETS: dict[str, Budget] = {
     REFERENCE: Budget(drop=0.0, max_error=0.0),
     KERAS: Budget(drop=0.001, max_error=1e-4),
@@ -72,6 +74,15 @@ BUDGETS: dict[str, Budget] = {
     "int8": Budget(drop=0.002),
     "int8-cpu": Budget(drop=0.002),
 }
+
+
+def bearable(budgets: Mapping[str, Budget], photos: int) -> dict[str, Budget]:
+    """Widen what artefacts may lose to one photo where so few of signs of one's own are there to judge by that one is more than the budget.
+
+    Who has 20 photos of each sign validates on some ten times as many as there are classes: a single photo on the brink, which rounding may tip to either side,
+    would then refuse a sound artefact. More than one is still refused. For GTSRB, whose photos are thousands, budgets stay what they are.
+    """
+    return {name: replace(budget, drop=max(budget.drop, 1.001 / photos)) if name in _ROUNDED else budget for name, budget in budgets.items()}
 
 
 AIR_DROP = 0.005
@@ -197,7 +208,7 @@ def verify_bundle(bundle: Bundle, data: Path, *, tensorrt_rtx: bool = False) -> 
     _, photos = held_out(data, bundle.manifest.lineage.get("train", {}))
     found = run_on_photos(bundle, [REFERENCE, *precisions], photos)
     agreements = compare_all(found, REFERENCE, class_ids_of(photos))
-    check(agreements, BUDGETS)
+    check(agreements, bearable(BUDGETS, len(photos)) if classes_of_bundle(bundle.manifest).own else BUDGETS)
     verify_from_the_air(bundle, photos)
     return agreements
 

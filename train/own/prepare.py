@@ -97,7 +97,7 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
         split_photos(looked, options.alike, options.seed)
         check_sides(looked)
         _refuse(looked)
-        told = _write(out, folder, found, looked)
+        told = _written(out, folder, found, looked)
     print(told["said"])
     return told
 
@@ -211,8 +211,21 @@ def _cut(looked: Looked) -> None:
             looked.photos.append(Photo(name, scene.side, f"frame {place}", stem, smaller, sha256(crop.tobytes()).hexdigest(), hash_of(crop), inner))
 
 
+def _written(out: Path, root: Path, found: Found, looked: Looked) -> dict[str, Any]:
+    """Write the data set beside its place, and move it there when it is whole."""
+    beside = out.with_name(f".{out.name}.partial")
+    with telling_refusal(out):
+        if beside.is_dir():  # of a call that was cut short
+            shutil.rmtree(beside)
+        told = _write(beside, root, found, looked)
+        if out.is_dir():
+            out.rmdir()  # it is empty
+        beside.rename(out)
+    return told
+
+
 def _write(out: Path, root: Path, found: Found, looked: Looked) -> dict[str, Any]:
-    """Write the data set; `prepared.json`, by which it is known to be whole, comes last."""
+    """Write the data set and return what `prepared.json` holds."""
     names = sorted({photo.name for photo in looked.photos}, key=_natural)
     with telling_refusal(out):
         (out / PHOTOS).mkdir(parents=True, exist_ok=True)
@@ -271,7 +284,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _known(root: Path, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+def _known(root: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Read what a `labels.csv` of the user's, with a column Name, tells of numbers and sizes."""
     told = dict.fromkeys(names, ("", ""))
     table = root / LABELS_TABLE
