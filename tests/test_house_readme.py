@@ -15,9 +15,6 @@ from edge.__main__ import STAGES as WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("edge", "train", "export", "benchmarks")
-"""What stands behind `signwing` for another stage than edge."""
-SHORT = {"teach": "train"}
-"""Words of another stage that `signwing` takes without its name."""
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
     for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", *(f"{stage}/README.md" for stage in STAGES))
@@ -38,8 +35,6 @@ TYPED = sorted({(page, line) for page in PAGES for line in typed_in(page)})
 def arguments_of(line: str) -> tuple[str, list[str]] | None:
     """The stage that a command line is for and its arguments; None where it is for none of ours."""
     words = shlex.split(line)
-    if words[0] == "signwing" and words[1] in SHORT:
-        return SHORT[words[1]], words[1:]
     if words[0] == "signwing":
         words[1:1] = [SHORT[words[1]]] if words[1] in SHORT else []
         return (WORDS[words[1]], words[2:]) if words[1] in WORDS else ("edge", words[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,13 @@ def test_another_document_is_told_by_its_schema(tmp_path: Path, content: str) ->
     assert "schema 1" in refusal(tmp_path)
 
 
+def test_numbers_and_sizes_of_own_signs_travel(tmp_path: Path, manifest: Manifest) -> None:
+    sizes = ((600.0,), (420.0, 630.0), *((),) * 41)
+    write_manifest(tmp_path, replace(manifest, numbers=("274-50", *("",) * 42), sizes_mm=sizes))
+    found = read_bundle(tmp_path).manifest
+    assert (found.numbers[0], found.sizes_mm) == ("274-50", sizes)
+
+
 def test_a_newer_schema_asks_for_a_newer_signwing(folder: Path) -> None:
     change_manifest(folder, lambda raw: raw.update(schema=2, more="fields"))
     assert "found 2: update signwing" in refusal(folder)
@@ -97,6 +105,9 @@ WRONG: list[tuple[Change, str]] = [
     (lambda raw: raw.update(models={}), "manifest.models is dict, not list"),
     (lambda raw: raw.update(models=[[]]), "manifest.models[0] is list, not dict"),
     (lambda raw: raw.update(labels=[*LABELS[1:], 1]), "manifest.labels[42] is int, not str"),
+    (lambda raw: raw.update(numbers=["274"]), "there are 1 numbers and 0 sizes of 43 labels"),
+    (lambda raw: raw.update(sizes_mm=[[600.0, 600.0, 600.0]] * 43), "a size in sizes_mm is not width and height above 0"),
+    (lambda raw: raw.update(sizes_mm=[[0.0]] * 43), "a size in sizes_mm is not width and height above 0"),
     (lambda raw: raw.update(labels="text"), "manifest.labels is str, not list"),
     (lambda raw: raw.update(name=None), "manifest.name is NoneType, not str"),
     (lambda raw: raw.update(lineage=[]), "manifest.lineage is list, not dict"),

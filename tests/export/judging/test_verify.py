@@ -18,7 +18,7 @@ from export.folder import replacing
 from export.graphs.calibrate import PER_CLASS, calibration_photos
 from export.judging import verify
 from export.judging.golden import draw_crops
-from export.judging.verify import Agreement, Budget, check, compare, verify_bundle, verify_from_the_air
+from export.judging.verify import BUDGETS, Agreement, Budget, bearable, check, compare, verify_bundle, verify_from_the_air
 
 SURE, TORN, WRONG = [0.9, 0.1], [0.55, 0.45], [0.2, 0.8]
 
@@ -153,3 +153,11 @@ def test_replacing_takes_an_empty_folder_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "models" / "mine.onnx").touch()
     with pytest.raises(OutputError, match=r"mine\.onnx"), replacing(tmp_path / "models"):
         pass
+
+
+def test_of_few_own_photos_one_may_be_lost_to_rounding_and_no_more():
+    few, many = bearable(BUDGETS, 80), bearable(BUDGETS, 5000)
+    assert many == BUDGETS
+    assert {name for name in BUDGETS if few[name] != BUDGETS[name]} == {"int8", "int8-cpu"}
+    lost = [Agreement(80, 1 - photos / 80, photos / 80, 1 - photos / 80, 0.5, 0.01) for photos in (1, 2)]
+    assert [few["int8"].holds(found) for found in lost] == [True, False]
