@@ -230,9 +230,7 @@ def _write(out: Path, root: Path, found: Found, looked: Looked) -> dict[str, Any
     with telling_refusal(out):
         (out / PHOTOS).mkdir(parents=True, exist_ok=True)
     known = _known(root, names)
-    write_text(
-        out / LABELS_TABLE, _table(("ClassId", "Name", "Number", "WidthsMm"), [(place, name, *known[name]) for place, name in enumerate(names)])
-    )
+    write_text(out / LABELS_TABLE, _table(("ClassId", "Name", "Number", "WidthsMm"), [(place, name, *known[name]) for place, name in enumerate(names)]))
     if (root / MIRROR_TABLE).is_file():
         with written_beside(out / MIRROR_TABLE) as beside:
             shutil.copyfile(root / MIRROR_TABLE, beside)
