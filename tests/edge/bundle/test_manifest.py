@@ -106,8 +106,8 @@ WRONG: list[tuple[Change, str]] = [
     (lambda raw: raw.update(models=[[]]), "manifest.models[0] is list, not dict"),
     (lambda raw: raw.update(labels=[*LABELS[1:], 1]), "manifest.labels[42] is int, not str"),
     (lambda raw: raw.update(numbers=["274"]), "there are 1 numbers and 0 sizes of 43 labels"),
-    (lambda raw: raw.update(sizes_mm=[[600.0, 600.0, 600.0]] * 43), "a size in sizes_mm is not width and height above 0"),
-    (lambda raw: raw.update(sizes_mm=[[0.0]] * 43), "a size in sizes_mm is not width and height above 0"),
+    (lambda raw: raw.update(sizes_mm=[[600.0, 30_000.0]] * 43), "sizes_mm are not all from 10 to 20000"),
+    (lambda raw: raw.update(sizes_mm=[[0.0]] * 43), "sizes_mm are not all from 10 to 20000"),
     (lambda raw: raw.update(labels="text"), "manifest.labels is str, not list"),
     (lambda raw: raw.update(name=None), "manifest.name is NoneType, not str"),
     (lambda raw: raw.update(lineage=[]), "manifest.lineage is list, not dict"),
@@ -263,7 +263,7 @@ def test_bytes_changed_at_random_are_read_or_refused_with_a_bundle_error(folder:
 def test_labels_and_texts_have_bounds(folder: Path) -> None:
     before, long = (folder / MANIFEST).read_text(), "x" * 201
     changes = (
-        ({"sizes_mm": [[600]]}, "sizes of 1 classes, not of 43"),
+        ({"sizes_mm": [[600]]}, "1 sizes of 43 labels"),
         ({"sizes_mm": [[1]] + [[]] * 42}, "from 10 to"),
         ({"labels": []}, "0 labels"),
         ({"labels": ["x"] * 10_001}, "10001 labels"),
