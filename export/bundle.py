@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge import cli
 from edge.board.machine import describe
 from edge.bundle.lineage import lineage
-from edge.bundle.manifest import SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
+from edge.bundle.manifest import MANIFEST, SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.bundle.onnx_fp32 import widen
 from edge.datasets.gtsdb import find_frames
 from edge.datasets.gtsrb import Photo, has_test, held_out, read_test, read_train, score
@@ -84,7 +84,7 @@ def write_bundle(
         name: of the bundle; None is "vgg16-" and the input's side, and behind it the share of the channels where some were pruned.
         budgets: what each artefact may lose.
         fewshot: results of `train evaluate` for the card (`export.judging.fewshot`); empty keeps what a bundle as source tells.
-        spotter: run of a spotter; None keeps that of a bundle as source.
+        spotter: run of a spotter, or a bundle whose spotter is kept as it is; None keeps that of a bundle as source.
         unless_worse: a bundle that the new one must not be worse than, by `signwing compare`; None: there is none.
 
     Raises:
@@ -99,7 +99,8 @@ def write_bundle(
         read_train(data)  # a wrong --data is told before the conversion, which takes half a minute
         print(f"reading {source}")
         made = read_source(source)
-        found_by = read_spotter(spotter) if spotter else None
+        kept = read_bundle(spotter) if spotter and (spotter / MANIFEST).is_file() else None
+        found_by = read_spotter(spotter) if spotter and not kept else None
         if told:
             made = replace(made, train={**made.train, FEWSHOT: told})
         photos, valid = held_out(data, made.train)
@@ -123,8 +124,8 @@ def write_bundle(
         robustness.draw(figures["robustness"], folder / PICTURE)
         if found_by:
             whole = draft.joined(whole, make_spotter(found_by, data, folder, draft.of))
-        elif made.keras is None:
-            whole = _kept_spotter(whole, read_bundle(source))
+        elif kept or made.keras is None:
+            whole = _kept_spotter(whole, kept or read_bundle(source))
         check_graphs(whole)
         done = fused(_finish(whole, figures), data)
         write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid), made.classes.names)))

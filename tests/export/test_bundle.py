@@ -239,9 +239,13 @@ def test_a_bundle_without_records_has_no_card(copy: Path, data: Path, capsys: py
     assert "wanted a bundle with the records of train and export, found none" in capsys.readouterr().err
 
 
-def test_bundle_of_a_bundle_has_the_same_bytes(made: Path, data: Path, tmp_path: Path) -> None:
-    again = write_bundle(made, data, tmp_path / "again", "drawn")
-    assert {model.sha256 for model in again.manifest.models} == {model.sha256 for model in read_bundle(made).manifest.models}
+def test_bundle_of_a_bundle_has_the_same_bytes_and_may_take_anothers_spotter(made: Path, data: Path, tmp_path: Path) -> None:
+    photos = Path(shutil.copytree(data, tmp_path / "photos", ignore=shutil.ignore_patterns("gtsdb")))  # its few frames choose no thresholds
+    again = write_bundle(made, photos, tmp_path / "again", "drawn", spotter=SHIPPED)
+    shipped = read_bundle(SHIPPED)
+    spotters = {model.sha256 for model in shipped.manifest.models if model.role == "spotter"}
+    assert {model.sha256 for model in again.manifest.models} == {model.sha256 for model in read_bundle(made).manifest.models} | spotters
+    assert again.manifest.thresholds.spotter == shipped.manifest.thresholds.spotter
     export = again.manifest.lineage["export"]
     assert "keras" not in export["verification"]
     assert "verification_against_keras" not in export
