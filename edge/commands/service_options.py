@@ -97,7 +97,7 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
     named = [Path(name) for name in (place.removeprefix("@"), (asked.level or "").partition(",")[0]) if name and exists(name)]
     named += [Path(asked.mqtt[1:])] if (asked.mqtt or "").startswith("@") else []
     named += [path for name, path in vars(asked).items() if isinstance(path, Path) and name not in cli.OUTPUTS]
-    read = {path.absolute() for path in (*named, *named_files(uri))}
+    read = {path.absolute() for path in (*named, *named_files(place))}
     return Stored([place, *_spelt_out(parser, [place, *words])], sorted(written), sorted(read), f"{uri.scheme}://{uri.path}")
 
 

@@ -97,7 +97,7 @@ def check_places(arguments: argparse.Namespace) -> None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
         outputs["record="] = [Path(uri.query["record"])]
-    inputs = {"source": named_files(uri), "bundle": [arguments.bundle]}
+    inputs = {"source": named_files(arguments.source), "bundle": [arguments.bundle]}
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)

@@ -124,10 +124,12 @@ class _Reading:
         """
         self._av = pyav.load()
         self.came, self.longest_s, self._last_s = False, 0.0, 0.0
+        began_s = time.monotonic()
         try:
             self._container: Any = self._av.open(address, options=options, timeout=(OPEN_S, patience_s))
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"wanted video from {shown}, {_reason(self._av, error, address)}") from error
+            silent = time.monotonic() - began_s >= OPEN_S and isinstance(error, self._av.InvalidDataError)  # as RTSP tells that its time is over
+            raise SourceError(f"wanted video from {shown}, {_reason(self._av, TimeoutError(errno.ETIMEDOUT, '') if silent else error, address)}") from error
         stream = self._container.streams.best("video")
         if stream is None or stream.codec_context is None:
             self._container.close()

@@ -18,7 +18,8 @@ from edge.sources.ahead import Ahead
 from edge.sources.decoding import pyav
 from edge.sources.realtime import Realtime
 from edge.sources.recorded import StillSource, find_images, pictures_among
-from edge.sources.uri import Uri, exists, parse_uri, source_of
+from edge.sources.sequence import Recordings
+from edge.sources.uri import Uri, exists, listed, parse_uri, source_of
 from edge.sources.video import VideoSource
 
 _WEBCAM = re.compile(r"(?:(?P<number>[0-9]{1,3})|webcam|camera)(?P<query>\?.*)?", re.IGNORECASE)
@@ -36,12 +37,14 @@ def open_source(uri: str) -> Source:
     demo:// is a drone's flight, with `lens=0` through a pinhole, and with `view=car` a car's view.
     `realtime=1` in the query of a video or of demo:// plays it at its own speed and keeps only the newest frame, as a camera does. `fps=30` behind a folder or
     a pattern (`frames/*.jpg`, `frames/%04d.jpg`) makes its pictures the frames of a film. `0`, `webcam` and `/dev/video0` are USB cameras. `@FILE` stands for
-    the source in a file's first line.
+    the source in a file's first line, or for the recordings in its lines, one after another.
 
     Raises:
         SourceError: nothing there, nothing that can be read as frames, an unknown scheme, or an option that is unknown or out of range.
         InputError: a flight that cannot be drawn.
     """
+    if paths := _recordings(uri):
+        return Ahead(Recordings(uri, paths))
     text = _meant(source_of(uri))
     parsed = parse_uri(text)
     if parsed.scheme == "demo":
@@ -81,8 +84,28 @@ def meant(uri: str) -> Uri:
     return parse_uri(_meant(source_of(uri)))
 
 
-def named_files(uri: Uri) -> list[Path]:
+def _recordings(source: str) -> list[Path]:
+    """Return the recordings of a list of several, which it may name from where it lies; none where it is no list, or its first is no file.
+
+    Raises:
+        SourceError: one of them is not there.
+    """
+    lines = listed(source)
+    if len(lines) == 1 or meant(lines[0]).scheme:
+        return []
+    beside = Path(source[1:]).parent
+    found = [path if (path := Path(meant(line).path)).is_file() else beside / line for line in lines]
+    for path in found:
+        if not path.is_file():
+            raise SourceError(f"wanted recordings in the lines of {source[1:]}, found nothing at {path}: check that line, or begin it with #")
+    return found
+
+
+def named_files(source: str) -> list[Path]:
     """Return the files or the folder that a source names; none of a camera or a flight."""
+    if paths := _recordings(source):
+        return paths
+    uri = meant(source)
     if uri.scheme:
         return []
     return [Path(uri.path)] if exists(uri.path) else _matching(uri.text) or _matching(uri.path)

@@ -12,7 +12,7 @@ from edge.errors import SourceError
 from edge.outside.reading import read_bounded, warn_of_readers
 from edge.outside.text import printable, without_credentials
 
-__all__ = ["Uri", "exists", "parse_uri", "source_of", "without_credentials"]
+__all__ = ["Uri", "exists", "listed", "parse_uri", "source_of", "without_credentials"]
 
 _LONGEST = 4096
 _LONGEST_FILE = 1 << 16
@@ -122,22 +122,34 @@ def parse_uri(text: str) -> Uri:
 
 
 def source_of(text: str) -> str:
-    """Return the source that is meant: of `@FILE` the file's first line, so that a password stands on no command line, which every user can read.
+    """Return the source that is meant: of `@FILE` the first of `listed`, so that a password stands on no command line, which every user can read.
 
-    A file that others can read is warned of.
+    An address in a file that others can read is warned of.
+
+    Raises:
+        SourceError: no such file, or nothing in it.
+    """
+    found = listed(text)[0]
+    if found is not text and "://" in found:
+        warn_of_readers(Path(text[1:]))
+    return found
+
+
+def listed(text: str) -> list[str]:
+    """Return the lines of `@FILE` that are neither empty nor begin with #; of others the text itself.
 
     Raises:
         SourceError: no such file, or nothing in it.
     """
     if not text.startswith("@") or exists(text):
-        return text
+        return [text]
     try:
-        found = read_bounded(Path(text[1:]), _LONGEST_FILE).decode("utf-8").partition("\n")[0].strip()
+        lines = [line.strip() for line in read_bounded(Path(text[1:]), _LONGEST_FILE).decode("utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise SourceError(f"wanted a source in the first line of {text[1:]}, cannot read it ({error}): write it there, or give the source itself") from error
+    found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise SourceError(f"wanted a source in the first line of {text[1:]}, found nothing: write it there, or give the source itself")
-    warn_of_readers(Path(text[1:]))
     return found
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from board_files import lay_out
 from commands import done, refused
 from media import write_video
+from stations import free_port
 
 from edge.board.clocks import Clocks
 from edge.board.extras import install
@@ -22,7 +26,7 @@ from edge.commands.doctor import outputs as doctor_outputs
 from edge.commands.doctor.command import _shown
 from edge.commands.doctor.facts import Facts, Library, ask, read_facts
 from edge.commands.doctor.findings import Finding, judge
-from edge.commands.doctor.trial import try_source
+from edge.commands.doctor.trial import parted, try_source
 
 ROOT = Path(__file__).resolve().parents[3]
 PC = Identity(None, None, None, None, None, None, jetson=False)
@@ -225,7 +229,7 @@ def test_a_source_that_cannot_be_opened_is_a_finding(uri: str, text: str) -> Non
 def test_a_source_that_gives_nothing_is_a_finding() -> None:
     told, findings = try_source("v4l2:///dev/video77", 1)
     assert told["frames"] == 0
-    assert findings == [Finding("broken", "no frame came from v4l2:///dev/video77 within 1 s", told["detail"])]
+    assert findings == [Finding("broken", "wanted video from /dev/video77, V4L2 cannot open it", "check that it is there and sends")]
     assert told["detail"].startswith("connecting: wanted video from /dev/video77")
 
 
@@ -236,3 +240,47 @@ def test_it_runs_without_opencv(tmp_path: Path, tiny_bundle: Path) -> None:
     assert told.returncode == 1
     assert "libGL" in told.stdout
     assert "Traceback" not in told.stderr
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A TCP port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("source", ["rtsp://127.0.0.1:{port}/s", "http://127.0.0.1:{port}/v", "rtp://@127.0.0.1:{free}", "udp://@127.0.0.1:{free}", "rtsp://127.0.0.1:{free}/s",
+    "srt://127.0.0.1:{free}", "fifo.mp4", "empty", "text.mp4", "/dev/zero", "nothing", "xyz://a", "@nothing", "v4l2:///dev/video77"])  # fmt: skip
+def test_whatever_it_is_the_trial_ends_with_what_is_wrong_and_a_cure(source: str, silent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo.mp4")
+    Path("empty").mkdir()
+    Path("text.mp4").write_text("no video")
+    began_s = time.monotonic()
+    told, findings = try_source(source.format(port=silent, free=free_port()), 3.0)
+    assert time.monotonic() - began_s < 3.5
+    (finding,) = findings
+    assert finding.severity == "broken"
+    assert len(finding.text) > 10
+    assert len(finding.cure) > 10
+    assert not finding.cure.startswith(("connecting", "lost"))
+    assert told["source"]
+
+
+@pytest.mark.parametrize(
+    ("message", "title", "cure"),
+    [
+        ("wanted a, found b: do c", "wanted a, found b", "do c"),
+        ("wanted RTP, found no RTP: hand it on by ffmpeg: -c:v libx264", "wanted RTP, found no RTP", "hand it on by ffmpeg: -c:v libx264"),
+        ("wanted it, cannot read it ([Errno 2] No such file: 'x'): write it", "wanted it, cannot read it ([Errno 2] No such file: 'x')", "write it"),
+        ("wanted v in rtsp://h:1/s, found 'a: b' there: check", "wanted v in rtsp://h:1/s, found 'a: b' there", "check"),
+        ("nothing comes to UDP 5: check that the sender's on", "nothing comes to UDP 5", "check that the sender's on"),
+    ],
+)
+def test_a_message_is_taken_apart_where_its_cure_begins(message: str, title: str, cure: str) -> None:
+    assert parted(message) == (title, cure)
+
+
+def test_a_message_without_a_cure_gets_one() -> None:
+    title, cure = parted("nothing to say")
+    assert (title, bool(cure)) == ("nothing to say", True)

@@ -35,8 +35,11 @@ def refuses(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_the_footage_is_not_written_over(bundle: Path, footage: Path, refuses: Callable[..., str], option: str) -> None:
     before = footage.read_bytes()
     (footage.parent / "list").write_text(f"{footage}\n")
+    (footage.parent / "more").mkdir()
+    other = write_video(footage.parent / "more" / "y.avi", 3)
+    (footage.parent / "several").write_text(f"# a flight\n{other}\n{footage}\n")
     pattern = f"{footage.parent}/*.avi"
-    for source in (footage, f"{footage}?realtime=1", f"@{footage.parent / 'list'}", f"file://{footage}", pattern):
+    for source in (footage, f"{footage}?realtime=1", f"@{footage.parent / 'list'}", f"@{footage.parent / 'several'}", f"file://{footage}", pattern):
         assert "found what is read" in refuses("run", source, "--bundle", bundle, option, footage)
         assert footage.read_bytes() == before
 

@@ -210,3 +210,36 @@ def test_the_mailbox_gives_the_newest_frame_then_the_error() -> None:
     assert (mailbox.captured, mailbox.dropped) == (3, 2)
     with pytest.raises(SourceError, match="gone"):
         mailbox.take()
+
+
+def test_recordings_of_a_list_come_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day").mkdir()
+    for name, frames in (("day/2.avi", 4), ("day/1.avi", 3), ("3.avi", 5)):
+        write_video(tmp_path / name, frames)
+    damage(tmp_path / "day/1.avi", [1])
+    (tmp_path / "day/list.txt").write_text("# one after another, from where the list lies or where we are\n2.avi\n\n1.avi\n3.avi\n")
+    with open_source("@day/list.txt") as source:
+        frames = [frame for frame in source if isinstance(frame, Frame)]
+    assert not source.stills
+    assert source.fps == 25
+    lost = source.unreadable
+    assert len(frames) + lost == 12
+    assert [frame.index for frame in frames] == [index for index in range(12) if index != 5 or not lost]
+    assert [index_of(frame.image) for frame in frames][:4] == [0, 1, 2, 3]
+    assert [index_of(frame.image) for frame in frames][-5:] == [0, 1, 2, 3, 4]
+    times = [frame.media_s or 0.0 for frame in frames]
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(11 / 25, abs=0.05)
+
+
+def test_a_list_with_a_recording_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(f"{write_video(tmp_path / '1.avi', 3)}\n{tmp_path / '2.avi'}\n")
+    with pytest.raises(SourceError, match=r"found nothing at .*2\.avi: check that line"):
+        open_source(f"@{tmp_path / 'list'}")
+
+
+def test_of_a_camera_the_first_line_counts_alone(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("demo://?frames=3\nwhat stands here is a note\n")
+    with open_source(f"@{tmp_path / 'list'}") as source:
+        assert source.uri == "demo://?frames=3"
