@@ -21,6 +21,7 @@ from edge.files import STDOUT, STREAM_S, check_place, descriptor, write_json
 from edge.outputs.events import EventSink
 from edge.outputs.mqtt.sink import MqttSink
 from edge.outputs.pictures import PictureSink
+from edge.outputs.restream.sink import RestreamSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
 from edge.outside.text import printable, without_credentials
@@ -134,6 +135,8 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
             missed["pictures"] = sink.missed
         elif isinstance(sink, MqttSink):
             missed["mqtt"] = sink.missed
+        elif isinstance(sink, RestreamSink):
+            missed["restream"] = sink.missed
     return missed
 
 

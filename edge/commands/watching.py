@@ -40,6 +40,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mavlink", metavar="ADDRESS", help="tell an autopilot what is seen: udpout:127.0.0.1:14550, udpin:HOST:PORT, or /dev/ttyTHS1,57600")
     parser.add_argument("--mavlink-system", type=system_id, metavar="N", help="the vehicle's system id (without it: learned from its heartbeat, 1 until then)")
     parser.add_argument(
+        "--restream",
+        metavar="ADDRESS",
+        help="send the annotated picture on as H.264: rtp://HOST:PORT?fps=15&width=960&bitrate=2000, udp://HOST:PORT (MPEG-TS), srt://HOST:PORT",
+    )
+    parser.add_argument(
         "--mqtt", metavar="URI", help="tell an MQTT broker events, state and figures: mqtt(s)://[USER:PASSWORD@]HOST[:PORT]/PREFIX, or @FILE with it"
     )
 
@@ -50,6 +55,7 @@ def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
         "web": arguments.web is not None,
         "mavlink": arguments.mavlink is not None,
         "mqtt": arguments.mqtt is not None,
+        "restream": arguments.restream is not None,
         "memory_limit": arguments.memory_limit,
     }
 
@@ -135,6 +141,21 @@ def watching_sinks(
     if arguments.memory_limit is not None:
         _guard_memory(arguments.memory_limit, page, written, monitor)
     return sinks, monitor
+
+
+def restreamed(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sink]:
+    """Return the sink that sends the picture on, where it is asked for.
+
+    Raises:
+        InputError: an address that cannot be understood.
+        MissingDependency: what encodes or sends is absent.
+    """
+    if arguments.restream is None:
+        return []
+    from edge.outputs.restream.address import parse_target
+    from edge.outputs.restream.sink import RestreamSink
+
+    return [RestreamSink(parse_target(arguments.restream, arguments.source), labels)]
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:

@@ -81,6 +81,7 @@ def wired(arguments: argparse.Namespace, source: Source, manifest: Manifest, fac
     utc = UtcClock()
     written = _written(arguments, source, labels)
     watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor, utc)
+    watched += watching.restreamed(arguments, labels)
     return Wiring([*written, *_service_sink(source), *watched, *([passes] if passes else [])], leveller, surveyor, passes, monitor, utc)
 
 

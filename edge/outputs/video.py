@@ -90,7 +90,7 @@ class VideoSink:
             if self._writer is None:
                 self._open((image.shape[1], image.shape[0]))
             assert self._writer is not None
-            image = _fitted(image, self._size_wh)
+            image = fitted(image, self._size_wh)
             if isinstance(self._writer, H264Writer):
                 self._writer.write(image, result.frame.media_s)
             else:
@@ -134,7 +134,7 @@ class VideoSink:
         self.product = printable(self._path)
 
 
-def _fitted(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+def fitted(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a picture, (height, width, 3) uint8, as large as fits into a size, with black around it."""
     height, width = image.shape[:2]
     if (width, height) == size_wh:

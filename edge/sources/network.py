@@ -28,6 +28,7 @@ _OPTIONS = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "500000", "
 _RTSP = {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"}, {"rtsp_transport": "udp"}
 """Tried in turns: some cameras that have UDP alone say so, others only fail."""
 _SNIFFED_S = 0.4
+_SURELY = 0.9
 _CURES = {
     401: "401 Unauthorized: write USER:PASSWORD@ before the host, in a file (@camera.txt)",
     403: "403 Forbidden: ask the camera's owner for the right to look",
@@ -128,7 +129,7 @@ class _Reading:
         try:
             self._container: Any = self._av.open(address, options=options, timeout=(OPEN_S, patience_s))
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            silent = time.monotonic() - began_s >= OPEN_S and isinstance(error, self._av.InvalidDataError)  # as RTSP tells that its time is over
+            silent = time.monotonic() - began_s >= _SURELY * OPEN_S and isinstance(error, self._av.InvalidDataError)  # as RTSP tells that its time is over
             raise SourceError(f"wanted video from {shown}, {_reason(self._av, TimeoutError(errno.ETIMEDOUT, '') if silent else error, address)}") from error
         stream = self._container.streams.best("video")
         if stream is None or stream.codec_context is None:

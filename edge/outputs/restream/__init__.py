@@ -1,0 +1,1 @@
+"""The annotated picture as a stream of H.264, for players and ground stations."""
