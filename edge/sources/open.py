@@ -65,7 +65,7 @@ def _open_camera(uri: Uri, text: str) -> Source:
         return open_live(uri)
     if uri.scheme not in network.SCHEMES:
         known = f"a folder, an image, a video, demo://, {'://, '.join((*SCHEMES, *network.SCHEMES))}://"
-        raise SourceError(f"wanted {known}, found {uri.text}: {uri.scheme}:// is unknown")
+        raise SourceError(f"wanted {known}, found {uri.text}, whose scheme is unknown: check how it begins")
     if uri.scheme in ("http", "https") and Path(uri.path).suffix.lower() in SUFFIXES | _RECORDINGS:
         raise SourceError(f"wanted a camera's stream in {uri.text}, found a recording's name: download it first, by curl -LO '{uri.text}'")
     if not pyav.is_here() or not network.receives(uri.scheme):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge.board.identity import SYSTEM
 from edge.bundle.lineage import now, result
@@ -14,9 +13,6 @@ from edge.commands.doctor.findings import judge
 from edge.errors import MachineError
 from edge.files import write_json
 from edge.outside.text import shown, without_credentials
-
-if TYPE_CHECKING:
-    from edge.commands.doctor.trial import Trial
 
 
 def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root: Path = SYSTEM) -> None:
@@ -33,14 +29,15 @@ def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root
         OutputError: `json_path` cannot be written.
     """
     started_at = now()
-    trial = None if source is None else _begun(source)
     facts = read_facts(bundle, root)
     findings = judge(facts)
     for name, value in _shown(facts):
         print(f"{name:<14}{shown(value)}")
     tried = None
-    if trial is not None:
-        tried, found = trial.outcome()
+    if source is not None:
+        from edge.commands.doctor.trial import TRIED_S, try_source
+
+        tried, found = try_source(source, TRIED_S)
         findings += found
         for name, value in tried.items():
             print(f"{name:<14}{shown(value)}")
@@ -53,13 +50,6 @@ def doctor(source: str | None, bundle: Path | None, json_path: Path | None, root
     if broken:
         raise MachineError(f"wanted a machine that everything works on, found {broken} thing{'s' * (broken > 1)} broken: the cures stand above")
     print(f"\nnothing is broken{f', {len(findings)} to know' if findings else ''}")
-
-
-def _begun(source: str) -> Trial:
-    """Begin to try a source, beside all else: its time is the doctor's."""
-    from edge.commands.doctor.trial import TRIED_S, Trial
-
-    return Trial(source, TRIED_S)
 
 
 def _shown(facts: Facts) -> list[tuple[str, str]]:

@@ -124,8 +124,8 @@ def test_a_pattern_of_one_file_is_that_file(tmp_path: Path) -> None:
         ("{tmp}/fr/*.png?realtime=1", "realtime"),
         ("{tmp}/*.avi", "2 .avi"),
         ("https://host/x.mp4", "curl -LO"),
-        ("tcp://host:9000", "tcp:// is unknown"),
-        ("gopher://host", "gopher:// is unknown"),
+        ("tcp://host:9000", "tcp://host:9000, whose scheme is unknown"),
+        ("gopher://host", "gopher://host, whose scheme is unknown"),
     ],
 )
 def test_what_is_not_found_is_told_with_what_does(tmp_path: Path, numbered: Path, typed: str, told: str) -> None:
