@@ -37,7 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="warn from 85%% of so much resident memory on, then give up the page's pictures but one a second, then the video of a live source",
     )
-    parser.add_argument("--mavlink", metavar="ADDRESS", help="tell an autopilot what is seen: udpout:127.0.0.1:14550, udpin:HOST:PORT, or /dev/ttyTHS1,57600")
+    parser.add_argument(
+        "--mavlink",
+        metavar="ADDRESS",
+        help="tell an autopilot what is seen: udpout:127.0.0.1:14550, or udpin:, udpbcast:, tcp:HOST:PORT, or /dev/ttyTHS1,57600",
+    )
     parser.add_argument("--mavlink-system", type=system_id, metavar="N", help="the vehicle's system id (without it: learned from its heartbeat, 1 until then)")
     parser.add_argument(
         "--restream",

@@ -1,4 +1,4 @@
-"""Links to an autopilot or its router: UDP and serial ports that come and go. The one file that imports pyserial; a link knows nothing of what it carries."""
+"""Links to an autopilot or its router: UDP, TCP and serial ports that come and go, whatever they carry. The one file that imports pyserial."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ MOST_PEERS, PEER_S = 8, 10.0
 USUAL_BAUD = 57600
 """ArduPilot's own on its telemetry ports."""
 
-_UDP = re.compile(r"(udpout|udpin):(.+):(\d{1,5})")
+_NETWORK = re.compile(r"(udpout|udpin|udpbcast|tcp):(.+):(\d{1,5})")
 _SERIAL = re.compile(r"(/[^,]*?)(?:[,:](\d{1,7}))?")
 _WRITE_S = 0.2
+_CONNECT_S, _SILENT_MS = 2.0, 10_000
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class Address:
 
     Attributes:
         text: as the user gave it.
-        kind: "udpout" sends to a host and port, "udpin" waits there for someone and answers, "serial" is a port of this machine.
+        kind: "udpout" sends to a host and port, "udpin" waits there for someone and answers, "udpbcast" sends to all hosts of a network, "tcp" connects to a
+            host and port, "serial" is a port of this machine.
         place: host, or path of the serial port.
         number: port, or baud rate.
     """
 
     text: str
-    kind: Literal["udpout", "udpin", "serial"]
+    kind: Literal["udpout", "udpin", "udpbcast", "tcp", "serial"]
     place: str
     number: int
 
@@ -68,17 +70,19 @@ class Link(Protocol):
 
 
 def parse_address(text: str) -> Address:
-    """Read `udpout:HOST:PORT`, `udpin:HOST:PORT`, or `/dev/ttyTHS1` with a baud rate behind a comma.
+    """Read `udpout:`, `udpin:`, `udpbcast:` or `tcp:` with HOST:PORT behind it, or `/dev/ttyTHS1` with a baud rate behind a comma.
 
     Raises:
         InputError: something else.
     """
-    udp, serial = _UDP.fullmatch(text), _SERIAL.fullmatch(text)
-    if udp and 0 < int(udp[3]) < 65536:
-        return Address(text, "udpout" if udp[1] == "udpout" else "udpin", udp[2], int(udp[3]))
+    network, serial = _NETWORK.fullmatch(text), _SERIAL.fullmatch(text)
+    if network and 0 < int(network[3]) < 65536:
+        kind: Any = network[1]
+        return Address(text, kind, network[2], int(network[3]))
     if serial and (serial[2] is None or int(serial[2])):
         return Address(text, "serial", serial[1], int(serial[2] or USUAL_BAUD))
-    raise InputError(f"wanted udpout:HOST:PORT, udpin:HOST:PORT or /dev/ttyTHS1,57600, found {text!r}: write --mavlink udpout:127.0.0.1:14550")
+    wanted = "udpout:HOST:PORT, udpin:HOST:PORT, udpbcast:ADDRESS:PORT, tcp:HOST:PORT or /dev/ttyTHS1,57600"
+    raise InputError(f"wanted {wanted}, found {text!r}: write --mavlink udpout:127.0.0.1:14550")
 
 
 def check_serial(address: Address) -> None:
@@ -97,11 +101,16 @@ def open_link(address: Address) -> Link:
     Raises:
         OSError: it cannot be had now; it may be, later.
     """
-    return SerialLink(address) if address.kind == "serial" else UdpLink(address)
+    if address.kind == "serial":
+        return SerialLink(address)
+    return TcpLink(address) if address.kind == "tcp" else UdpLink(address)
 
 
 class UdpLink:
-    """Messages as datagrams of IPv4."""
+    """Messages as datagrams of IPv4.
+
+    Where a `udpout` link leads to all hosts of a network, by a broadcast address, it is a `udpbcast` link: it is heard by all, and hears who sends to it.
+    """
 
     def __init__(self, address: Address) -> None:
         """Open a socket; a name is resolved anew each time.
@@ -110,21 +119,31 @@ class UdpLink:
             OSError: no such host, or no such address on this machine.
         """
         try:
-            place = socket.getaddrinfo(address.place, address.number, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
+            place: Any = socket.getaddrinfo(address.place, address.number, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
         except UnicodeError as error:
             raise OSError(f"{address.place} is no name of a host") from error
         self._peers: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._waits = address.kind == "udpin"
+        self._all: tuple[str, int] | None = place if address.kind == "udpbcast" else None
         try:
             if self._waits:
                 self._socket.bind(place)
-            else:  # the system keeps out what others send
-                self._socket.connect(place)
+            elif self._all is None:
+                self._lead(place)
+            if self._all is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         except OSError:
             self._socket.close()
             raise
+
+    def _lead(self, place: Any) -> None:
+        """Lead to a place, so that the system keeps out what others send; it refuses a broadcast address, which is noted."""
+        try:
+            self._socket.connect(place)
+        except PermissionError:
+            self._all = place
 
     def receive(self, wait_s: float) -> tuple[bytes, Sender]:
         """Wait for a datagram."""
@@ -148,7 +167,10 @@ class UdpLink:
         """Send a datagram to who is believed; nobody hears it while nobody listens."""
         if not self._waits:
             with suppress(ConnectionRefusedError, BlockingIOError):
-                self._socket.send(data)
+                if self._all is None:
+                    self._socket.send(data)
+                else:
+                    self._socket.sendto(data, self._all)
         fault: OSError | None = None
         for peer, heard_s in list(self._peers.items()):
             if time.monotonic() - heard_s > PEER_S:
@@ -166,6 +188,48 @@ class UdpLink:
 
     def close(self) -> None:
         """Close the socket."""
+        self._socket.close()
+
+
+class TcpLink:
+    """Messages over a connection that we open."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect; a name is resolved anew each time.
+
+        Raises:
+            OSError: no such host, or nobody who takes connections there.
+        """
+        try:
+            self._socket = socket.create_connection((address.place.strip("[]"), address.number), _CONNECT_S)
+        except UnicodeError as error:
+            raise OSError(f"{address.place} is no name of a host") from error
+        if self._socket.getsockname() == self._socket.getpeername():  # so TCP meets itself on a port of this machine that nobody holds
+            self._socket.close()
+            raise ConnectionRefusedError("nobody takes connections there")
+        self._socket.settimeout(_WRITE_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # a radio that is gone closes no connection
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_MS)
+
+    def receive(self, wait_s: float) -> tuple[bytes, Sender]:
+        """Wait for bytes."""
+        if not select.select([self._socket], [], [], wait_s)[0]:
+            return b"", None
+        data = self._socket.recv(MOST_BYTES)
+        if not data:
+            raise OSError("the other end closed the connection")
+        return data, None
+
+    def believe(self, sender: Sender) -> None:
+        """Nothing: there is one other end."""
+
+    def send(self, data: bytes) -> None:
+        """Write bytes; who takes none for a while is given up, for half a message would spoil the next."""
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        """Close the connection."""
         self._socket.close()
 
 

@@ -158,6 +158,39 @@ def test_a_station_that_goes_and_comes_back_hears_again() -> None:
                 station.wait(lambda station=station: bool(station.of("STATUSTEXT")))  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("kind", ["udpbcast", "udpout"])
+def test_a_station_hears_a_broadcast_and_tells_the_vehicles_system_id(kind: str) -> None:
+    port = free_port()
+    with Station(f"udpin:0.0.0.0:{port}", 7) as station, sending(f"{kind}:127.255.255.255:{port}") as sink:
+        station.wait(lambda: any((message["system"], message["component"]) == (7, 191) for message in station.of("HEARTBEAT")))
+        sink.write(result(14))
+        station.wait(lambda: bool(station.of("STATUSTEXT")))
+
+
+def test_a_station_over_tcp_goes_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port(socket.SOCK_STREAM)
+    with caplog.at_level(logging.WARNING), sending(f"tcp:127.0.0.1:{port}") as sink:
+        for _ in range(2):
+            with Station(f"tcpin:127.0.0.1:{port}", 7) as station:
+                station.wait(lambda station=station: any((each["system"], each["component"]) == (7, 191) for each in station.of("HEARTBEAT")))  # type: ignore[misc]
+                sink.write(result(14))
+                station.wait(lambda station=station: bool(station.of("STATUSTEXT")))  # type: ignore[misc]
+            wait_for(lambda: caplog.records[-1].getMessage().startswith("MAVLink waits"), "the loss to be told")
+    told = [message.partition(" tcp:")[0] for message in caplog.messages]
+    assert all(one != other for one, other in pairwise(told))
+    assert set(told) == {"MAVLink waits for", "MAVLink goes on at"}
+
+
+def test_who_takes_nothing_over_tcp_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, sending(f"tcp:127.0.0.1:{server.getsockname()[1]}") as sink:
+        silent, _ = server.accept()
+        for _ in range(20):
+            sink.write(result(*range(20)))
+        began = time.monotonic()
+    assert time.monotonic() - began < 4
+    silent.close()
+
+
 def test_a_station_that_waits_for_us_is_answered() -> None:
     port = free_port()
     with sending(f"udpin:127.0.0.1:{port}"), Station(f"udpout:127.0.0.1:{port}", 3) as station:
