@@ -42,7 +42,7 @@ class Link:
         client = paho()
         self._acknowledged: list[int] = []
         self._refusal = ""
-        self._success = client.MQTT_ERR_SUCCESS
+        self._success, self._error_string = client.MQTT_ERR_SUCCESS, client.error_string
         self.ready = False
         self._opened_s = time.monotonic()
         # A session of its own each time: what the broker should know of the last one, it knows by our messages.
@@ -98,7 +98,7 @@ class Link:
 
     def _check(self, code: int) -> None:
         if code != self._success:
-            raise OSError(f"the connection is gone ({code!s})")
+            raise OSError(f"the connection is gone: {self._error_string(code)}")
 
     def _answered(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.ready = not reason.is_failure

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 METRICS_S, RETRY_S = 5.0, 1.0
 _QUEUED, _WINDOW = 4096, 20
-_POLL_S, _DRAIN_S, _MOST_DRAIN_S = 0.05, 2.0, 60.0
+_POLL_S, _DRAIN_S, _HURRIED_DRAIN_S, _MOST_DRAIN_S = 0.05, 2.0, 0.5, 60.0
 _DONE = -1
 _WILL = {"state": "offline", "detail": "the link to the run is lost", "time": None, "time_unknown": "the broker says this in the run's place"}
 
@@ -146,7 +146,7 @@ class MqttSink:
         if not self._thread.stopping.is_set():
             self._moved_s = time.monotonic()
             return False
-        return self._end_number == _DONE or time.monotonic() - self._moved_s > _DRAIN_S
+        return self._end_number == _DONE or time.monotonic() - self._moved_s > (_HURRIED_DRAIN_S if signals.came() else _DRAIN_S)
 
     def _take_in(self, spool: Spool) -> None:
         """Put what came from the loop on disk."""

@@ -210,6 +210,18 @@ def test_who_does_not_answer_costs_the_loop_nothing_and_is_told(caplog: pytest.L
     assert not any(thread.name == "mqtt" for thread in threading.enumerate())
 
 
+def test_a_run_that_is_stopped_leaves_its_events_to_the_next(bundle: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"mqtt://127.0.0.1:{silent.getsockname()[1]}/drone"
+        options = ("--bundle", bundle, "--engine", "fake", "--spotter", "none", "--events", tmp_path / "e.jsonl", "--mqtt", address)
+        process = started(command("run", "demo://?view=car&width=160&height=90&frames=5000&realtime=1", *options), ROOT)
+        wait_for(lambda: (tmp_path / "e.jsonl").is_file() and bool(lines(tmp_path / "e.jsonl")), "a sighting", 60)
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert f"{len(lines(tmp_path / 'e.jsonl'))} events did not reach {address}" in said
+
+
 def test_links_that_are_lost_leave_no_descriptors() -> None:
     with socket.socket() as rude:
         rude.bind(("127.0.0.1", 0))
