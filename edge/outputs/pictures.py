@@ -25,7 +25,8 @@ from edge.recognition.classifier import cut_out
 from edge.result import Report, Result
 
 _LOG = logging.getLogger(__name__)
-_QUEUED = 4
+_QUEUED = 8
+"""Frames that wait for the encoder."""
 _DRAIN_S = 30.0
 _QUALITY = 90
 _RESERVE_BYTES = 64 << 20
@@ -34,9 +35,11 @@ _RESERVE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class _Job:
+    """A frame, the files that it is written to, and the crops of signs in it."""
+
     result: Result
-    path: Path
-    crop: tuple[Path, Report] | None = None
+    paths: Sequence[Path]
+    crops: Sequence[tuple[Path, Report]] = ()
 
 
 class PictureSink:
@@ -94,7 +97,7 @@ class PictureSink:
 
     def __exit__(self, *exc: object) -> None:
         if not self._thread.stop(END_S if signals.came() or not self._patience_s else _DRAIN_S):
-            _LOG.warning("pictures in %s are not all written: the disk hangs", self._folder)
+            _LOG.warning("pictures in %s are not all written: there was no time", self._folder)
 
     @property
     def missed(self) -> int:
@@ -121,14 +124,17 @@ class PictureSink:
         """Leave pictures of a result to be written."""
         if self._stills:
             if not result.final:
-                self._leave(_Job(result, self._place_of_still(result)))
+                self._leave(_Job(result, [self._place_of_still(result)]))
             return
+        seen: dict[Path, Report] = {}
         for report in result.reports:
             path = self._place_of_track(report)
             if report.event == "gone" and report.track is not None:
                 self._tracks.pop(report.track, None)
             elif path is not None:
-                self._leave(_Job(result, path, (_crop_of(path), report)))
+                seen[path] = report
+        if seen:
+            self._leave(_Job(result, list(seen), [(_crop_of(path), report) for path, report in seen.items()]))
 
     def _place_of_still(self, result: Result) -> Path:
         """Return a place of the photo's own name that is free."""
@@ -152,14 +158,14 @@ class PictureSink:
         return self._tracks.get(report.track)
 
     def _leave(self, job: _Job) -> None:
-        self._waiting.add(job.path)
-        self._left += 1
+        self._waiting.update(job.paths)
+        self._left += len(job.paths)
         try:
             self._queue.put(job, block=bool(self._patience_s) and not self._stalled, timeout=self._patience_s or None)
         except queue.Full:
-            self._waiting.discard(job.path)
-            self._left -= 1
-            self._left_out += 1
+            self._waiting.difference_update(job.paths)
+            self._left -= len(job.paths)
+            self._left_out += len(job.paths)
             self._stalled = True
 
     def _work(self) -> None:
@@ -167,24 +173,25 @@ class PictureSink:
             try:
                 self._take(job)
             except (OutputError, OSError, cv2.error) as error:
-                self._failed += 1
+                self._failed += len(job.paths)
                 self._tell(one_line(error))
             self._stalled = False
-            self._done += 1
-            self._waiting.discard(job.path)
+            self._done += len(job.paths)
+            self._waiting.difference_update(job.paths)
 
     def _take(self, job: _Job) -> None:
         free = self._free(self._folder)
         if free < _RESERVE_BYTES:
-            self._failed += 1
+            self._failed += len(job.paths)
             self._tell(f"{free >> 20} MiB are free on the disk, {_RESERVE_BYTES >> 20} are left for others")
             return
-        is_new = not job.path.exists()
-        _write(job.path, annotate(job.result, self._labels))
-        if job.crop is not None:
-            path, report = job.crop
-            _write(path, cut_out(job.result.frame.image, report.box_xyxy))
-        self.written += is_new
+        new = sum(not path.exists() for path in job.paths)
+        annotated = _encoded(annotate(job.result, self._labels))
+        for path in job.paths:
+            _write(path, annotated)
+        for path, report in job.crops:
+            _write(path, _encoded(cut_out(job.result.frame.image, report.box_xyxy)))
+        self.written += new
         if self._told:
             self._told = False
             _LOG.warning("pictures go on in %s, after %d that were left out", self._folder, self._left_out + self._failed)
@@ -199,7 +206,10 @@ def _crop_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}-crop{path.suffix}")
 
 
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+def _encoded(image: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _write(path: Path, picture: bytes) -> None:
     with written_beside(path) as beside:
-        beside.write_bytes(encoded.tobytes())
+        beside.write_bytes(picture)

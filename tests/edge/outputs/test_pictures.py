@@ -121,6 +121,21 @@ def test_a_disk_that_hangs_costs_pictures_and_no_time(tmp_path: Path) -> None:
     assert sink.missed == missed
 
 
+def test_signs_that_are_announced_at_once_all_have_their_pictures(tmp_path: Path) -> None:
+    held = threading.Event()
+
+    def free(folder: Path) -> int:
+        held.wait(30)
+        return 1 << 40
+
+    with PictureSink(tmp_path, LABELS, stills=False, free=free, wall=lambda: NOW) as sink:
+        for index in range(5):
+            sink.write(result(index, *(report(track=10 * index + place) for place in range(1, 11))))
+        held.set()
+        wait_for(lambda: sink.written == 50, "all pictures", 30)
+    assert (len(names(tmp_path)), sink.missed) == (100, 0)
+
+
 def test_a_full_disk_is_told_once_and_pictures_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     space = [1 << 20]
     with caplog.at_level(logging.WARNING), PictureSink(tmp_path, LABELS, stills=True, patience_s=10, free=lambda folder: space[0]) as sink:
