@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.api.offset import find_offset
 from edge.datasets.gtsrb_sizes import sizes_of
 from edge.drawn.drone.flight import DroneFlight
 from edge.errors import InputError
@@ -23,7 +24,7 @@ from edge.vehicle.pose_files import Wanted, read_poses
 if TYPE_CHECKING:
     from edge.bundle.manifest import Manifest
 
-MAVLINK = "mavlink"
+MAVLINK, AUTO = "mavlink", "auto"
 
 _SETTING = re.compile(r"(.+?),(delay|offset)=([^,]*)")
 _LONGEST_DELAY_MS = 5000.0
@@ -68,16 +69,19 @@ def camera_of(text: str) -> Optics:
     Raises:
         InputError: it describes none.
     """
+    name, mount, hfov = _described(text)
+    return functools.partial(Camera.seeing, hfov, mount=mount) if hfov is not None else read_camera(Path(name), mount).scaled
+
+
+def _described(text: str) -> tuple[str, Mount, float | None]:
+    """Take a camera's text apart: the file's name, how it is mounted, and what it sees where it says that instead of a file."""
     name, *settings = [text] if exists(text) else text.split(",")
     told = dict(_degrees(text, setting) for setting in ([name, *settings] if name.startswith("hfov=") else settings))
     hfov = told.pop("hfov", None)
     unknown = sorted(set(told) - {"pitch", "yaw", "roll"})
     if unknown or (hfov is not None and not 1 <= hfov < 179):
         raise InputError(f"wanted hfov=DEGREES from 1 to 179, or a file, with pitch=, yaw=, roll= in --camera, found {text!r}: write hfov=82,pitch=-20")
-    mount = Mount(told.get("roll", 0.0), told.get("pitch", 0.0), told.get("yaw", 0.0))
-    if hfov is not None:
-        return functools.partial(Camera.seeing, hfov, mount=mount)
-    return read_camera(Path(name), mount).scaled
+    return name, Mount(told.get("roll", 0.0), told.get("pitch", 0.0), told.get("yaw", 0.0)), hfov
 
 
 def _degrees(text: str, setting: str) -> tuple[str, float]:
@@ -88,7 +92,7 @@ def _degrees(text: str, setting: str) -> tuple[str, float]:
     return key.strip(), found
 
 
-def told_by(text: str, option: str, wanted: Wanted, *, linked: bool, recorded: bool) -> Attitudes:
+def told_by(text: str, option: str, wanted: Wanted, *, linked: bool, recorded: bool, film: str = "", camera: str | None = None) -> Attitudes:
     """Return what tells poses, by the text of an option: a vehicle, or a file that holds what is wanted.
 
     Args:
@@ -97,9 +101,11 @@ def told_by(text: str, option: str, wanted: Wanted, *, linked: bool, recorded: b
         wanted: what the file must hold.
         linked: whether there is a link to a vehicle.
         recorded: whether the frames have times in a recording.
+        film: the recording's source, for `offset=auto`; empty where that is not to be had.
+        camera: as `camera_of` takes it, for the angles at which it is mounted.
 
     Raises:
-        InputError: it stands for nothing, or does not go with the other options.
+        InputError: it stands for nothing, or does not go with the other options; or no offset is found.
         MissingDependency: the file needs a package that is not installed.
     """
     name, key, value = parts(text)
@@ -114,7 +120,11 @@ def told_by(text: str, option: str, wanted: Wanted, *, linked: bool, recorded: b
         raise InputError(
             f"wanted a video with {option} {name}, found a source whose frames have no time in a recording: use {option} mavlink{degrees and f',{degrees}'}"
         )
-    return RecordedAttitude(read_poses(Path(name), wanted), _setting(text, option, key, value, "offset", most=math.inf), Path(name).name)
+    track = read_poses(Path(name), wanted)
+    if film and (key, value) == ("offset", AUTO):
+        mount = Mount() if camera is None else _described(camera)[1]
+        return RecordedAttitude(track, find_offset(film, track, mount, Path(name).name), Path(name).name)
+    return RecordedAttitude(track, _setting(text, option, key, value, "offset", most=math.inf), Path(name).name)
 
 
 def parts(text: str) -> tuple[str, str, str]:

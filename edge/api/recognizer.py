@@ -122,7 +122,8 @@ class Recognizer:
         """
         if isinstance(source, (str, os.PathLike)):
             uri, opened = os.fspath(source), open_source(os.fspath(source))
-            poses = None if pose is None else told_by(pose, "pose", "place", linked=False, recorded=not (opened.live or opened.stills))
+            recorded = not (opened.live or opened.stills)
+            poses = None if pose is None else told_by(pose, "pose", "place", linked=False, recorded=recorded, film=uri, camera=camera)
             return self._events(opened, surveyor_of(self.manifest, uri, camera, poses), idle_s, max_frames)
         if not isinstance(source, Iterable):
             raise InputError(f"wanted a source as edge run takes it, or an iterable of frames, found {type(source).__name__}: give one of these")

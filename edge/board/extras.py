@@ -19,6 +19,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "video": ("av",),
     "mavlink": ("pymavlink", "pyserial"),
     "mqtt": ("paho-mqtt",),
+    "survey": ("fsspec", "pyarrow", "ray"),
     "rtx": ("tensorrt-rtx",),
     "draw": ("matplotlib",),
     "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm", "supervision", "imagehash"),

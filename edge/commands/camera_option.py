@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edge.vehicle.levelling import Attitudes, Leveller
 
 _POSE = (
-    "where the camera is and how it is turned: FILE[,offset=S] (.tlog, .bin, .SRT, .csv, .gpx of a recorded flight; S later in the file), or "
+    "where the camera is and how it is turned: FILE[,offset=S] (.tlog, .bin, .SRT, .csv, .gpx of a recorded flight; S later in the file, auto finds it), or "
     "mavlink[,delay=MS]; without it a live camera's pose is that of the vehicle of --mavlink"
 )
 _CAMERA = (
@@ -24,6 +24,11 @@ _CAMERA = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add `--pose` and `--camera`."""
     parser.add_argument("--pose", metavar="FILE", help=_POSE)
+    add_camera(parser)
+
+
+def add_camera(parser: argparse.ArgumentParser) -> None:
+    """Add `--camera`."""
     parser.add_argument("--camera", metavar="FILE", help=_CAMERA)
 
 
@@ -46,7 +51,8 @@ def _poses(arguments: argparse.Namespace, source: Source, leveller: Leveller | N
 
     linked = arguments.mavlink is not None
     if arguments.pose is not None:
-        return told_by(arguments.pose, "--pose", "place", linked=linked, recorded=not (source.live or source.stills))
+        recorded = not (source.live or source.stills)
+        return told_by(arguments.pose, "--pose", "place", linked=linked, recorded=recorded, film=arguments.source, camera=arguments.camera)
     if not linked or not (source.live or isinstance(source, Realtime)):
         return None
     return leveller.attitudes if leveller is not None and isinstance(leveller.attitudes, LiveAttitude) else LiveAttitude(0.0)

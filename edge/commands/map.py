@@ -17,7 +17,7 @@ from edge.mapping.merge import Sign, compared, merged
 from edge.mapping.sightings import FlightSeen, read_flights
 
 _FACE_PX = 64
-_FILES = ("map.html", "signs.geojson", "signs.kml", "signs.csv", "signs.gpx")
+FILES = ("map.html", "signs.geojson", "signs.kml", "signs.csv", "signs.gpx")
 
 
 def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str | None) -> None:
@@ -29,8 +29,7 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
     """
     if tiles is not None and not all(part in tiles for part in ("{z}", "{x}", "{y}")):
         raise InputError(f"wanted --tiles with {{z}}, {{x}} and {{y}}, found {tiles!r}: write https://SERVER/{{z}}/{{x}}/{{y}}.png")
-    files = [out / name for name in _FILES]
-    check_outputs({"--out": files}, {"events": list(paths), "--before": [] if before is None else [before]})
+    check_outputs({"--out": [out / name for name in FILES]}, {"events": list(paths), "--before": [] if before is None else [before]})
     older = None if before is None else read_geojson(before)
     flights = read_flights(paths)
     signs = merged(flights)
@@ -38,15 +37,24 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
         raise InputError(f"wanted signs with a place in {_named(paths)}, {_why(flights)}")
     if older is not None:
         signs = compared(signs, older, flights)
+    write_map(out, signs, flights, tiles)
+    _print(signs, flights, out, compare=older is not None)
+
+
+def write_map(out: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], tiles: str | None) -> None:
+    """Write `FILES` to a folder; `tiles` are the page's background.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     with telling_refusal(out):
         out.mkdir(parents=True, exist_ok=True)
-    page, geojson, kml, table, gpx = files
+    page, geojson, kml, table, gpx = (out / name for name in FILES)
     write_geojson(geojson, signs)
     write_kml(kml, signs)
     write_csv(table, signs)
     write_gpx(gpx, signs)
     write_page(page, signs, flights, _faces(signs), tiles)
-    _print(signs, flights, out, compare=older is not None)
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -74,4 +82,4 @@ def _print(signs: Sequence[Sign], flights: Sequence[FlightSeen], out: Path, *, c
     if compare:
         for status in ("kept", "new", "changed", "gone", "unsure"):
             print(f"{status:<14}{sum(sign.status == status for sign in signs)}")
-    print(f"{'written':<14}{out}/ ({', '.join(_FILES)})")
+    print(f"{'written':<14}{out}/ ({', '.join(FILES)})")

@@ -34,6 +34,20 @@ def _map(arguments: argparse.Namespace) -> None:
     make_map(arguments.flights, arguments.out, arguments.before, arguments.tiles)
 
 
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from edge.commands.calibrate import board, calibrate
+
+    calibrate(arguments.source, arguments.out, board(arguments.board), fisheye=arguments.fisheye)
+
+
+def _survey(arguments: argparse.Namespace) -> None:
+    from edge.commands.survey.command import Crew, survey
+
+    options = {key: getattr(arguments, key) for key in ("engine", "precision", "provider", "spotter")}
+    settings = {key: getattr(arguments, key) for key in ("bundle", "camera", "offset", "min_side")} | {"options": options}
+    survey(arguments.recordings, arguments.out, Crew(arguments.workers, arguments.ray), settings)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     from edge.commands.check import check
     from edge.engines.self_test import Choice
@@ -72,16 +86,7 @@ def add_run(run: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="stills, video (?realtime=1 as a camera would), pattern, webcam, demo://, csi://0, v4l2:///dev/video0, rtsp://, rtp://@:5600",
     )
-    run.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
-    run.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
-    run.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
-    run.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
-    run.add_argument(
-        "--spotter",
-        choices=SPOTTERS,
-        default="auto",
-        help="what proposes boxes; auto is learned where the bundle has one, else colour; none: the whole frame",
-    )
+    _add_models(run)
     run.add_argument(
         "--events",
         type=Path,
@@ -99,12 +104,43 @@ def add_run(run: argparse.ArgumentParser) -> None:
         "--pictures", type=Path, metavar="DIR", help="write pictures here: of photos each with its signs marked, of a stream one and a crop of each sighting"
     )
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
-    run.add_argument("--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16); films announce from 20 on")
+    _add_min_side(run)
     run.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     run.add_argument("--json", type=Path, metavar="F", help="write the figures of the run here")
     level_option.add_option(run)
     camera_option.add_options(run)
     watching.add_options(run)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help=AUTO_ENGINE)
+    parser.add_argument("--provider", choices=PROVIDERS, default="cpu", help="where ONNX Runtime computes")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto is int8 or fp16, as built, on tensorrt; int8-cpu on onnxruntime")
+    parser.add_argument(
+        "--spotter",
+        choices=SPOTTERS,
+        default="auto",
+        help="what proposes boxes; auto is learned where the bundle has one, else colour; none: the whole frame",
+    )
+
+
+def _add_min_side(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--min-side", type=cli.count, metavar="PX", help="leave out signs whose mean side is smaller (without it: 16); films announce from 20 on"
+    )
+
+
+def _add_survey(survey: argparse.ArgumentParser) -> None:
+    survey.add_argument("recordings", nargs="+", metavar="RECORDINGS", help="films with their poses beside them, folders of these, patterns, s3://..., demo://")
+    survey.add_argument("--out", required=True, metavar="DIR", help="folder, or an address such as s3://BUCKET/MAP: the map, tables, and each flight's events")
+    survey.add_argument("--workers", type=cli.count, metavar="N", help="processes at a time (without it: half of the processors)")
+    survey.add_argument("--ray", metavar="ADDRESS", help="have the workers of a Ray cluster do it: its address, auto, or local for one of N workers here")
+    survey.add_argument("--offset", metavar="S", help="each film's poses stand so many seconds later in their file; auto finds how many for each")
+    camera_option.add_camera(survey)
+    _add_min_side(survey)
+    _add_models(survey)
+    survey.set_defaults(command=_survey)
 
 
 def parser_of(prog: str, stages: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -126,6 +162,15 @@ def parser_of(prog: str, stages: Mapping[str, str]) -> argparse.ArgumentParser:
     mapping.add_argument("--before", type=Path, metavar="F", help="an older signs.geojson: tell what is new, changed, gone or unsure since")
     mapping.add_argument("--tiles", metavar="URL", help="background of map.html, such as https://SERVER/{z}/{x}/{y}.png (without it: none is asked for)")
     mapping.set_defaults(command=_map)
+    calibrate = commands.add_parser("calibrate", help="what a camera sees", description="Find a camera's lens from views of a chessboard, for --camera.")
+    calibrate.add_argument("source", metavar="SOURCE", help="a film or photos of a chessboard that is moved about, or the camera itself")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibration, .yml")
+    calibrate.add_argument("--board", default="9x6", metavar="COLUMNSxROWS", help="its inner corners, where four squares meet")
+    calibrate.add_argument("--fisheye", action="store_true", help="a lens that sees more than about 120 degrees, by OpenCV's fisheye model")
+    calibrate.set_defaults(command=_calibrate)
+    _add_survey(
+        commands.add_parser("survey", help="a map of many flights", description="Recognize a season's recordings, file by file, and write the map of all.")
+    )
     check = commands.add_parser("check", help="prove a bundle", description="Compare a bundle's files and outputs with what they were when it was made.")
     check.add_argument("bundle", type=Path, nargs="?", default=SHIPPED, metavar="BUNDLE", help="folder with manifest.json")
     check.add_argument("--engine", choices=[name for name in ENGINES if name != "fake"], default="auto", help=AUTO_ENGINE)

@@ -73,6 +73,11 @@ class PoseTrack:
         """Tell whether any of the poses has a field."""
         return any(getattr(pose, name) is not None for pose in self._poses)
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Times of the first pose and of the last, seconds; zeros where there is none."""
+        return (self._times[0], self._times[-1]) if self._times else (0.0, 0.0)
+
     def joined(self, places: PoseTrack) -> PoseTrack:
         """Return poses at the times of this track, which tells how a camera is turned, with the places of another one then; those alone where this is empty."""
         if not len(self):

@@ -9,6 +9,8 @@ import cv2
 from edge.drawn.drone.flight import DroneFlight
 from edge.geometry.pose import Pose
 
+HEAD = "time,lat,lon,alt,roll,pitch,yaw"
+
 
 def row(pose: Pose) -> str:
     """A line of a .csv of poses."""
@@ -22,5 +24,5 @@ def filmed(flight: DroneFlight, folder: Path, name: str = "flight") -> tuple[Pat
     for index in range(flight.frames):
         writer.write(flight.frame(index).image)
     writer.release()
-    log.write_text("\n".join(["time,lat,lon,alt,roll,pitch,yaw", *(row(flight.pose(index)) for index in range(flight.frames))]))
+    log.write_text("\n".join([HEAD, *(row(flight.pose(index)) for index in range(flight.frames))]))
     return film, log
