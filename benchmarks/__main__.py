@@ -6,6 +6,7 @@ python -m benchmarks views --frames DIR --crops ROOT
 python -m benchmarks tracks
 python -m benchmarks motion
 python -m benchmarks place
+python -m benchmarks live
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -75,6 +76,12 @@ def _place(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         check_place(arguments.json)
     place(arguments.seeds, arguments.frames, arguments.draws, arguments.json)
+
+
+def _live(arguments: argparse.Namespace) -> None:
+    from benchmarks.live import live
+
+    live(_setting(arguments), arguments.seeds, arguments.frames, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -191,6 +198,9 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     placing.add_argument("--draws", type=cli.count, default=5, metavar="N", help="times that each flight's poses are spoiled")
     placing.add_argument("--json", type=Path, metavar="F", help="write the result here")
     placing.set_defaults(command=_place)
+    beside = _add(commands, "live", _live, "signs placed live beside a vehicle against those of the recording")
+    beside.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 4], metavar="N", help="of the flights")
+    beside.add_argument("--frames", type=cli.count, default=300, metavar="N", help="of each flight, 10 a second")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

@@ -265,7 +265,7 @@ def _of_frame(result: Result) -> dict[str, Any]:
         "age_ms": round(result.age_ms, 3),
         **_time_of(frame),
         "media_s": None if frame.media_s is None else round(frame.media_s, 3),
-        "pose": _told(frame.pose, {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2}),
+        "pose": pose_told(frame.pose),
     }
 
 
@@ -278,6 +278,11 @@ def time_keys(time_s: float | None, time_unknown: str) -> dict[str, str | None]:
     if time_s is None:
         return {"time": None, "time_unknown": time_unknown}
     return {"time": datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"), "time_unknown": None}
+
+
+def pose_told(pose: Pose | None) -> dict[str, float | None] | None:
+    """Return a pose as events tell it."""
+    return _told(pose, {"lat": 7, "lon": 7, "alt_m": 2, "roll_deg": 2, "pitch_deg": 2, "yaw_deg": 2})
 
 
 def _told(known: Pose | Place | None, digits: dict[str, int]) -> dict[str, float | None] | None:

@@ -21,6 +21,8 @@ from edge.pipeline import MIN_SIDE_PX
 from edge.result import Result
 from edge.sources.open import open_source
 
+_UNTOLD = "in a survey media_s alone tells it"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -61,7 +63,8 @@ class _Told:
 
     def write(self, result: Result) -> None:
         self.seconds = result.frame.media_s or 0.0
-        timeless = replace(result, frame=replace(result.frame, received_ns=round(self.seconds * 1e9)), done_ns=round(self.seconds * 1e9))
+        now_ns = round(self.seconds * 1e9)
+        timeless = replace(result, frame=replace(result.frame, received_ns=now_ns, time_s=None, time_unknown=_UNTOLD), done_ns=now_ns)
         self.lines += [json.dumps(event) for event in events_of(timeless, self._labels)]
 
     def feed(self, state: FeedState) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-_FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "drawing.js", "icon.svg")}}
+_FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "drawing.js", "map.js", "icon.svg")}}
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _JSON = "application/json"
 _MULTIPART = "multipart/x-mixed-replace; boundary=picture"

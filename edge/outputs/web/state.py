@@ -15,7 +15,7 @@ from edge.frame import FeedState, Source
 from edge.geometry.boxes import Box
 from edge.geometry.similarity import Quad
 from edge.outputs.annotate import annotate, announced, unsure
-from edge.outputs.events import state_event
+from edge.outputs.events import pose_told, state_event
 from edge.outputs.meter import Meter
 from edge.outputs.web.sightings import Sightings, jpeg, shrunk
 from edge.result import Result
@@ -132,6 +132,7 @@ class PageState:
             "sightings": sum(counts.sightings.values()),
             **self.sightings.counts(),
             "size_wh": size,
+            "pose": None if newest is None else pose_told(newest.frame.pose),
             **asdict(rates),
             "machine": None if sample is None else _machine(sample),
             "history": {name: [row[place] for row in rows] for place, name in enumerate(_HISTORY)},

@@ -1,4 +1,5 @@
 import { Drawing } from "./drawing.js";
+import { LiveMap } from "./map.js";
 import { Plot } from "./plots.js";
 
 const SPANS = [1, 2, 5, 10], KEPT = 60, ROWS = 600, EVENTS = 20000;
@@ -7,7 +8,7 @@ const at = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const history = { t: [], fps: [], age_p50_ms: [], age_p99_ms: [], rss_mib: [], available_mib: [], temperature_c: [], cpu_load: [], gpu_load: [], cpu: [], gpu: [] };
-const rows = new Map(), drawing = new Drawing(at("frame")), whole = new Drawing(at("whole"));
+const rows = new Map(), drawing = new Drawing(at("frame")), whole = new Drawing(at("whole")), map = new LiveMap(at("map"));
 let paused = false, run = null, farewell = null, changed = 0, told = 0, events = [];
 
 const plots = [
@@ -111,6 +112,7 @@ function forget() {
   for (const key of Object.keys(history)) history[key].length = 0;
   at("sightings").replaceChildren();
   rows.clear();
+  map.forget();
   events = [];
   changed = told = 0;
   farewell = null;
@@ -135,7 +137,9 @@ async function look() {
   const span = SPANS.find((each) => minutes <= each) ?? SPANS[SPANS.length - 1];
   for (const plot of plots) plot.draw(history, span);
   if (status.changed > changed) await sighted();
+  map.pose(status.pose);
   if (status.events > told) await listen();
+  map.draw();
 }
 
 let looking = Promise.resolve();
@@ -175,6 +179,7 @@ async function listen() {
   const lines = (await answer.text()).split("\n").filter(Boolean);
   told = Number(answer.headers.get("x-events"));
   events.push(...lines);
+  for (const line of lines) map.event(JSON.parse(line));
   events.splice(0, Math.max(0, events.length - EVENTS));
   at("download").disabled = !events.length;
 }
