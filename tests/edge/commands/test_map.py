@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,22 @@ def test_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "a<b" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
+
+
+def test_gdal_and_geopandas_read_what_it_writes(tmp_path: Path) -> None:
+    done("map", written(tmp_path / "e.jsonl", event("gone", 10, 1), event("gone", 50, 2, 1, at=(5, 60))), "--out", tmp_path / "m")
+    if (ogrinfo := shutil.which("ogrinfo")) is None:
+        pytest.skip("no ogrinfo here (Debian, Ubuntu: apt install gdal-bin)")
+    for name, layer in (("signs.geojson", "signs"), ("signs.kml", "Traffic signs"), ("signs.gpx", "waypoints")):
+        told = subprocess.run([ogrinfo, "-al", str(tmp_path / "m" / name), layer], capture_output=True, text=True, check=True)
+        assert told.stderr == ""
+        assert "Feature Count: 2" in told.stdout
+        found = [tuple(map(float, point)) for point in re.findall(r"POINT \(([\d.]+) ([\d.]+)\)", told.stdout)]
+        assert found == [pytest.approx(PLANE.degrees(*at)[::-1], abs=1e-7) for at in ((5.0, 30.0), (5.0, 60.0))]
+    geopandas = pytest.importorskip("geopandas", reason="pip install geopandas")
+    table = geopandas.read_file(tmp_path / "m" / "signs.geojson")
+    assert table.crs.to_epsg() == 4326
+    assert table["label"].tolist() == ["Stop", "Speed limit 30"]
 
 
 def test_an_older_map_and_a_file_with_two_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ def test_the_map_of_all_flights(surveyed: Path) -> None:
         east, north = plane.metres(sign["lat"], sign["lon"])
         assert min(math.hypot(east - x, north - z) for class_id, x, z in stand if class_id == sign["class_id"]) < 1
         assert len(sign["geometry"]) == 21
+    if find_spec("geopandas") is not None:
+        import geopandas
+
+        assert [(point.x, point.y) for point in geopandas.read_parquet(surveyed / "signs.parquet").geometry] == [(one["lon"], one["lat"]) for one in signs]
     sightings = rows(surveyed, "sightings")
     assert {row["flight"] for row in sightings} == {"a/one.avi", "b/three.avi"}
     assert {row["sign"] for row in sightings} == {sign["id"] for sign in signs}

@@ -34,7 +34,14 @@ def test_it_works_without_a_network(tmp_path: Path) -> None:
     with Browser(tmp_path / "profile") as browser:
         browser.open(page(tmp_path / "map.html"))
         assert browser.run("document.querySelectorAll('#list li').length") == 3
-        assert browser.run("document.querySelectorAll('svg .way').length") == 1
+        assert browser.run("document.querySelectorAll('#map > svg .way').length") == 1
+        assert browser.run("[...document.querySelectorAll('#legend li')].map((row) => row.textContent)") == [
+            "a flight's way",
+            "where a sign faces",
+            "it stands within, 95%",
+            "gone",
+        ]
+        assert browser.run("document.querySelectorAll('#map > svg .ring').length") == 1
         assert browser.run("document.getElementById('sum').textContent").startswith("3 signs: 1 gone; 1 flight")
         browser.run("const find = document.getElementById('find'); find.value = 'yield'; find.dispatchEvent(new Event('input')); 0")
         assert browser.run("[...document.querySelectorAll('#list li')].filter((row) => !row.hidden).length") == 1
