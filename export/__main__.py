@@ -64,7 +64,9 @@ def _parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     bundle.add_argument(
         "--fewshot", type=Path, nargs="+", default=(), metavar="F", help="for the model card: train evaluate's JSON over runs of recipe fewshot"
     )
-    bundle.add_argument("--spotter", type=Path, metavar="RUN", help="run of recipe spotter to add, or a bundle that has one (without: that of a bundle as SOURCE is kept)")
+    bundle.add_argument(
+        "--spotter", type=Path, metavar="RUN", help="run of recipe spotter to add, or a bundle that has one (without: that of a bundle as SOURCE is kept)"
+    )
     bundle.add_argument("--unless-worse", type=Path, metavar="OLD", help="refuse a bundle that is worse than this one, by signwing compare")
     bundle.set_defaults(command=_bundle)
     again = commands.add_parser("refresh", help="choose a bundle's fusion again", description="Choose thresholds again and tell what was measured since.")

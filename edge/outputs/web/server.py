@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
 from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
+from edge.outputs.web.door import BACKLOG, Door
 from edge.outputs.web.film import Film, Picture
 from edge.outputs.web.wire import LONGEST_LINE, Limits, packed
 
@@ -35,7 +36,6 @@ _FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "pl
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _JSON = "application/json"
 _MULTIPART = "multipart/x-mixed-replace; boundary=picture"
-_BACKLOG = 64  # connections that are taken at once; far fewer than descriptors
 _NICE = 10
 _WATCH_S = 0.2
 _LOOK_S = 0.05
@@ -259,25 +259,6 @@ class Site:
         return StreamingResponse(parts(), media_type=_MULTIPART)
 
 
-class Door(socket.socket):
-    """A listening socket that closes at once whom nobody would answer: much cheaper than a transport and a protocol for each."""
-
-    admits: Callable[[str], bool]
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Return the next connection that is admitted, and its address.
-
-        Raises:
-            BlockingIOError: there is none now.
-        """
-        for _ in range(_BACKLOG):
-            client, address = super().accept()
-            if self.admits(address[0]):
-                return client, address
-            client.close()
-        raise BlockingIOError
-
-
 def seated(places: Places) -> Any:
     """Return uvicorn's protocol for connections that have a place; others are closed before anything is read."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -366,7 +347,7 @@ async def serve(listening: Door, link: socket.socket) -> None:
         access_log=False,
         server_header=False,
         headers=list(HEADERS),
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         h11_max_incomplete_event_size=MOST_HEADERS,
     )
     server = Server(config)

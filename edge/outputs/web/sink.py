@@ -24,6 +24,7 @@ from edge.board.extras import install
 from edge.errors import MissingDependency, OutputError, one_line
 from edge.frame import FeedState
 from edge.outputs.web.access import Access
+from edge.outputs.web.door import BACKLOG
 from edge.outputs.web.metrics import Metrics
 from edge.outputs.web.state import PageState
 from edge.outputs.web.wire import HURRIED_LOOK_S, LAST_LOOK_S, Limits, packed, read
@@ -35,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 PICTURES_A_SECOND, FEW_A_SECOND = 10.0, 1.0
 _SEND_BUFFER = 128 << 10
-_BACKLOG = 64
+
 # Of the time that answers take; most of a picture's is spent outside Python's lock.
 _REST, _REST_OF_PICTURES = 9.0, 3.0
 _LONGEST_REST_S = 1.0
@@ -259,7 +260,7 @@ def _listen(host: str, port: int) -> socket.socket:
         # Clients inherit it: a slow one finds a newer picture sooner, and a hundred hold little.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listening.bind(address)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise _refused(host, port, error) from error
