@@ -205,6 +205,7 @@ class MqttSink:
         if sample is not None:
             machine = {"cpu_load": sample.cpu_load, "gpu_load": sample.gpu_load, "rss_mib": sample.rss_mib, "hottest_c": sample.hottest_c}
             machine["memory_available_mib"] = sample.memory.available_mib if sample.memory else None
+            machine = {key: value if value is None else round(value, 3) for key, value in machine.items()}
         return {
             **time_keys(*self._utc.at(time.monotonic_ns())),
             "frames": counts.frames,
