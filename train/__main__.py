@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING
 
 from edge import cli
 from edge.board.extras import install
-from edge.bundle.manifest import SHIPPED
 from edge.errors import MissingDependency
-from train.recipes import FEATURES, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
+from train.recipes import EXTENDING_DRAWN_SHARE, FEATURES, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
 
 if TYPE_CHECKING:
     from train.own.prepare import Options
@@ -54,12 +53,15 @@ def _fit(arguments: argparse.Namespace) -> None:
         from train.fit import fit
 
     changes = {name: getattr(arguments, name) for name in ("size", "width", "epochs", "seed", "precision")}
+    if arguments.extend is not None:
+        changes["drawn_share"] = EXTENDING_DRAWN_SHARE
+        arguments.weights, arguments.teacher = arguments.weights or str(arguments.extend), arguments.teacher or arguments.extend
     chosen = recipe(arguments.recipe, **changes, **_rate(arguments), air=False if arguments.no_air else None)
     fit(
         arguments.data,
         arguments.out,
         chosen,
-        weights=arguments.weights or (str(SHIPPED) if chosen.name == OWN.name else "imagenet"),
+        weights=arguments.weights or _usual(OWN.name, chosen.name, "imagenet"),
         resume=arguments.resume,
         features=arguments.features,
         budget_gib=arguments.memory_budget,
@@ -67,6 +69,13 @@ def _fit(arguments: argparse.Namespace) -> None:
         teacher=arguments.teacher,
         leave_out_broken=arguments.leave_out_broken,
     )
+
+
+def _usual(own: str, recipe: str, others: str) -> str:
+    """Return what a recipe begins with: that for signs of one's own with the bundle that ships."""
+    from edge.bundle.manifest import SHIPPED
+
+    return str(SHIPPED) if recipe == own else others
 
 
 def _rate(arguments: argparse.Namespace) -> dict[str, float | None]:
@@ -91,7 +100,7 @@ def _fit_spotter(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.fit_spotter import fit_spotter
 
-    weights = arguments.weights or (str(SHIPPED) if chosen.name == OWN_SPOTTER.name else "none")
+    weights = arguments.weights or _usual(OWN_SPOTTER.name, chosen.name, "none")
     fit_spotter(arguments.data, arguments.out, chosen, weights=weights, resume=arguments.resume)
 
 
@@ -130,7 +139,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     from train.own.prepare import Options
 
     table = Table(arguments.table, arguments.path_column, arguments.class_column) if arguments.table else None
-    return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken)
+    return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken, getattr(arguments, "extend", None))
 
 
 def _teach(arguments: argparse.Namespace) -> None:
@@ -173,6 +182,7 @@ def _add_own(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     prepare = commands.add_parser("prepare", help="make a data set of photos and frames of your own", description="Look at a folder, split it, and copy it.")
     prepare.add_argument("root", type=Path, metavar="ROOT", help=found)
     prepare.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder: what --data takes")
+    prepare.add_argument("--extend", type=Path, metavar="BUNDLE", help="the classes of this bundle come first, and those that are found are added")
     prepare.set_defaults(command=_prepare)
     teach = commands.add_parser("teach", help="teach signs of your own, all in one", description="Look, train, export, check; type it again to go on.")
     teach.add_argument("root", type=Path, metavar="ROOT", help=found)
@@ -210,6 +220,12 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument("--size", type=int, help="side of the input in pixels, instead of the recipe's")
     fit.add_argument("--width", type=float, help="share of VGG-16's channels to keep: of wider weights the most telling, for slow processors")
     fit.add_argument("--teacher", type=Path, metavar="BUNDLE", help="learn from this bundle's classifier beside the labels: for what --width leaves")
+    fit.add_argument(
+        "--extend",
+        type=Path,
+        metavar="BUNDLE",
+        help="add the data set's signs to this bundle's, as prepare --extend did: it is what is begun from, and teaches",
+    )
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
     fit.add_argument("--rate", type=float, help="peak of the learning rate, instead of the recipe's: lower where good weights learn on")
     fit.add_argument("--seed", type=int, help="seed, instead of the recipe's")

@@ -98,7 +98,7 @@ def fit(
         OutputError: `out` cannot be written.
     """
     classes = read_classes(data)
-    if classes.own:
+    if not classes.drawn:
         recipe = _undrawn(recipe, weights)
     if weights == "none":
         recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
@@ -119,7 +119,7 @@ def fit(
     opened = Teacher(teacher, recipe, classes.names) if teacher is not None else nullcontext()
     with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
         held = load_crops(valid, recipe.size)
-        source = _Source(data, photos, held, load_views(valid, recipe.size) if recipe.air else held, steps, master, classes)
+        source = _Source(data, photos, held, _judged(valid, held, recipe, classes), steps, master, classes)
         chosen = _plan(source, out, recipe, weights, budget_gib, cacheable)
         network = _trained(source, out, recipe, weights, asked, chosen)
         gather()
@@ -132,6 +132,15 @@ def fit(
         told["classes"] = classes.as_record()
     told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
     return _record(out, source, recipe, told, probabilities)
+
+
+def _judged(valid: Sequence[Photo], held: Crops, recipe: Recipe, classes: Classes) -> Crops:
+    """Return what the epoch is chosen by: the photos held out and their views; and drawn ones of GTSRB's classes where own ones are added to them."""
+    judged = load_views(valid, recipe.size) if recipe.air else held
+    if not (classes.own and classes.drawn):
+        return judged
+    drawn = drawn_crops(recipe.size, DRAWN_A_CLASS, recipe.seed)
+    return np.concatenate([judged[0], drawn[0]]), np.concatenate([judged[1], drawn[1]])
 
 
 def _undrawn(recipe: Recipe, weights: str) -> Recipe:

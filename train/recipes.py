@@ -135,6 +135,8 @@ TUTORIAL = replace(
 )
 OWN = replace(FULL, name="own", size=64, width=0.5, epochs=30, last_layers=12, sampling_power=0.25, drawn_share=0.0, sign_free_share=0.2)
 """For signs of one's own, some 20 photos of each and a processor of 2 cores: learns on from the bundle that ships, whose first two blocks stay as they are."""
+EXTENDING_DRAWN_SHARE = 0.4
+"""Of the views, where signs of one's own are added to GTSRB's: these are shown drawn, lest they be forgotten."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TUTORIAL, FEWSHOT, FULL, OWN)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class Classes:
         sizes_mm: the widths in which each face is made, or nothing; empty where none is known.
         mirrored: what a sign becomes in a mirror, where that is a sign too: class id to class id.
         arrows: classes that differ from each other by where an arrow points.
-        shapes: outlines of the faces; empty where none is known.
-        own: they are the data set's own, and not GTSRB's: nothing can be drawn of them.
+        shapes: outlines of the faces, of the first classes or of none.
+        own: they are the data set's own, and not GTSRB's alone.
     """
 
     names: tuple[str, ...]
@@ -51,9 +51,14 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def drawn(self) -> int:
+        """How many of them, the first ones, can be drawn: GTSRB's where all of these come first, else none."""
+        return len(LABELS) if self.names[: len(LABELS)] == LABELS else 0
+
     def shape(self, class_id: int) -> Shape:
         """Return the outline of a class's face."""
-        return self.shapes[class_id] if self.shapes else "unknown"
+        return self.shapes[class_id] if class_id < len(self.shapes) else "unknown"
 
     def as_record(self) -> dict[str, Any]:
         """Return what a run and a bundle keep of own classes; of GTSRB's nothing is kept but the names."""
@@ -86,7 +91,8 @@ def read_classes(root: Path) -> Classes:
         raise DataError(f"wanted names that differ in {table}, found {next(name for name in names if names.count(name) > 1)!r} twice: correct it")
     numbers = tuple(printable(row.get("number", "").strip())[:LONGEST_NAME] for row, _ in rows)
     sizes = tuple(_sizes(row, where) for row, where in rows)
-    return Classes(names, numbers if any(numbers) else (), sizes if any(sizes) else (), _mirrored(table.with_name(MIRROR_TABLE), names))
+    told = Classes(names, numbers if any(numbers) else (), sizes if any(sizes) else (), _mirrored(table.with_name(MIRROR_TABLE), names))
+    return replace(told, mirrored={**MIRRORED, **told.mirrored}, arrows=ARROWS, shapes=SHAPES) if told.drawn else told
 
 
 def classes_of(record: Mapping[str, Any]) -> Classes:

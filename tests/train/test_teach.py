@@ -22,12 +22,12 @@ from train.teach import teach
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Photos of twelve signs, and frames of them, taught for two epochs by the word that users type."""
+    """Photos of twelve signs, and frames of them, taught for one epoch by the word that users type."""
     root = tmp_path_factory.mktemp("own") / "signs"
     foreign_signs.write_photos(root / "photos", 8)
     foreign_signs.write_yolo(root / "frames", 16)
     out = root.parent / "taught"
-    assert signwing(["teach", str(root), str(out), "--epochs", "2"]) == 0
+    assert signwing(["teach", str(root), str(out), "--epochs", "1"]) == 0
     return root, out
 
 
@@ -46,7 +46,7 @@ def test_typed_again_it_only_checks(taught: tuple[Path, Path], capfd: pytest.Cap
     root, out = taught
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     capfd.readouterr()
-    teach(root, out, epochs=2)
+    teach(root, out, epochs=1)
     told = capfd.readouterr().out
     assert [line for line in told.splitlines() if line.startswith("$ ")] == [f"$ python -m edge check {out / 'bundle'}"]
     assert told.splitlines()[-1] == f"use it: signwing run my.mp4 --bundle {out / 'bundle'}"
@@ -69,5 +69,5 @@ def test_a_step_that_fails_says_how_to_go_on(taught: tuple[Path, Path], tmp_path
     shutil.rmtree(copy / "bundle")
     (copy / "classifier" / "model.keras").write_bytes(b"damaged")
     with pytest.raises(SignwingError, match="wanted `python -m export bundle` to end well, found that it failed"):
-        teach(root, copy, epochs=2)
+        teach(root, copy, epochs=1)
     assert "wanted a Keras model in" in capfd.readouterr().err

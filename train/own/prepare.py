@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.bundle.lineage import lineage
+from edge.bundle.manifest import read_bundle
 from edge.datasets.classes import MIRROR_TABLE
 from edge.datasets.classes import TABLE as LABELS_TABLE
 from edge.datasets.gtsdb import HELD, SIDES_TABLE, TABLE, TRAIN, TUNING
@@ -63,12 +64,14 @@ class Options:
         alike: bits in which near duplicates differ at most; below 0 only names and folders group pictures.
         seed: of the split.
         leave_out_broken: go on without pictures that cannot be read, and without boxes outside their frame.
+        extend: bundle whose classes come first; those that are found and that it does not know are added.
     """
 
     table: Table | None = None
     alike: int = ALIKE_BITS
     seed: int = 0
     leave_out_broken: bool = False
+    extend: Path | None = None
 
 
 def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, Any]:
@@ -87,6 +90,7 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
     options = options or Options()
     if out.exists() and any(out.iterdir()):
         raise InputError(f"wanted a new or empty folder for the data set, found files in {out}: give another --out")
+    known = read_bundle(options.extend).manifest.labels if options.extend else ()
     with _unzipped(root) as folder:
         found = look(folder, options.table)
         looked = _read(found, options)
@@ -97,7 +101,7 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
         split_photos(looked, options.alike, options.seed)
         check_sides(looked)
         _refuse(looked)
-        told = _written(out, folder, found, looked)
+        told = _written(out, folder, found, looked, known)
     print(told["said"])
     return told
 
@@ -211,22 +215,22 @@ def _cut(looked: Looked) -> None:
             looked.photos.append(Photo(name, scene.side, f"frame {place}", stem, smaller, sha256(crop.tobytes()).hexdigest(), hash_of(crop), inner))
 
 
-def _written(out: Path, root: Path, found: Found, looked: Looked) -> dict[str, Any]:
+def _written(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str]) -> dict[str, Any]:
     """Write the data set beside its place, and move it there when it is whole."""
     beside = out.with_name(f".{out.name}.partial")
     with telling_refusal(out):
         if beside.is_dir():  # of a call that was cut short
             shutil.rmtree(beside)
-        told = _write(beside, root, found, looked)
+        told = _write(beside, root, found, looked, first)
         if out.is_dir():
             out.rmdir()  # it is empty
         beside.rename(out)
     return told
 
 
-def _write(out: Path, root: Path, found: Found, looked: Looked) -> dict[str, Any]:
+def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str]) -> dict[str, Any]:
     """Write the data set and return what `prepared.json` holds."""
-    names = sorted({photo.name for photo in looked.photos}, key=_natural)
+    names = [*first, *sorted({photo.name for photo in looked.photos} - set(first), key=_natural)]
     with telling_refusal(out):
         (out / PHOTOS).mkdir(parents=True, exist_ok=True)
     known = _known(root, names)

@@ -88,14 +88,14 @@ def steps_an_epoch(recipe: Recipe, photos: int) -> int:
 
 
 def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
-    """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id, or `SIGN_FREE` and a number from 0 to 2^31."""
+    """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id of GTSRB's, or `SIGN_FREE` and a number up to 2^31."""
     rng = np.random.default_rng([recipe.seed, epoch, 1])
     views = steps * recipe.batch
     sign_free = round(views * recipe.sign_free_share)
     drawn = round(views * (recipe.drawn_share + recipe.sign_free_share)) - sign_free
     wanted = views - drawn - sign_free
     real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch, classes)[:wanted] if len(class_ids) else np.zeros(0, np.int64)
-    parts = [(REAL, real), (DRAWN, np.arange(drawn) % classes), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
+    parts = [(REAL, real), (DRAWN, np.arange(drawn) % len(GTSRB)), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
     plan = np.concatenate([np.column_stack([np.full(len(numbers), kind), numbers]) for kind, numbers in parts])
     return plan if drawn + sign_free == 0 else rng.permutation(plan)
 

@@ -53,7 +53,7 @@ class Teacher:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, names: tuple[str, ...] = GTSRB.names) -> None:
-        """Open a bundle's classifier of classes of these names; its input may be of another size than the recipe's.
+        """Open a bundle's classifier, which knows the first of the classes of these names; its input may be of another size than the recipe's.
 
         Raises:
             BundleError: no bundle, or a damaged one.
@@ -63,8 +63,12 @@ class Teacher:
         """
         self._bundle: Bundle = read_bundle(folder)
         self.name, self.sha256 = self._bundle.manifest.name, self._bundle.model("classifier", "int8-cpu").sha256
-        if self._bundle.manifest.labels != names:
-            raise InputError(f"wanted a --teacher that knows the data set's {len(names)} classes and no others, found another in {folder}: leave it out")
+        known = self._bundle.manifest.labels
+        if known != names[: len(known)]:
+            raise InputError(
+                f"wanted a --teacher whose {len(known)} classes are the first of the data set's {len(names)}, found another in {folder}: leave it out"
+            )
+        self._unknown = len(names) - len(known)
         self._engine: Engine = open_engine(self._bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
         self.soften(np.zeros((recipe.batch, recipe.size, recipe.size, 3), np.uint8))  # so that a memory count finds it as large as it gets
 
@@ -73,7 +77,7 @@ class Teacher:
         side = self._engine.spec.input.shape[1]
         probabilities = self._engine.infer(np.stack([fit_crop(crop, side) for crop in crops]))
         softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
-        return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
+        return np.pad(np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32), ((0, 0), (0, self._unknown)))
 
     def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return targets, (n, classes) shares of the classes, with the teacher's share of what it makes of their crops.
@@ -113,7 +117,9 @@ class Teacher:
         """Mix what the teacher says into a stream's targets: ((b, size, size, 3) uint8 BGR, (b, classes) float32 shares of the classes) in and out."""
 
         def mix(crops: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return crops, tf.ensure_shape(tf.numpy_function(self.mix, [crops, targets], tf.float32, stateful=False), (None, len(self._bundle.manifest.labels)))
+            return crops, tf.ensure_shape(
+                tf.numpy_function(self.mix, [crops, targets], tf.float32, stateful=False), (None, len(self._bundle.manifest.labels) + self._unknown)
+            )
 
         return stream.map(mix).prefetch(4)
 

@@ -18,9 +18,11 @@ pytest.importorskip("supervision", reason="needs the train extra")
 from foreign_signs import NAMES
 
 from edge import cli
+from edge.bundle.manifest import SHIPPED
 from edge.datasets.classes import read_classes
 from edge.datasets.gtsdb import read_frames, read_sides
 from edge.datasets.gtsrb import Split, has_test, read_photo, read_split, read_test
+from edge.datasets.gtsrb_labels import LABELS
 from edge.errors import DataError, InputError
 from train.__main__ import _parser
 from train.own.folders import Table
@@ -340,3 +342,12 @@ def test_photos_and_frames_in_one_folder_make_one_data_set(tmp_path: Path) -> No
     (root / "frames" / "data.yaml").write_text("names: [Dock, Pier]\n", encoding="utf-8")
     told = prepare(root, tmp_path / "data")
     assert (told["layouts"], told["classes"]) == (["YOLO", "image folders"], {"Buoy": 6, "Dock": 18, "Pier": 18})
+
+
+def test_classes_are_added_to_those_of_a_bundle(tmp_path: Path) -> None:
+    root = classes(tmp_path / "set", ("Dock", "Stop"), 6)
+    prepare(root, tmp_path / "data", Options(extend=SHIPPED))
+    found = read_classes(tmp_path / "data")
+    assert found.names == (*LABELS, "Dock")
+    assert (found.own, found.drawn, found.mirrored[33], found.shape(13), found.shape(43)) == (True, 43, 34, "downward", "unknown")
+    assert {photo.class_id for photo in read_split(tmp_path / "data", Split())[0]} == {43, LABELS.index("Stop")}

@@ -12,7 +12,7 @@ from training import MODELS, main, options
 from edge.bundle.manifest import read_bundle
 from edge.datasets.classes import GTSRB
 from edge.engines.open import open_engine
-from edge.errors import BundleError
+from edge.errors import BundleError, InputError
 from train.fit import _sign_free, _Source
 from train.photos.teacher import SHARE, SIGN_FREE_SHARE, TEMPERATURE, Teacher, taught
 from train.recipes import FULL, TUTORIAL, drawn_recipe
@@ -119,3 +119,16 @@ def test_more_views_show_no_sign_where_the_recipe_has_such():
 def test_a_damaged_teacher_is_refused(tmp_path: Path):
     with pytest.raises(BundleError, match="wanted a bundle"):
         Teacher(tmp_path, RECIPE)
+
+
+def test_a_teacher_of_the_first_classes_says_nothing_of_those_that_are_added(shipped_bundle, draw_crops):
+    crops, class_ids = draw_crops(6, SIZE)
+    names = (*GTSRB.names, "Dock", "Pier")
+    with Teacher(MODELS, RECIPE, names) as teacher, Teacher(MODELS, RECIPE) as plain:
+        softened = teacher.soften(crops)
+        np.testing.assert_array_equal(softened[:, :-2], plain.soften(crops))
+        assert not softened[:, -2:].any()
+        targets = np.eye(len(names), dtype=np.float32)[[44, *class_ids[1:]]]
+        np.testing.assert_array_equal(teacher.mix(crops, targets)[0], targets[0])  # of a sign that it does not know it teaches nothing
+    with pytest.raises(InputError, match="whose 43 classes are the first of the data set's 2, found another"):
+        Teacher(MODELS, RECIPE, ("Dock", "Pier"))
