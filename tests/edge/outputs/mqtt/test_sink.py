@@ -35,6 +35,7 @@ from edge.vehicle.utc import UtcClock
 
 ROOT = Path(__file__).resolve().parents[4]
 IMAGE = picture(0)
+SHORT = "demo://?view=car&width=160&height=90&frames=20"
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ def test_nothing_is_lost_though_the_broker_is_killed_and_comes_back(tmp_path: Pa
 
 def test_a_broker_that_goes_in_the_middle_of_it_gets_all(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "b")
-    with broker, Listener(broker.port) as listener, sink_to(broker.port) as sink:
+    with broker, Listener(broker.port) as listener, sink_to(broker.port, retry_s=0.1) as sink:
         for turn in range(5):
             for index in range(turn * 300, turn * 300 + 300):
                 sink.write(result(index))
@@ -164,13 +165,13 @@ def test_a_short_run_sends_all_before_it_ends_and_tells_no_password(bundle: Path
         address.chmod(0o600)
         options = ("--bundle", bundle, "--engine", "fake", "--spotter", "none", "--json", tmp_path / "j.json", "--events", tmp_path / "e.jsonl")
         for text in (f"@{address}", address.read_text().strip()):
-            process = started(command("run", "demo://?frames=20", *options, "--mqtt", text), ROOT)
+            process = started(command("run", SHORT, *options, "--mqtt", text), ROOT)
             told, said = process.communicate(timeout=120)
             assert process.returncode == 0, said
             assert "w@rd" not in told + said + (tmp_path / "j.json").read_text() + (tmp_path / "e.jsonl").read_text()
         wait_for(lambda: listener.states == ["running", "ended"] * 2, "both runs' ends")
         assert listener.of("events") == [*listener.of("events")[:2], *lines(tmp_path / "e.jsonl")]
-        process = started(command("run", "demo://?frames=20", *options, "--mqtt", f"mqtt://me:wr0ngw0rd@127.0.0.1:{broker.port}/drone"), ROOT)
+        process = started(command("run", SHORT, *options, "--mqtt", f"mqtt://me:wr0ngw0rd@127.0.0.1:{broker.port}/drone"), ROOT)
         _, said = process.communicate(timeout=120)
     assert "the broker refuses: " in said
     assert "wr0ngw0rd" not in said
