@@ -7,6 +7,7 @@ python -m benchmarks tracks
 python -m benchmarks motion
 python -m benchmarks place
 python -m benchmarks live
+python -m benchmarks season
 python -m benchmarks latency --batch 1 8
 python -m benchmarks memory
 python -m benchmarks pipeline
@@ -82,6 +83,12 @@ def _live(arguments: argparse.Namespace) -> None:
     from benchmarks.live import live
 
     live(_setting(arguments), arguments.seeds, arguments.frames, arguments.json)
+
+
+def _season(arguments: argparse.Namespace) -> None:
+    from benchmarks.season import season
+
+    season(_setting(arguments), arguments.flights, arguments.frames, arguments.json)
 
 
 def _latency(arguments: argparse.Namespace) -> None:
@@ -201,6 +208,9 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     beside = _add(commands, "live", _live, "signs placed live beside a vehicle against those of the recording")
     beside.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 4], metavar="N", help="of the flights")
     beside.add_argument("--frames", type=cli.count, default=300, metavar="N", help="of each flight, 10 a second")
+    many = _add(commands, "season", _season, "whether one process and Ray's workers survey many flights alike")
+    many.add_argument("--flights", type=cli.count, default=40, metavar="N", help="that are drawn")
+    many.add_argument("--frames", type=cli.count, default=45, metavar="N", help="of each")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

@@ -11,6 +11,7 @@ import logging
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import InputError
 from edge.frame import Frame
@@ -22,10 +23,12 @@ from edge.vehicle.pose_track import PoseTrack
 
 _LOG = logging.getLogger(__name__)
 _STEP_S = 0.02
+_SLOW_S = 2.0
+"""What both turn more slowly is left out: all flights bank for their turns in much the same way, and what shakes one shakes no other so."""
 _LONGEST_S, _LEAST_S = 120.0, 4.0
 _LEAST_SHARE = 0.6
 """So much of the film must lie within the file's time."""
-_LEAST_ALIKE, _LEAST_AHEAD, _AWAY_S = 0.4, 1.5, 0.5
+_LEAST_ALIKE, _LEAST_AHEAD, _AWAY_S = 0.4, 1.4, 0.5
 """The best offset must correlate so well, and any that is farther from it leave so many times as much of the turning unexplained."""
 
 
@@ -98,12 +101,19 @@ def _angles(pose: Pose | None, mount: Mount) -> tuple[float, float, float]:
     return float(turned.roll_deg or 0), float(turned.pitch_deg or 0), float(turned.yaw_deg or 0)
 
 
+def _quick(rates: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Return rates, (3, n), without their means over two seconds; zero where they are not known."""
+    width = min(round(_SLOW_S / _STEP_S), rates.shape[1])
+    kernel, filled = np.ones(width), np.where(known, rates, 0.0)
+    count = np.maximum(np.convolve(known.astype(float), kernel, "same"), 1.0)
+    return np.stack([np.where(known, each - np.convolve(each, kernel, "same") / count, 0.0) for each in filled])
+
+
 def best_offset(picture: tuple[float, Floats], file: tuple[float, Floats]) -> tuple[float, float, float]:
     """Return the offset in seconds, how well both correlate there, up to 1, and how many times as much any offset farther away leaves over."""
     (film_s, seen), (file_s, told) = picture, file
-    seen = seen - seen.mean(axis=1, keepdims=True)
-    known = np.isfinite(told).all(axis=0)
-    told = np.where(known, told, 0.0)
+    known = np.asarray(np.isfinite(told).all(axis=0), np.bool_).reshape(-1)
+    seen, told = _quick(seen, np.ones(seen.shape[1], bool)), _quick(told, known)
     size = 1 << (seen.shape[1] + told.shape[1]).bit_length()
     ones = np.ones(seen.shape[1])
 

@@ -115,6 +115,6 @@ def test_a_board_in_one_corner_is_not_enough(tmp_path: Path, capsys: pytest.Capt
     rng, folder = np.random.default_rng(5), tmp_path / "corner"
     folder.mkdir()
     for number in range(16):
-        picture = cv2.resize(seen(ORDINARY, rng, 15.0), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.copyMakeBorder(picture, 0, 180, 0, 320, cv2.BORDER_CONSTANT, value=(90, 90, 90)))
+        picture = cv2.copyMakeBorder(seen(ORDINARY, rng, 13.0), 0, 240, 0, 427, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+        cv2.imwrite(str(folder / f"{number:02}.png"), picture)
     assert "wanted the chessboard all over the picture" in refused(capsys, "calibrate", folder, "--board", "7x5", "--out", tmp_path / "c.yml")
