@@ -32,7 +32,8 @@ class Spool:
         with telling_refusal(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._store = _opened(path)
+            with telling_refusal(path):
+                self._store = _opened(path)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise OutputError(f"wanted messages of --mqtt to wait in {path}, another run sends to this prefix: give each run its own") from error

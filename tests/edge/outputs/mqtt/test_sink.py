@@ -8,11 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +27,7 @@ from packets import wait_for
 from stations import free_port
 
 from edge.datasets.gtsrb import LABELS
-from edge.errors import OutputError
+from edge.errors import MissingDependency, OutputError
 from edge.frame import FeedState, Frame
 from edge.outputs.meter import Meter
 from edge.outputs.mqtt.address import parse_broker
@@ -233,6 +235,14 @@ def test_links_that_are_lost_leave_no_descriptors() -> None:
                 rude.accept()[0].close()
                 counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
     assert max(counts[5:]) - min(counts[5:]) <= 8
+
+
+@pytest.mark.parametrize("found", [None, SimpleNamespace(Client=object)], ids=["none", "an old one"])
+def test_without_the_extra_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", found)
+    monkeypatch.setattr(sys.modules["paho.mqtt"], "client", found, raising=False)
+    with pytest.raises(MissingDependency, match=r"wanted paho-mqtt .*pip install .*paho-mqtt"):
+        sink_to(1883)
 
 
 def test_what_names_no_broker_is_refused_in_a_line(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
