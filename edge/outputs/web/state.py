@@ -26,6 +26,7 @@ _PICTURE_PX = 960
 # Of signs, and of what may be one: they travel in a header.
 _MOST_DRAWN = 24
 _HEALTHY_S = 10.0
+_OF_EVENTS = "state", "at_ns", "time_s", "time_unknown"
 _HISTORY = ("t", "fps", "age_p50_ms", "age_p99_ms", "rss_mib", "available_mib", "temperature_c", "cpu_load", "gpu_load")
 
 
@@ -122,7 +123,7 @@ class PageState:
             "schema": SCHEMA,
             **self._facts,
             "state": "live" if feed is None else feed.state,
-            "feed": None if feed is None else {key: value for key, value in asdict(feed).items() if key not in ("state", "at_ns")},
+            "feed": None if feed is None else {key: value for key, value in asdict(feed).items() if key not in _OF_EVENTS},
             "warning": "; ".join(filter(None, (warning() for warning in self.warnings))),
             "started_s": round(self._started_s, 3),
             "uptime_s": round(self._uptime_s, 1),
