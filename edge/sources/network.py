@@ -175,6 +175,11 @@ def _reason(av: Any, error: Exception, address: str) -> str:
         return _heard(host, port)
     if host and not _is_known(host):
         return f"no such host, {printable(host)}: check its name, and that this machine's name server knows it"
+    if place.scheme in ("rtsp", "rtsps") and isinstance(error, av.InvalidDataError):  # FFmpeg says this for whatever kept it from asking
+        fault = _unreached(host, port or 554)
+        if fault is None:
+            return "found something at that port that does not answer as a camera: check host and port"
+        error = fault
     status = {av.error.HTTPUnauthorizedError: 401, av.error.HTTPForbiddenError: 403, av.error.HTTPNotFoundError: 404, av.error.ExitError: errno.ETIMEDOUT}
     cure = _CURES.get(status.get(type(error)) or getattr(error, "errno", None) or 0)
     return f"found {cure or (getattr(error, 'strerror', None) or 'no stream that FFmpeg knows') + ': check that it is there and sends'}"
@@ -185,6 +190,17 @@ def _is_known(host: str) -> bool:
         return bool(socket.getaddrinfo(host, None))
     except (OSError, UnicodeError):
         return False
+
+
+def _unreached(host: str, port: int) -> OSError | None:
+    """Return why nothing can be reached at a TCP port; None where something can."""
+    try:
+        socket.create_connection((host, port), _SNIFFED_S).close()
+    except TimeoutError:
+        return TimeoutError(errno.ETIMEDOUT, "")
+    except OSError as error:
+        return error
+    return None
 
 
 def _heard(host: str, port: int) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import cv2
 import pytest
@@ -114,6 +116,28 @@ def camera() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A TCP port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def closing() -> Iterator[int]:
+    """A TCP port that closes each connection at once."""
+
+    class Closing(BaseRequestHandler):
+        pass
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Closing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
 def test_mjpeg_over_http_is_played(camera: str) -> None:
     frames, _ = taken(f"{camera}/live", 5)
     numbers = [index_of(frame.image) for frame in frames]
@@ -121,10 +145,19 @@ def test_mjpeg_over_http_is_played(camera: str) -> None:
     assert len(set(numbers)) == 5
 
 
-@pytest.mark.parametrize(("place", "told"), [("{camera}/else", "404 Not Found"), ("http://user:secret@127.0.0.1:{port}/live", "Connection refused")])
-def test_why_a_stream_is_not_there_is_told_without_the_password(camera: str, place: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("{camera}/else", "404 Not Found"),
+        ("http://user:secret@127.0.0.1:{port}/live", "Connection refused"),
+        ("rtsp://u:secret@127.0.0.1:{port}/s", "Connection refused"),
+        ("rtsp://u:secret@127.0.0.1:{silent}/s", "no answer"),
+        ("rtsp://u:secret@127.0.0.1:{closing}/s", "does not answer as a camera"),
+    ],
+)
+def test_why_a_stream_is_not_there_is_told_without_the_password(camera: str, silent: int, closing: int, place: str, told: str) -> None:
     end = time.monotonic() + WAIT_S
-    with open_source(place.format(camera=camera, port=free_port())) as source:
+    with open_source(place.format(camera=camera, port=free_port(), silent=silent, closing=closing)) as source:
         coming = iter(source)
         next(coming)
         while source.feed is not None and told not in source.feed.detail and time.monotonic() < end:
