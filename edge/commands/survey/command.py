@@ -35,7 +35,7 @@ EVENTS = "flights"
 _LOG = logging.getLogger(__name__)
 _KEY_DIGITS = 12
 _LONGEST_NAME = 80
-_NO_PLACES = "no poses: no file of its name with .tlog, .bin, .srt, .csv or .gpx lies beside it"
+NO_POSES = "signs get no place: no file of its name with poses (.tlog, .bin, .srt, .csv or .gpx) lies beside it"
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,9 @@ def _duration(seconds: float) -> str:
 
 def _keep(name: str, recording: Recording, outcome: Outcome, folder: Folder) -> None:
     """Write a recording's events, whose first line tells of the recording, in place of what an earlier run made of another state of it."""
-    about = {"frames": outcome.frames, "unreadable": outcome.unreadable, "seconds": outcome.seconds, "poses": bool(recording.poses)}
+    about: dict[str, Any] = {"frames": outcome.frames, "unreadable": outcome.unreadable, "seconds": outcome.seconds}
+    untold = [] if recording.poses or recording.drawn else [NO_POSES]
+    about["notes"] = [*untold, *outcome.notes]
     head = {"schema": 2, "event": "state", "frame": 0, "track": None, "pose": None, "where": None, "state": "live", "recording": recording.name, **about}
     stale = re.compile(rf"{re.escape(_plain(recording))}-[0-9a-f]{{{_KEY_DIGITS}}}\.jsonl")
     older = {other for other in folder.names(EVENTS) if stale.fullmatch(other)}
@@ -177,8 +179,7 @@ def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapp
                 paths[-1].write_bytes(content)
                 about = json.loads(content.partition(b"\n")[0])
                 row |= {key: about[key] for key in ("frames", "unreadable", "seconds")}
-                drawn = recording.address.startswith("demo://")
-                row |= {"status": "done", "detail": None if about["poses"] or drawn else _NO_PLACES}
+                row |= {"status": "done", "detail": "; ".join(about["notes"]) or None}
             rows.append(row)
         flights = read_flights(paths)
         for flight, row in zip(flights, (row for row in rows if row["status"] == "done"), strict=True):
@@ -189,8 +190,8 @@ def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapp
         for file, content in written.items():
             folder.write(file, content)
     for row in rows:
-        if row["detail"] == _NO_PLACES:
-            _LOG.warning("signs of %s get no place: %s", row["flight"], _NO_PLACES)
+        if row["status"] == "done" and row["detail"] is not None:
+            _LOG.warning("%s: %s", row["flight"], row["detail"])
     _print(rows, signs)
 
 

@@ -40,6 +40,11 @@ class Recording:
     size: int
     content: str
 
+    @property
+    def drawn(self) -> bool:
+        """Whether it is drawn, and knows its own poses."""
+        return self.address.startswith(_DRAWN)
+
 
 def find_recordings(typed: Sequence[str]) -> list[Recording]:
     """Return the recordings that files, folders, patterns and addresses name, in the order of their names.

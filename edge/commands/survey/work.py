@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -21,6 +22,7 @@ from edge.pipeline import MIN_SIDE_PX
 from edge.result import Result
 from edge.sources.open import open_source
 
+_SAY_OF_POSES = ("edge.mapping.surveyor", "edge.api.offset")
 _UNTOLD = "in a survey media_s alone tells it"
 
 
@@ -38,9 +40,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a recording: why it failed, empty where it did not; else its event lines, frames, and its length in seconds."""
+    """What came of a recording: why it failed, empty where it did not; else what was said of its poses, its event lines, frames, and length in seconds."""
 
     failure: str = ""
+    notes: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     frames: int = 0
     unreadable: int = 0
@@ -71,6 +74,26 @@ class _Told:
         pass
 
 
+class _Notes(logging.Handler):
+    """Keeps what is said of poses while a recording is worked on; other warnings name files by paths, which are none of the result's."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def __enter__(self) -> _Notes:
+        for name in _SAY_OF_POSES:
+            logging.getLogger(name).addHandler(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for name in _SAY_OF_POSES:
+            logging.getLogger(name).removeHandler(self)
+
+
 def work(job: Job) -> Outcome:
     """Do a job; whatever is wrong with the recording is told in the outcome."""
     try:
@@ -83,7 +106,7 @@ def work(job: Job) -> Outcome:
 
 def _done(job: Job) -> Outcome:
     drawn = job.address.startswith("demo://")
-    with here([each for each in (job.address, job.poses) if each and not drawn]) as files:
+    with _Notes() as notes, here([each for each in (job.address, job.poses) if each and not drawn]) as files:
         uri = job.address if drawn else str(files[0])
         with Recognizer(**job.options) as recognizer:
             source = open_source(uri)
@@ -94,7 +117,7 @@ def _done(job: Job) -> Outcome:
                 poses = told_by(f"{files[1]}{offset}", "--pose", "place", linked=False, recorded=not source.stills, film=uri, camera=camera)
             surveyor, told = surveyor_of(recognizer.manifest, uri, camera, poses), _Told(recognizer.labels)
             summary = recognizer.run(source, [told], surveyor=surveyor, min_side_px=job.min_side or MIN_SIDE_PX)
-    return Outcome("", told.lines, summary.frames, summary.unreadable, round(told.seconds, 3))
+    return Outcome("", notes.lines, told.lines, summary.frames, summary.unreadable, round(told.seconds, 3))
 
 
 def job_of(line: str) -> Job:

@@ -162,8 +162,8 @@ def test_a_killed_worker_ends_nothing_and_one_that_dies_again_is_told(kills: int
     killer.start()
     outcomes = dict(crews.by_processes({"a": job("demo://?frames=3"), "b": job("demo://?frames=4")}, 1))
     killer.join()
-    assert outcomes["b"] == Outcome("", [], 4, 0, 0.1)
-    assert outcomes["a"].failure.startswith("its process ended with code -9") if fails else outcomes["a"] == Outcome("", [], 3, 0, 0.067)
+    assert outcomes["b"] == Outcome("", [], [], 4, 0, 0.1)
+    assert outcomes["a"].failure.startswith("its process ended with code -9") if fails else outcomes["a"] == Outcome("", [], [], 3, 0, 0.067)
     assert not children()
 
 
@@ -209,8 +209,19 @@ def test_a_film_without_poses_gets_no_place_and_says_so(films: Path, tmp_path: P
     (row,) = rows(tmp_path / "m", "flights")
     assert (row["status"], row["placed"]) == ("done", 0)
     assert row["sightings"] >= 1
-    assert "signs of bare.avi get no place: no poses: no file of its name" in caplog.text
+    assert row["detail"].startswith("signs get no place: no file of its name with poses")
+    assert f"bare.avi: {row['detail']}" in caplog.text
     assert rows(tmp_path / "m", "signs") == []
+
+
+def test_poses_that_lack_something_are_told(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copy(films / "a" / "two.avi", tmp_path / "half.avi")
+    (tmp_path / "half.csv").write_text("time,lat,lon,alt\n0,48,11,5\n0.5,48.00001,11,5\n")
+    done("survey", tmp_path, "--out", tmp_path / "m", *SETTING)
+    (row,) = rows(tmp_path / "m", "flights")
+    assert (row["status"], row["placed"]) == ("done", 0)
+    assert row["detail"].startswith("signs get no place: not how the camera is turned (roll, pitch and yaw) from half.csv")
+    assert f"half.avi: {row['detail']}" in caplog.text
 
 
 def test_memory_is_a_store_like_any_other(films: Path) -> None:
