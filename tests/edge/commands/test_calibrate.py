@@ -114,7 +114,7 @@ def test_what_it_refuses(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_board_in_one_corner_is_not_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng, folder = np.random.default_rng(5), tmp_path / "corner"
     folder.mkdir()
-    for number in range(16):
-        picture = cv2.copyMakeBorder(seen(ORDINARY, rng, 13.0), 0, 240, 0, 427, cv2.BORDER_CONSTANT, value=(90, 90, 90))
-        cv2.imwrite(str(folder / f"{number:02}.png"), picture)
+    for number in range(30):
+        picture = cv2.resize(seen(ORDINARY, rng, 12.0), None, fx=0.625, fy=0.625, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / f"{number:02}.png"), cv2.copyMakeBorder(picture, 0, 135, 0, 240, cv2.BORDER_CONSTANT, value=(90, 90, 90)))
     assert "wanted the chessboard all over the picture" in refused(capsys, "calibrate", folder, "--board", "7x5", "--out", tmp_path / "c.yml")
