@@ -67,7 +67,8 @@ class Row:
     def chance(self) -> float:
         """That bundles which are alike differ so much or more: two-sided, exact."""
         fewer, both = min(self.better, self.worse), self.better + self.worse
-        return min(1.0, 2.0 * sum(comb(both, count) for count in range(fewer + 1)) / 2.0**both)
+        chance: float = 2 * sum(comb(both, count) for count in range(fewer + 1)) / 2**both  # of whole numbers, which no float could hold
+        return min(1.0, chance)
 
 
 def verdicts(rows: Sequence[Row]) -> dict[str, str]:

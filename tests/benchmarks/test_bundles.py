@@ -89,6 +89,7 @@ def test_chance_is_exact_and_several_rows_must_each_be_surer() -> None:
     assert Row("", 0, 0, 9, 6, 0).chance == pytest.approx(2 / 2**6)
     assert Row("", 0, 0, 9, 3, 3).chance == 1
     assert Row("", 0, 0, 9, 0, 0).chance == 1
+    assert Row("", 0, 0, 5000, 2600, 2400).chance == pytest.approx(0.0049, abs=2e-4)
     rows = [Row("sure", 0, 0, 20, 0, 12), Row("alone it would be", 0, 0, 20, 6, 0), Row("none", 0, 0, 20, 3, 2)]
     assert verdicts(rows) == {"sure": WORSE, "alone it would be": SAME, "none": SAME}
     assert verdicts(rows[1:2]) == {"alone it would be": BETTER}
