@@ -308,7 +308,7 @@ def _bearable(budgets: Mapping[str, Budget], figures: Mapping[str, Found]) -> di
     Views from the air are few in any small set of frames. Of frames as they are, those of GTSRB's signs are hundreds, and their budgets stay what they are; who
     has some hundred frames of their own is judged by some thirty, whose every sign is more than the budget.
     """
-    return {name: replace(budgets[name], drop=max(budgets[name].drop, 1 / max(found.signs, 1))) for name, found in figures.items()}
+    return {name: replace(budgets[name], drop=max(budgets[name].drop, 1.001 / max(found.signs, 1))) for name, found in figures.items()}
 
 
 def _check(figures: Mapping[str, Found], budgets: Mapping[str, Budget], shown: str = "frames") -> None:
