@@ -5,7 +5,7 @@ from __future__ import annotations
 from month import GROWTH_MIB, month
 
 from edge.board.telemetry import KEPT
-from edge.outputs.web.state import SIGHTINGS_KEPT
+from edge.outputs.web.sightings import SIGHTINGS_KEPT
 
 
 def test_what_a_run_of_a_month_keeps_is_bounded() -> None:

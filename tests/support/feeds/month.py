@@ -133,6 +133,8 @@ class Keepers:
     def write(self, found: Result) -> None:
         index, passed_s = self._calendar.frame, self._calendar.passed_s
         self._page.note(found)
+        while not self._page.sightings.waiting.empty():
+            self._page.sightings.keep(*self._page.sightings.waiting.get())
         sample = Telemetry(self._calendar.ns(), 0.5, None, 100.0, None, {"cpu": 50.0}, None, {}, None, None)
         self._page.note_telemetry(sample)
         self._guard.note(sample)
@@ -180,7 +182,7 @@ def month(frames: int) -> dict[str, Any]:
             "rss_growth_mib": round(max(settled) - settled[0], 2),
             "event_files_mib": round(sum(path.stat().st_size for path in folder.glob("e.jsonl*")) / 2**20, 2),
             "history_rows": len(page.status()["history"]["t"]),
-            "sightings_kept": len(page.sightings()),
+            "sightings_kept": len(page.sightings.listed(0, 0)),
             "uptime_s": page.status()["uptime_s"],
         }
 
