@@ -14,7 +14,7 @@ from edge.files import check_place, write_text
 from edge.frame import Frame
 from edge.geometry.calibration import calibrated, yaml_of
 from edge.geometry.camera import Floats
-from edge.outside.text import without_credentials
+from edge.outside.text import printable, without_credentials
 from edge.sources.open import open_source
 
 LEAST_VIEWS, MOST_VIEWS = 10, 40
@@ -75,7 +75,7 @@ def calibrate(source: str, out: Path, corners: tuple[int, int], *, fisheye: bool
     print(f"{'views':<14}{camera.views} of {len(views)}, of {looked} frames")
     print(f"{'corners off':<14}{camera.off_px:.2f} px")
     print(f"{'sees':<14}{camera.hfov_deg:.1f} degrees from left to right, {size_wh[0]}x{size_wh[1]}")
-    print(f"{'written':<14}{out}: --camera {out}")
+    print(f"{'written':<14}{printable(out)}: --camera {printable(out)}")
 
 
 def _views(source: str, corners: tuple[int, int]) -> tuple[list[Floats], tuple[int, int], int, int]:
