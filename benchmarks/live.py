@@ -67,6 +67,7 @@ class _Film:
         self.begun_s = time.monotonic() + _BEFORE_S
         self.begun.set()  # the vehicle tells where it stands, for a moment
         time.sleep(_BEFORE_S)
+        self.begun_s = time.monotonic()  # a busy machine sleeps longer than it was told to
         for index, (image, pose) in enumerate(zip(self._images, self._poses, strict=True)):
             yield Frame(index, image, time.monotonic_ns(), None, media_s=index / FPS, pose=pose)
 

@@ -50,8 +50,9 @@ export class LiveMap {
     this.heading = pose.yaw_deg;
   }
 
-  /** Takes an event: what is told of a track last counts. */
+  /** Takes an event, in turn: what is told of a track last counts. */
   event(event) {
+    this.pose(event.pose);
     if (!event.where || event.track === null) return;
     this.signs.delete(event.track);
     this.signs.set(event.track, { label: event.label, place: this.at(event.where), sigma: event.where.sigma_m, facing: event.where.facing_deg });

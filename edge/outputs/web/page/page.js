@@ -137,8 +137,8 @@ async function look() {
   const span = SPANS.find((each) => minutes <= each) ?? SPANS[SPANS.length - 1];
   for (const plot of plots) plot.draw(history, span);
   if (status.changed > changed) await sighted();
-  map.pose(status.pose);
   if (status.events > told) await listen();
+  map.pose(status.pose);
   map.draw();
 }
 

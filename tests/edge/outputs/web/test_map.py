@@ -57,4 +57,6 @@ def test_it_grows_with_the_flight(browser: Browser, tmp_path: Path) -> None:
         assert browser.run("document.querySelector('#map title').textContent").startswith("Stop, within 2.5 m")
         assert browser.run("document.querySelector('#map .note').textContent").startswith("2 signs placed")
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        browser.open(sink.url)  # who comes later sees the way from its beginning, too
+        browser.wait("document.querySelector('#map polyline')?.getAttribute('points').split(' ').length === 3")
         browser.screenshot(Path(os.environ.get("SIGNWING_SCREENSHOTS") or tmp_path) / "live-map.png")
