@@ -131,7 +131,8 @@ def _cluster(address: str, workers: int) -> Iterator[Any]:
             log_to_driver=False,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}} if local else {"py_modules": [str(Path(ROOT) / "edge")]},
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of many kinds: a bare one where this machine is too busy for a node to start in time
+        ray.shutdown()
         raise _unanswered(address, error) from error
     try:
         yield ray
