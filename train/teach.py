@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import subprocess
 import time
@@ -21,6 +22,8 @@ from train.recipes import OWN, OWN_SPOTTER
 from train.runs.folder import RUN
 
 DATA, CLASSIFIER, SPOTTER, BUNDLE, ASKED = "data", "classifier", "spotter", "bundle", "asked.json"
+LEAST_STEPS = 330
+"""Of the classifier: what twelve signs took to be told apart (`tests/support/foreign_trial.py`)."""
 _CLASSIFIER_GFLOP, _SPOTTER_GFLOP = 1.8, 2.6
 """What one view costs either network to learn from: three times its forward pass."""
 _SHARE_OF_PEAK = 0.35
@@ -52,8 +55,8 @@ def teach(root: Path, out: Path, options: Options | None = None, *, epochs: int 
     data, runs = out / DATA, {OWN.name: out / CLASSIFIER, **({OWN_SPOTTER.name: out / SPOTTER} if frames else {})}
     for recipe, run in runs.items():
         if not (run / RUN).is_file():
-            more = [] if epochs is None else ["--epochs", str(epochs)]
-            _run("train", "fit", "--recipe", recipe, "--data", str(data), "--out", str(run), "--resume", *more)
+            wanted = epochs or (classifier_epochs(told) if recipe == OWN.name else OWN_SPOTTER.epochs)
+            _run("train", "fit", "--recipe", recipe, "--data", str(data), "--out", str(run), "--resume", "--epochs", str(wanted))
     if not (out / BUNDLE / MANIFEST).is_file():
         found_by = ["--spotter", str(out / SPOTTER)] if frames else []
         _run("export", "bundle", str(out / CLASSIFIER), "--data", str(data), "--out", str(out / BUNDLE), "--name", f"own-{len(told['classes'])}", *found_by)
@@ -76,6 +79,12 @@ def _prepared(root: Path, out: Path, options: Options) -> dict[str, Any]:
     return told
 
 
+def classifier_epochs(told: dict[str, Any]) -> int:
+    """Return the epochs of the classifier's training: the recipe's, or more where photos are so few that these would be few steps."""
+    steps = max(1, int(told["photos"]["train"] / (1 - OWN.sign_free_share)) // OWN.batch)
+    return max(OWN.epochs, math.ceil(LEAST_STEPS / steps))
+
+
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -86,7 +95,7 @@ def _read(path: Path) -> Any:
 def _plan(told: dict[str, Any], epochs: int | None) -> str:
     """Say what will be done, and about how long it takes here."""
     photos, frames = told["photos"]["train"] / (1 - OWN.sign_free_share), sum(told["frames"].values())
-    gflop = photos * (epochs or OWN.epochs) * _CLASSIFIER_GFLOP
+    gflop = photos * (epochs or classifier_epochs(told)) * _CLASSIFIER_GFLOP
     gflop += (epochs or OWN_SPOTTER.epochs) * OWN_SPOTTER.steps * OWN_SPOTTER.batch * _SPOTTER_GFLOP if frames else 0.0
     minutes = (gflop / (_gflop_a_second() * _SHARE_OF_PEAK) + _EXPORT_S + frames * _EXPORT_A_FRAME_S) / 60
     models = "a classifier and a spotter" if frames else "a classifier (without frames there is no spotter: signs will be looked for by colour)"

@@ -17,7 +17,8 @@ from edge.bundle.manifest import read_bundle
 from edge.errors import InputError, SignwingError
 from edge.images import read_image
 from train.own.prepare import Options
-from train.teach import teach
+from train.recipes import OWN
+from train.teach import LEAST_STEPS, classifier_epochs, teach
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,12 @@ def test_the_bundle_runs(taught: tuple[Path, Path], tmp_path: Path) -> None:
     assert signwing(["run", str(frame), "--bundle", str(out / "bundle"), "--video", str(tmp_path / "seen.mp4"), "--events", str(tmp_path / "e.jsonl")]) == 0
     assert read_image(frame).shape == (540, 960, 3)
     assert (tmp_path / "e.jsonl").is_file()
+
+
+def test_few_photos_are_looked_at_more_often() -> None:
+    assert classifier_epochs({"photos": {"train": 3000}}) == OWN.epochs
+    assert classifier_epochs({"photos": {"train": 32}}) == LEAST_STEPS
+    assert classifier_epochs({"photos": {"train": 6}}) == LEAST_STEPS
 
 
 def test_a_step_that_fails_says_how_to_go_on(taught: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
