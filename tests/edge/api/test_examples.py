@@ -115,7 +115,7 @@ def test_beside_mavsdk_events_have_the_pose_that_was_told(street: np.ndarray) ->
 
 
 def test_signs_of_a_film_and_its_log_stand_somewhere(tmp_path: Path) -> None:
-    film, log = filmed(DroneFlight(0, frames=120, lens=False), tmp_path)
+    film, log = filmed(DroneFlight(1, (640, 360), frames=60, lens=False), tmp_path)
     places = run("Where signs stand")["places"](str(film), str(log))
     assert places
     assert all(place and 0 < place["sigma_m"] < 60 for place in places)

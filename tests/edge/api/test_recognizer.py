@@ -100,7 +100,7 @@ def stands_off(flight: DroneFlight, event: Event) -> float:
 
 
 def test_signs_stand_somewhere_where_poses_are_given(recognizer: Recognizer, tmp_path: Path) -> None:
-    flight = DroneFlight(0, frames=120, lens=False)
+    flight = DroneFlight(1, (640, 360), frames=60, lens=False)
     hfov = f"hfov={2 * math.degrees(math.atan(flight.size_wh[0] / 2 / flight.optics.focal_xy[0])):.6f}"
     images = [flight.frame(index).image for index in range(flight.frames)]
     own = list(recognizer.follow(((image, flight.pose(index)) for index, image in enumerate(images)), camera=hfov))
@@ -111,9 +111,9 @@ def test_signs_stand_somewhere_where_poses_are_given(recognizer: Recognizer, tmp
     assert of_film
     assert max(of_film) < 2
     assert all(event.where is None for event in recognizer.follow((images[0], flight.pose(0)) for _ in range(3)))
-    drawn = [event for event in recognizer.follow("demo://?frames=120") if event.kind == "gone"]
+    drawn = [event for event in recognizer.follow("demo://?seed=1&frames=60&width=640&height=360") if event.kind == "gone"]
     assert drawn
-    assert all(stands_off(DroneFlight(0, frames=120), event) < 2 for event in drawn)
+    assert all(stands_off(DroneFlight(1, (640, 360), frames=60), event) < 2 for event in drawn)
 
 
 def test_a_stream_ends_when_it_is_left(recognizer: Recognizer, picture: np.ndarray) -> None:
