@@ -23,7 +23,7 @@ from train.runs.folder import RUN
 
 DATA, CLASSIFIER, SPOTTER, BUNDLE, ASKED = "data", "classifier", "spotter", "bundle", "asked.json"
 LEAST_STEPS = 330
-"""Of the classifier: what twelve signs took to be told apart (`tests/support/foreign_trial.py`)."""
+"""Of the classifier: what twelve signs took to be told apart (`tests/support/own/foreign_trial.py`)."""
 _CLASSIFIER_GFLOP, _SPOTTER_GFLOP = 1.8, 2.6
 """What one view costs either network to learn from: three times its forward pass."""
 _SHARE_OF_PEAK = 0.35

@@ -1,6 +1,6 @@
 """The trial of signs of one's own: twelve foreign signs, 20 photos of each and 100 frames, taught on 2 cores, and judged on others.
 
-python tests/support/foreign_trial.py OUT [--photos N] [--frames N] [--cores N]      OUT: a folder; typed again it goes on where it was
+python tests/support/own/foreign_trial.py OUT [--photos N] [--frames N] [--cores N]      OUT: a folder; typed again it goes on where it was
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 
