@@ -122,7 +122,8 @@ def test_other_settings_are_other_results_and_replace_them(tmp_path: Path) -> No
 def test_two_workers_of_ray_make_the_same_to_the_byte(films: Path, surveyed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray", reason="the extra survey brings it")
     code = main([str(word) for word in ("survey", films, "--out", tmp_path, "--workers", 2, "--ray", "local", *SETTING)])
-    if code and "timed out during startup" in capsys.readouterr().err:
+    told = capsys.readouterr().err
+    if code and "timed out during startup" in told:
         pytest.skip("Ray gives a node 30 s to start, and this machine is too busy for that")
     assert content(tmp_path) == content(surveyed)
     assert "wanted a Ray cluster at 127.0.0.1:9" in refused(capsys, "survey", "demo://?frames=5", "--out", tmp_path / "x", "--ray", "127.0.0.1:9")

@@ -35,6 +35,7 @@ class Broker:
             "autosave_interval 1",
             "autosave_on_changes true",
             "set_tcp_nodelay true",
+            "max_queued_messages 0",
         )
         self._file = folder / "mosquitto.conf"
         self._file.write_text("\n".join((f"listener {self.port} 127.0.0.1", *kept, *settings)) + "\n")

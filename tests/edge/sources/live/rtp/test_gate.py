@@ -207,12 +207,15 @@ def test_gates_that_open_and_close_leave_no_thread_and_no_descriptor(tmp_path: P
     def held() -> tuple[int, int]:
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
-    before, port, packets = held(), free_port(), h264_stream(40, gop=20)
-    for _ in range(20):
+    port, packets, (threads, descriptors) = free_port(), h264_stream(40, gop=20), held()
+    for turn in range(21):
+        if turn == 1:  # what the first one of a process opens for good is no leak
+            threads, descriptors = held()
         with RtpGate("", port, record=tmp_path / "flight", forward=[("127.0.0.1", free_port())]) as gate:
             send(packets[:5], port)
             wait_for(lambda: gate.counters.packets == 5, "packets through the gate")
-    assert held() == before
+    assert held()[0] <= threads  # one of an earlier test may have ended meanwhile
+    assert held()[1] <= descriptors
 
 
 def test_packets_of_any_size_pass() -> None:
