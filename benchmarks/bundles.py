@@ -37,7 +37,6 @@ MOST_CHANCE = 0.05
 """Of calling two bundles different that are not, in all rows together."""
 SLOWER = 1.05
 """Times as long as the old one: from here on slower is worse."""
-_BATCH = 16
 _SPOTTER = "auto"
 
 
@@ -167,12 +166,11 @@ def _on_photos(photos: Sequence[Any], limit: int, pair: Sequence[Runtime]) -> It
     """Judge on photos as they are, and on some of them in the drone's views."""
     plain, seen = _Trials(), _Trials()
     some = set(np.linspace(0, len(photos) - 1, min(limit, len(photos))).astype(int).tolist())
-    for start in progress(range(0, len(photos), _BATCH), f"batches of {_BATCH} photos"):
-        for place, photo in photos[start : start + _BATCH]:
-            image = read_photo(photo)
-            plain.note(place, *_named(image, photo.class_id, pair))
-            for view in CROP_VIEWS.values() if place in some else ():
-                seen.note(place, *_named(view.apply(image, np.random.default_rng([SEED, place])), photo.class_id, pair))
+    for place, photo in progress(photos, "photos"):
+        image = read_photo(photo)
+        plain.note(place, *_named(image, photo.class_id, pair))
+        for view in CROP_VIEWS.values() if place in some else ():
+            seen.note(place, *_named(view.apply(image, np.random.default_rng([SEED, place])), photo.class_id, pair))
     yield plain.row("photos")
     yield seen.row(f"photos, {len(CROP_VIEWS)} views of a drone")
 
