@@ -23,7 +23,7 @@ from edge.drawn.drone.flight import DroneFlight
 from edge.errors import InputError, VerificationError
 from edge.files import sha256_of
 
-SIZE_WH, FPS = (640, 360), 30.0
+SIZE_WH, FPS = (640, 360), 10.0
 
 _LOG = logging.getLogger(__name__)
 _COLUMNS = "time,lat,lon,alt,roll,pitch,yaw"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import re
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +17,23 @@ from edge.errors import InputError
 from edge.geometry.calibration import read_camera
 from edge.geometry.camera import Camera, Mount
 from edge.mapping.surveyor import Optics, Surveyor
+from edge.sources.decoding.pyav import recorded_s
 from edge.sources.demo import flight_of
 from edge.sources.uri import exists, parse_uri, source_of
 from edge.vehicle.attitudes import LiveAttitude, RecordedAttitude
 from edge.vehicle.levelling import Attitudes
 from edge.vehicle.pose_files import Wanted, read_poses
+from edge.vehicle.pose_track import PoseTrack
 
 if TYPE_CHECKING:
     from edge.bundle.manifest import Manifest
 
 MAVLINK, AUTO = "mavlink", "auto"
+
+_LOG = logging.getLogger(__name__)
+_DAY_S = 86_400.0
+_CLOCK_SET_S = 1e9
+"""A film that says less was begun by a clock that was never set: containers count from 1904, cameras from 1970 or 2000."""
 
 _SETTING = re.compile(r"(.+?),(delay|offset)=([^,]*)")
 _LONGEST_DELAY_MS = 5000.0
@@ -121,10 +130,20 @@ def told_by(text: str, option: str, wanted: Wanted, *, linked: bool, recorded: b
             f"wanted a video with {option} {name}, found a source whose frames have no time in a recording: use {option} mavlink{degrees and f',{degrees}'}"
         )
     track = read_poses(Path(name), wanted)
+    _look_at_the_days(track, Path(name).name, film)
     if film and (key, value) == ("offset", AUTO):
         mount = Mount() if camera is None else _described(camera)[1]
         return RecordedAttitude(track, find_offset(film, track, mount, Path(name).name), Path(name).name)
     return RecordedAttitude(track, _setting(text, option, key, value, "offset", most=math.inf), Path(name).name)
+
+
+def _look_at_the_days(track: PoseTrack, name: str, film: str) -> None:
+    """Warn where poses and their film are not of the same day, as far as both tell; a camera's own clock may be wrong, so it is no fault."""
+    uri = parse_uri(source_of(film)) if film else None
+    filmed_s = recorded_s(Path(uri.path).expanduser()) if uri is not None and uri.scheme in ("", "file") else None
+    if track.utc_s is not None and filmed_s is not None and filmed_s > _CLOCK_SET_S and abs(filmed_s - track.utc_s) > _DAY_S:
+        days = [f"{datetime.fromtimestamp(time_s, timezone.utc):%Y-%m-%d}" for time_s in (track.utc_s, filmed_s)]
+        _LOG.warning("%s is of %s, and the film says that it is of %s: signs get wrong places unless both are of one flight", name, *days)
 
 
 def parts(text: str) -> tuple[str, str, str]:

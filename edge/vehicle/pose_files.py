@@ -7,6 +7,7 @@ the first place where it has no attitude.
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -28,6 +29,11 @@ _EPOCH_S = 1e8
 _FMT = bytes([0xA3, 0x95, 0x80])
 """What a log of ArduPilot begins with: two bytes of every message, and the number of FMT."""
 _CUE = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{3}) *--> *[^\n]*\n(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_GPS_EPOCH_S, _WEEK_S = 315_964_800, 604_800
+"""When GPS began to count its weeks, in seconds since 1970; leap seconds do not matter here."""
+_BACKWARDS_S = 1.0
+"""What a log's time may go back: its messages are not always written in the order in which they were measured."""
 _GIMBAL = re.compile(r"\bgb_(roll|pitch|yaw)\s*:\s*([-+]?\d+(?:\.\d+)?)")
 
 _PLACE = re.compile(r"\b(latitude|longitude|rel_alt)\s*:\s*([-+]?\d+(?:\.\d+)?)")
@@ -101,7 +107,7 @@ def _read_tlog(path: Path) -> PoseTrack:
                 told[found[0]].append((time_s, found[1]))
             if place is not None:
                 places.append((time_s, place))
-    return _joined(told["gimbal"], told["vehicle"], places)
+    return _joined(path, told["gimbal"], told["vehicle"], places, utc_of_zero_s=0.0)
 
 
 def _read_bin(path: Path) -> PoseTrack:
@@ -109,8 +115,13 @@ def _read_bin(path: Path) -> PoseTrack:
         if file.read(len(_FMT)) != _FMT:
             raise InputError(f"wanted a log of ArduPilot in {path}, found another kind of file: give the .bin that the autopilot wrote")
     told: dict[str, list[Timed]] = {"MNT": [], "ATT": [], "POS": []}
-    for message in dataflash_log(path, tuple(told)):
+    utc_of_zero_s = None
+    for message in dataflash_log(path, (*told, "GPS")):
         fields, kind = message.to_dict(), message.get_type()
+        if kind == "GPS":
+            if utc_of_zero_s is None and fields["GWk"] > 0:
+                utc_of_zero_s = _GPS_EPOCH_S + fields["GWk"] * _WEEK_S + fields["GMS"] / 1000 - fields["TimeUS"] / 1e6
+            continue
         if kind == "POS":
             place = at_place(fields["Lat"], fields["Lng"], fields["RelHomeAlt"])
             told[kind] += [] if place is None else [(fields["TimeUS"] / 1e6, place)]
@@ -119,19 +130,33 @@ def _read_bin(path: Path) -> PoseTrack:
         pose = Pose(roll_deg=_known(fields["Roll"]), pitch_deg=_known(fields["Pitch"]), yaw_deg=_known(yaw))
         if pose.roll_deg is not None:
             told[kind].append((fields["TimeUS"] / 1e6, pose))
-    return _joined(told["MNT"], told["ATT"], told["POS"])
+    return _joined(path, told["MNT"], told["ATT"], told["POS"], utc_of_zero_s)
 
 
-def _joined(gimbal: list[Timed], vehicle: list[Timed], places: list[Timed]) -> PoseTrack:
-    """Take the gimbal's poses where there are any, with the places, and count times from the first pose, or else place, that anybody told."""
+def _joined(path: Path, gimbal: list[Timed], vehicle: list[Timed], places: list[Timed], utc_of_zero_s: float | None) -> PoseTrack:
+    """Take the gimbal's poses where there are any, with the places, and count times from the first pose, or else place, that anybody told.
+
+    Raises:
+        InputError: the sender's clock began anew on the way: nothing tells which of both flights the film is of.
+    """
     start_s = min((poses[0][0] for poses in (gimbal, vehicle) if poses), default=places[0][0] if places else 0.0)
     turned, moved = ([(time_s - start_s, pose) for time_s, pose in poses] for poses in (gimbal or vehicle, places))
-    return PoseTrack(turned).joined(PoseTrack(moved, stale_s=PLACE_STALE_S))
+    for poses in (turned, moved):
+        for before, after in itertools.pairwise(poses):
+            if before[0] - after[0] > _BACKWARDS_S:
+                raise InputError(
+                    f"wanted one flight in {path}, found two: its time goes back from {before[0]:.1f} to {after[0]:.1f} s, as an autopilot's does that was "
+                    "started anew: cut the log there, and give the part of this film"
+                )
+    utc_s = None if utc_of_zero_s is None else utc_of_zero_s + start_s
+    return PoseTrack(turned, utc_s=utc_s).joined(PoseTrack(moved, stale_s=PLACE_STALE_S, utc_s=utc_s))
 
 
 def _read_srt(path: Path) -> PoseTrack:
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+    date = _DATE.search(text)
+
     def poses() -> Iterator[tuple[str, float, Pose]]:
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
         for hours, minutes, seconds, thousandths, words in _CUE.findall(text):
             pose = Pose(**{f"{name}_deg": float(value) for name, value in _GIMBAL.findall(words)})
             told = {name: float(value) for name, value in _PLACE.findall(words)}
@@ -141,7 +166,9 @@ def _read_srt(path: Path) -> PoseTrack:
                 time_s = int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(thousandths) / 1000
                 yield f"{hours}:{minutes}:{seconds},{thousandths}", time_s, pose
 
-    return _in_order(path, poses())
+    track = _in_order(path, poses())
+    track.utc_s = None if date is None else _time(date.group(), path, "its first date")[0]  # the drone's local time, as good as UTC to tell the day
+    return track
 
 
 def _read_gpx(path: Path) -> PoseTrack:
@@ -150,9 +177,11 @@ def _read_gpx(path: Path) -> PoseTrack:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"wanted a GPX track in {path}, found XML with entities of its own: save it again without them")
     points = [point for point in ET.fromstring(text).iter() if point.tag.rpartition("}")[2] == "trkpt"]  # noqa: S314 entities are refused above
+    start_s: float | None = None
 
     def poses() -> Iterator[tuple[str, float, Pose]]:
-        start_s = first_m = None
+        nonlocal start_s
+        first_m = None
         for number, point in enumerate(points, 1):
             inner = {child.tag.rpartition("}")[2]: child.text for child in point}
             if inner.get("time"):
@@ -165,7 +194,9 @@ def _read_gpx(path: Path) -> PoseTrack:
                 if place is not None:
                     yield where, time_s - start_s, place
 
-    return _in_order(path, poses())
+    track = _in_order(path, poses())
+    track.utc_s = start_s
+    return track
 
 
 def _read_csv(path: Path) -> PoseTrack:
@@ -182,8 +213,10 @@ def _read_csv(path: Path) -> PoseTrack:
                 "name them so in its first line"
             )
 
+        start_s: float | None = None
+
         def poses() -> Iterator[tuple[str, float, Pose]]:
-            start_s: float | None = None
+            nonlocal start_s
             for row in rows:
                 where = f"line {rows.line_num}"
                 time_s, from_epoch = _time(row[time], path, where)
@@ -195,7 +228,9 @@ def _read_csv(path: Path) -> PoseTrack:
                     pose = Pose(roll_deg=roll_deg, pitch_deg=pitch_deg, yaw_deg=yaw_deg)
                     yield where, time_s - start_s, pose if place is None else pose.told_by(place)
 
-        return _in_order(path, poses())
+        track = _in_order(path, poses())
+        track.utc_s = start_s or None  # 0 where times are the film's own
+        return track
 
 
 def _in_order(path: Path, poses: Iterable[tuple[str, float, Pose]]) -> PoseTrack:

@@ -22,16 +22,22 @@ _ANGLES = ("roll_deg", "pitch_deg", "yaw_deg")
 
 
 class PoseTrack:
-    """Takes poses as they come and tells the pose of any time between them."""
+    """Takes poses as they come and tells the pose of any time between them.
 
-    def __init__(self, poses: Iterable[tuple[float, Pose]] = (), *, keep_s: float | None = None, stale_s: float = STALE_S) -> None:
+    Attributes:
+        utc_s: time 0 in seconds since 1970 (UTC), as far as that is known.
+    """
+
+    def __init__(self, poses: Iterable[tuple[float, Pose]] = (), *, keep_s: float | None = None, stale_s: float = STALE_S, utc_s: float | None = None) -> None:
         """Start with poses.
 
         Args:
             poses: times in seconds, in order, and what the pose was.
             keep_s: what is older than the newest by more is forgotten; None keeps all.
             stale_s: after the last pose nothing is known beyond this.
+            utc_s: time 0 in seconds since 1970 (UTC); None where it is not known.
         """
+        self.utc_s = utc_s
         self._stale_s, self._carried_s = stale_s, stale_s * _CARRIED
         self._times: list[float] = []
         self._poses: list[Pose] = []
@@ -85,7 +91,7 @@ class PoseTrack:
         if not len(places):
             return self
         known = ((time_s, pose, places.at(time_s)) for time_s, pose in zip(self._times, self._poses, strict=True))
-        return PoseTrack((time_s, pose if at is None else pose.told_by(replace(at, time_s=None))) for time_s, pose, at in known)
+        return PoseTrack(((time_s, pose if at is None else pose.told_by(replace(at, time_s=None))) for time_s, pose, at in known), utc_s=self.utc_s)
 
     def _gap_s(self, place: int) -> float:
         return self._times[place] - self._times[place - 1]

@@ -22,7 +22,7 @@ from edge.pipeline import MIN_SIDE_PX
 from edge.result import Result
 from edge.sources.open import open_source
 
-_SAY_OF_POSES = ("edge.mapping.surveyor", "edge.api.offset")
+_SAY_OF_POSES = ("edge.mapping.surveyor", "edge.api.offset", "edge.api.placing")
 _UNTOLD = "in a survey media_s alone tells it"
 
 

@@ -69,6 +69,27 @@ def test_what_leaves_it_open_is_told(film: Path, change, says: str) -> None:
         find_offset(str(film), log(change=change), Mount(), "f.csv")
 
 
+@pytest.mark.parametrize(
+    ("filmed", "warned"), [("2026-05-31T23:00:00Z", False), ("2026-06-03T10:00:00Z", True), ("1970-01-01T00:00:09Z", False), (None, False)]
+)
+def test_poses_of_another_day_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, filmed: str | None, warned: bool) -> None:
+    av = pytest.importorskip("av", reason="the extra video is not installed")
+    with av.open(str(tmp_path / "f.mp4"), "w") as container:
+        if filmed is not None:
+            container.metadata["creation_time"] = filmed
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")))
+        container.mux(stream.encode())
+    poses = tmp_path / "f.csv"
+    poses.write_text("time,lat,lon,alt,roll,pitch,yaw\n2026-05-31T12:00:00Z,48,11,3,0,0,0\n")
+    told_by(str(poses), "--pose", "place", linked=False, recorded=True, film=str(tmp_path / "f.mp4"))
+    said = "f.csv is of 2026-05-31, and the film says that it is of 2026-06-03"
+    assert (said in caplog.text) == warned
+    assert bool(caplog.records) == warned
+
+
 @pytest.mark.parametrize("seed", [5, 7])
 def test_the_file_of_another_day_is_told(film: Path, seed: int) -> None:
     other = replace(FLIGHT, seed=seed, frames=800)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,8 @@ def attitude(boot_s: float, roll_deg: float) -> Any:
     return common.MAVLink_attitude_message(int(boot_s * 1000), math.radians(roll_deg), 0.1, 1.0, 0, 0, 0)
 
 
-def write_bin(path: Path, rows: list[tuple[str, float, float]]) -> Path:
-    """Write an autopilot's log: the formats of FMT, ATT and MNT, then rows (kind, seconds since boot, roll)."""
+def write_bin(path: Path, rows: list[tuple[str, float, float]], fixes: Sequence[tuple[float, int, int]] = ()) -> Path:
+    """Write an autopilot's log: the formats of FMT, ATT, MNT and GPS, then fixes (seconds since boot, week, ms) and rows (kind, seconds since boot, roll)."""
     head = b"\xa3\x95"
 
     def fmt(number: int, length: int, name: bytes, kinds: bytes, columns: bytes) -> bytes:
@@ -64,6 +66,9 @@ def write_bin(path: Path, rows: list[tuple[str, float, float]]) -> Path:
     numbers = {"ATT": 129, "MNT": 130}
     blob = fmt(128, 89, b"FMT", b"BBnNZ", b"Type,Length,Name,Format,Columns")
     blob += fmt(129, 3 + 8 + 12, b"ATT", b"Qfff", b"TimeUS,Roll,Pitch,Yaw") + fmt(130, 3 + 8 + 12, b"MNT", b"Qfff", b"TimeUS,Roll,Pitch,YawE")
+    blob += fmt(131, 3 + 8 + 6, b"GPS", b"QHI", b"TimeUS,GWk,GMS")
+    for boot_s, week, ms in fixes:
+        blob += head + bytes([131]) + struct.pack("<QHI", int(boot_s * 1e6), week, ms)
     for kind, boot_s, roll in rows:
         blob += head + bytes([numbers[kind]]) + struct.pack("<Qfff", int(boot_s * 1e6), roll, -3.0, 270.0)
     path.write_bytes(blob)
@@ -108,6 +113,31 @@ def test_an_autopilots_log_counts_from_its_first_attitude(tmp_path: Path) -> Non
     assert (pose.pitch_deg, pose.yaw_deg) == (-3, -90)
     gimballed = read_poses(write_bin(tmp_path / "1.bin", sorted([*rows, ("MNT", 100.2, -1.0), ("MNT", 100.4, -1.0)], key=lambda row: row[1])))
     assert rolls(gimballed, 0.1, 0.3) == [None, -1]
+
+
+def test_a_log_of_two_flights_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
+    first, second = ([("ATT", start + place / 10, 1.0) for place in range(20)] for start in (100, 7))
+    with pytest.raises(InputError, match=r"wanted one flight in .*, found two: its time goes back from 1.9 to -93.0 s"):
+        read_poses(write_bin(tmp_path / "x.bin", [*first, *second]))
+    late = [*first[:10], *[("ATT", boot_s - 0.3, roll) for _, boot_s, roll in first[10:]]]  # a message that was written late is no second flight
+    assert rolls(read_poses(write_bin(tmp_path / "y.bin", late)), 1.0) == [1.0]
+
+
+def test_the_day_is_known_where_a_file_tells_it(tmp_path: Path) -> None:
+    pytest.importorskip("pymavlink", reason="the extra mavlink is not installed")
+
+    def day(track: PoseTrack) -> str | None:
+        return None if track.utc_s is None else f"{datetime.fromtimestamp(track.utc_s, timezone.utc):%Y-%m-%d %H:%M}"
+
+    rows = [("ATT", 100 + place / 10, 2.0) for place in range(11)]
+    assert day(read_poses(write_bin(tmp_path / "x.bin", rows))) is None
+    assert day(read_poses(write_bin(tmp_path / "y.bin", rows, [(40.0, 0, 0), (41.0, 2420, 43_200_000)]))) == "2026-05-24 12:00"
+    flown = [(place / 10, 1, 1, attitude(place / 10, 3.0)) for place in range(10)]
+    assert day(read_poses(write_tlog(tmp_path / "x.tlog", flown))) == "2023-11-14 22:13"
+    assert day(read_poses(write(tmp_path / "x.srt", SRT))) == "2026-05-31 12:00"
+    assert day(read_poses(write(tmp_path / "x.csv", "time,roll\n2026-05-31T12:00:00Z,1\n"))) == "2026-05-31 12:00"
+    assert day(read_poses(write(tmp_path / "y.csv", "time,roll\n0,1\n"))) is None
 
 
 def test_subtitles_have_the_times_of_the_recording(tmp_path: Path) -> None:
