@@ -97,8 +97,18 @@ def judge(frames: Iterable[tuple[Proposals, ArrayLike]], sizes_wh: Iterable[tupl
         scores += proposals.scores[told].tolist()
         hits += (np.array(matched, np.int64)[told] >= 0).tolist()
         signs, count = signs + int(counting.sum()), count + 1
-    order = np.argsort(-np.array(scores, np.float64), kind="stable")
-    return Findings(np.array(scores, np.float64)[order], np.array(hits, bool)[order], signs, count)
+    return _in_order(np.array(scores, np.float64), np.array(hits, bool), signs, count)
+
+
+def merged(parts: Sequence[Findings]) -> Findings:
+    """Return the findings of all frames of some."""
+    scores, hits = np.concatenate([part.scores for part in parts]), np.concatenate([part.hits for part in parts])
+    return _in_order(scores, hits, sum(part.signs for part in parts), sum(part.frames for part in parts))
+
+
+def _in_order(scores: NDArray[np.float64], hits: NDArray[np.bool_], signs: int, frames: int) -> Findings:
+    order = np.argsort(-scores, kind="stable")
+    return Findings(scores[order], hits[order], signs, frames)
 
 
 def match(detected_xyxy: ArrayLike, truth_xyxy: ArrayLike, size_wh: tuple[int, int] | None = None) -> Sequence[int]:

@@ -87,7 +87,7 @@ def bearable(budgets: Mapping[str, Budget], photos: int) -> dict[str, Budget]:
 
 AIR_DROP = 0.005
 """Top-1 that an artefact may lose on a drone's views of the photos (`edge.datasets.aerial.CROP_MIXTURE`)."""
-_SURE = 1.64
+SURE = 1.64
 """Standard deviations of chance beyond which few photos count too: one in twenty by chance, one-sided (Q. McNemar, Psychometrika 1947)."""
 
 
@@ -182,7 +182,7 @@ def verify_from_the_air(bundle: Bundle, photos: Sequence[Photo]) -> dict[str, Ag
             found[precision] = np.concatenate([engine.infer(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)])
     agreements = compare_all(found, REFERENCE, class_ids_of(photos))
     print(as_table(agreements, "fp32, from the air"))
-    budgets = {name: Budget(drop=max(AIR_DROP, _SURE * ((1 - found.agreement) * found.n) ** 0.5 / found.n)) for name, found in agreements.items()}
+    budgets = {name: Budget(drop=max(AIR_DROP, SURE * ((1 - found.agreement) * found.n) ** 0.5 / found.n)) for name, found in agreements.items()}
     check(agreements, budgets, "fp32 from the air")
     return agreements
 

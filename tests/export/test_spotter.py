@@ -26,7 +26,7 @@ from export.graphs.lint import faults  # noqa: E402
 from export.graphs.to_int8 import LAYERS  # noqa: E402
 from export.judging.rtx import build_with_rtx  # noqa: E402
 from export.judging.verify import Budget  # noqa: E402
-from export.spotter import AIR_BUDGETS, BUDGETS, Spotter, SpotterSource, make_spotter, read_spotter  # noqa: E402
+from export.spotter import AIR_BUDGETS, BUDGETS, Seen, Spotter, SpotterSource, chance_of, compare, make_spotter, read_spotter  # noqa: E402
 
 Draft = Callable[[ModelSpec], Bundle]
 
@@ -127,6 +127,23 @@ def test_what_strays_beyond_its_budget_is_refused(source: SpotterSource, data: P
 def test_what_strays_in_views_from_the_air_is_refused(source: SpotterSource, data: Path, tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"^wanted the spotter's int8-cpu within .* on 12 views from the air"):
         make_spotter(source, data, tmp_path, draft_in(tmp_path), air_budgets={**AIR_BUDGETS, "int8-cpu": Budget(drop=1.0, max_error=0.0)})
+
+
+def test_of_few_frames_chance_is_borne_and_a_loss_is_not() -> None:
+    """Two of 40 signs missed, one of which fp32 misses: as chance has it. Twelve missed: not."""
+
+    def maps(missed: set[int]) -> np.ndarray:
+        heat = np.zeros((40, 5, 30, 40), np.float32)
+        for place in set(range(40)) - missed:
+            heat[place, :, 10, 10 + place % 20] = 0.9 - 0.01 * place, 0.5, 0.5, np.log(2), np.log(2)
+        return heat
+
+    frames = [Seen(np.zeros((120, 160, 3), np.uint8), np.array([[26 + 4 * (place % 20), 26, 58 + 4 * (place % 20), 58]], np.float64)) for place in range(40)]
+    fp32 = maps({7})
+    for missed, borne in (({7}, True), ({8, 9}, True), (set(range(12)), False)):
+        found = compare(maps(missed), fp32, frames)
+        assert (found.drop <= max(0.005, chance_of(maps(missed), fp32, frames))) == borne
+    assert chance_of(fp32, fp32, frames) == 0
 
 
 def test_no_frames_are_told(source: SpotterSource, tmp_path: Path) -> None:
