@@ -229,8 +229,9 @@ def broken(figures: dict[str, Any]) -> list[str]:
 
 
 def backend_of(python: str) -> str | None:
-    """Return what an interpreter's OpenCV decodes with; None where it has no OpenCV."""
-    asked = "import cv2; print('GStreamer' if 'GStreamer:                   YES' in cv2.getBuildInformation() else 'FFmpeg')"
+    """Return what an interpreter decodes a feed with; None where it has no OpenCV."""
+    asked = "import cv2; from importlib.util import find_spec as f; build = cv2.getBuildInformation(); "
+    asked += "print('PyAV' if f('av') else 'GStreamer' if 'GStreamer:                   YES' in build else 'FFmpeg')"
     try:
         return subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -243,7 +244,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="of steady feed for each case")
     parser.add_argument("--kills", type=int, default=20, help="how often the sender is killed and back")
     parser.add_argument("--codecs", nargs="+", choices=CODECS, default=list(CODECS))
-    parser.add_argument("--pythons", nargs="+", default=PYTHONS, help="interpreters to run it with; their OpenCV decides the back end")
+    parser.add_argument("--pythons", nargs="+", default=PYTHONS, help="interpreters to run it with; PyAV, or else their OpenCV, is the back end")
     parser.add_argument("--json", type=Path, metavar="F", default=ROOT / "out" / "soak.json")
     arguments = parser.parse_args()
     if shutil.which("ffmpeg") is None:
