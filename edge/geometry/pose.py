@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Pose:
 
     def told_by(self, other: Pose) -> Pose:
         """Return this pose with all that another one knows in its place."""
-        return replace(self, **{name: value for name, value in asdict(other).items() if value is not None})
+        return replace(self, **{name: value for name, value in vars(other).items() if value is not None})
 
 
 def at_place(lat: float, lon: float, alt_m: float | None, sigma_m: float | None = None) -> Pose | None:

@@ -134,8 +134,9 @@ class _Fit:
 
     def solve(self) -> Fix:
         information = np.eye(_UNKNOWNS)
-        for _ in range(_ROUNDS):
-            self._turn_face()
+        for turn in range(_ROUNDS):
+            if turn in (0, _ROUNDS - 1):  # at first, and once more when it is known how the looks are to be weighed
+                self._turn_face()
             information = self._descend()
             self._weigh()
         covariance = np.linalg.inv(information)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,27 @@ class Sight:
     sigma_rad: float
 
 
-def look(plane: Plane, pose: Pose, camera: Camera, time_s: float, box_xyxy: Box, quad_xy: Quad | None = None) -> Sight | None:
-    """Return the look at a sign in a picture of `camera.size_wh`; None where the pose is not wholly known, or the sign is cut by the picture's edge."""
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Where a camera was as it took a frame, once for all signs in it; attributes as of `Sight`."""
+
+    time_s: float
+    place: Floats
+    axes: Floats
+    sigma_m: float
+
+
+def stand(plane: Plane, pose: Pose, time_s: float) -> Stand | None:
+    """Return where a camera was; None where its pose is not wholly known."""
     if not pose.whole:
         return None
+    axes = axes_of(float(pose.roll_deg or 0), float(pose.pitch_deg or 0), float(pose.yaw_deg or 0))
+    east, north = plane.metres(float(pose.lat or 0), float(pose.lon or 0))
+    return Stand(time_s, np.array([east, float(pose.alt_m or 0), north]), axes, USUAL_SIGMA_M if pose.sigma_m is None else pose.sigma_m)
+
+
+def look(at: Stand, camera: Camera, box_xyxy: Box, quad_xy: Quad | None = None) -> Sight | None:
+    """Return the look at a sign in a picture of `camera.size_wh`; None where the sign is cut by the picture's edge."""
     x1, y1, x2, y2 = box_xyxy
     corners = quad_xy or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
     edges = [((ax + bx) / 2, (ay + by) / 2) for (ax, ay), (bx, by) in zip(corners, (*corners[1:], corners[0]), strict=True)]
@@ -55,7 +73,7 @@ def look(plane: Plane, pose: Pose, camera: Camera, time_s: float, box_xyxy: Box,
     if not all(1 <= x <= width - 1 and 1 <= y <= height - 1 for x, y in edges):
         return None
     upper, right, lower, left = camera.straight(edges)
-    axes = axes_of(float(pose.roll_deg or 0), float(pose.pitch_deg or 0), float(pose.yaw_deg or 0))
+    axes = at.axes
     if quad_xy is not None:
         (x0, y0), (x1, y1) = quad_xy[:2]
         turn = np.array([[x1 - x0, y1 - y0], [y0 - y1, x1 - x0]]) / np.hypot(x1 - x0, y1 - y0)
@@ -63,7 +81,4 @@ def look(plane: Plane, pose: Pose, camera: Camera, time_s: float, box_xyxy: Box,
         axes = np.vstack([turn @ axes[:2], axes[2:]])
     across, up = np.hypot(*(right - left)), np.hypot(*(lower - upper))
     box = np.array([*(upper + right + lower + left) / 4, across, up])
-    east, north = plane.metres(float(pose.lat or 0), float(pose.lon or 0))
-    sigma_m = USUAL_SIGMA_M if pose.sigma_m is None else pose.sigma_m
-    sigma_rad = np.radians(USUAL_SIGMA_DEG)
-    return Sight(time_s, np.array([east, float(pose.alt_m or 0), north]), axes, box, 1 / camera.focal_xy[0], sigma_m, float(sigma_rad))
+    return Sight(at.time_s, at.place, axes, box, 1 / camera.focal_xy[0], at.sigma_m, math.radians(USUAL_SIGMA_DEG))

@@ -11,7 +11,7 @@ from edge.geometry.camera import Camera
 from edge.geometry.geodesy import Plane
 from edge.geometry.pose import Place, Pose
 from edge.mapping.locate import locate
-from edge.mapping.sight import Sight, look
+from edge.mapping.sight import Sight, look, stand
 from edge.mapping.sizes import Size
 from edge.result import Report, Sighted
 from edge.vehicle.levelling import Attitudes
@@ -97,12 +97,14 @@ class Surveyor:
         if self._plane is None:
             self._plane = Plane(float(pose.lat or 0), float(pose.lon or 0))
         time_s = frame.received_ns / 1e9 if frame.media_s is None else frame.media_s
+        seen = list(seen)
+        at = stand(self._plane, pose, time_s) if seen else None
         for one in seen:
             watched = self._watched.setdefault(one.follower, _Watched())
             watched.frame = self._frame
             if one.track is not None:
                 self._followed[one.track] = one.follower
-            sight = look(self._plane, pose, camera, time_s, one.detection.box_xyxy, one.detection.quad_xy)
+            sight = None if at is None else look(at, camera, one.detection.box_xyxy, one.detection.quad_xy)
             if sight is not None and (not watched.looks or time_s > watched.looks[-1].time_s):
                 watched.looks.append(sight)
                 if len(watched.looks) > _MOST_LOOKS:

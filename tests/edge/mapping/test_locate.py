@@ -15,7 +15,7 @@ from edge.drawn.drone.path import ORIGIN
 from edge.geometry.geodesy import Plane
 from edge.geometry.pose import Pose
 from edge.mapping.locate import R95, locate, radius_95
-from edge.mapping.sight import look
+from edge.mapping.sight import look, stand
 from edge.mapping.sizes import UNKNOWN, Size
 
 PLANE = Plane(*ORIGIN)
@@ -26,7 +26,7 @@ def off_by(post, seen, size=None, change=lambda pose, index: pose, sigma_m=0.0):
     looks = []
     for index, box in seen:
         pose = change(replace(FLIGHT.pose(index), sigma_m=sigma_m), index)
-        looks.append(look(PLANE, pose, FLIGHT.optics, index / 30, box))
+        looks.append(look(stand(PLANE, pose, index / 30), FLIGHT.optics, box))
     fix = locate([one for one in looks if one], size or size_of(LABELS[post.class_id]))
     return math.hypot(fix.place[0] - post.x, fix.place[2] - post.z), fix
 
@@ -93,9 +93,9 @@ def test_a_late_pose_is_made_up_for():
 
 def test_a_box_cut_by_the_edge_and_half_a_pose_tell_nothing():
     pose = FLIGHT.pose(0)
-    assert look(PLANE, pose, FLIGHT.optics, 0.0, (0.0, 100.0, 30.0, 130.0)) is None
+    assert look(stand(PLANE, pose, 0.0), FLIGHT.optics, (0.0, 100.0, 30.0, 130.0)) is None
     for name in ("lat", "alt_m", "yaw_deg"):
-        assert look(PLANE, replace(pose, **{name: None}), FLIGHT.optics, 0.0, (100.0, 100.0, 130.0, 130.0)) is None
+        assert stand(PLANE, replace(pose, **{name: None}), 0.0) is None
     assert not Pose().whole
 
 
@@ -107,8 +107,8 @@ def test_a_levelled_box_looks_the_same_way():
         (x + half * (a * math.cos(turn) - b * math.sin(turn)), y + half * (a * math.sin(turn) + b * math.cos(turn)))
         for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))
     ]
-    plain = look(PLANE, FLIGHT.pose(index), FLIGHT.optics, 0.0, (x - half, y - half, x + half, y + half))
-    turned = look(PLANE, FLIGHT.pose(index), FLIGHT.optics, 0.0, (x1, y1, x2, y2), tuple(corner))
+    plain = look(stand(PLANE, FLIGHT.pose(index), 0.0), FLIGHT.optics, (x - half, y - half, x + half, y + half))
+    turned = look(stand(PLANE, FLIGHT.pose(index), 0.0), FLIGHT.optics, (x1, y1, x2, y2), tuple(corner))
     sights = [np.array([*one.box[:2], 1]) @ one.axes for one in (plain, turned)]
     assert sights[0] == pytest.approx(sights[1], abs=5e-3)
 
