@@ -210,7 +210,7 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     beside.add_argument("--frames", type=cli.count, default=300, metavar="N", help="of each flight, 10 a second")
     many = _add(commands, "season", _season, "whether one process and Ray's workers survey many flights alike")
     many.add_argument("--flights", type=cli.count, default=40, metavar="N", help="that are drawn")
-    many.add_argument("--frames", type=cli.count, default=45, metavar="N", help="of each")
+    many.add_argument("--frames", type=cli.count, default=90, metavar="N", help="of each, 10 a second")
     latency = _add(commands, "latency", _latency, "how long a call takes")
     latency.add_argument("--batch", type=cli.count, nargs="+", default=[1], metavar="N", help="crops per call, one or more sizes")
     latency.add_argument("--runs", type=cli.count, default=200, metavar="N", help="timed calls for each size")

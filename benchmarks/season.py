@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -39,7 +40,7 @@ def season(setting: Setting, flights: int, frames: int, json_path: Path | None) 
         json_path: where the result goes, or None.
 
     Returns:
-        `flights`, `seconds` of each way, `killed` workers, `files` that were compared.
+        `flights`, `signs` on their map, `seconds` of each way, `killed` workers, `files` that were compared.
 
     Raises:
         VerificationError: the results differ, or a flight was lost.
@@ -65,15 +66,16 @@ def season(setting: Setting, flights: int, frames: int, json_path: Path | None) 
             killed += count()
             seconds[out.name] = round(time.monotonic() - started_s, 1)
         one, other = ({str(path.relative_to(out)): sha256_of(path) for path in out.rglob("*") if path.is_file()} for out in outs)
+        signs = len(json.loads((outs[0] / "signs.geojson").read_text(encoding="utf-8"))["features"])
         lost = flights - len(list((outs[1] / "flights").iterdir()))
     if one != other or lost:
         differ = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
         raise VerificationError(
             f"wanted the same result from both ways, found {len(differ)} files that differ ({', '.join(differ[:3])}) and {lost} flights lost"
         )
-    figures = {"flights": flights, "seconds": seconds, "killed": killed, "files": len(one)}
+    figures = {"flights": flights, "signs": signs, "seconds": seconds, "killed": killed, "files": len(one)}
     print(
-        f"{flights} flights and a broken film: {len(one)} files the same to the byte; {killed} worker killed; "
+        f"{flights} flights with {signs} signs and a broken film: {len(one)} files the same to the byte; {killed} worker killed; "
         + ", ".join(f"{name} {s} s" for name, s in seconds.items())
     )
     write_result(json_path, "season", started_at, conditions, figures)
