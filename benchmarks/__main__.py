@@ -3,6 +3,7 @@
 python -m benchmarks accuracy --data ROOT --split test
 python -m benchmarks detection --frames DIR --split held-out
 python -m benchmarks views --frames DIR --crops ROOT
+python -m benchmarks proof --data ROOT
 python -m benchmarks tracks
 python -m benchmarks motion
 python -m benchmarks place
@@ -29,6 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.measuring.setting import Setting
+from benchmarks.proof import PARTS
 from edge import cli
 from edge.bundle.manifest import SHIPPED
 from edge.commands.words import SPOTTERS
@@ -63,6 +65,12 @@ def _tracks(arguments: argparse.Namespace) -> None:
 
     flown = arguments.view, arguments.seeds, arguments.frames, arguments.silent_minutes
     tracks(_setting(arguments), arguments.spotter, *flown, arguments.data, arguments.json)
+
+
+def _proof(arguments: argparse.Namespace) -> None:
+    from benchmarks.proof.proof import proof
+
+    proof(_setting(arguments), arguments.data, arguments.parts, arguments.limit, arguments.unknown, arguments.json)
 
 
 def _motion(arguments: argparse.Namespace) -> None:
@@ -189,6 +197,11 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     views.add_argument("--limit", type=cli.count, metavar="N", help="photos, at most, evenly spread (without it: all)")
     views.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     views.add_argument("--sheet", type=Path, default=Path("out/views.png"), metavar="F", help="where to draw what went wrong; it shows photos")
+    proving = _add(commands, "proof", _proof, "the protocols that others use, beside the best figures that are published")
+    proving.add_argument("--data", type=Path, required=True, metavar="ROOT", help="a folder with gtsrb/ and gtsdb/")
+    proving.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured")
+    proving.add_argument("--limit", type=cli.count, default=500, metavar="N", help="photos that are corrupted, evenly spread")
+    proving.add_argument("--unknown", type=Path, metavar="DIR", help="photos of signs that the bundle does not know, to be rejected as well")
     tracks = _add(commands, "tracks", _tracks, "what is announced along drawn flights, and of real signs")
     tracks.add_argument("--view", choices=VIEWS, default=VIEWS[0], help=f"whose camera flies; {VIEWS[0]} where it is left out")
     tracks.add_argument("--seeds", type=int, nargs="*", default=list(range(20)), metavar="N", help="of the flights; none is none")

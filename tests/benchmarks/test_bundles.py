@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
+from drawn_sets import write_frames, write_test_photos
 
 from benchmarks.bundles import BETTER, SAME, WORSE, Row, verdicts
 from edge.__main__ import signwing
 from edge.bundle.manifest import MANIFEST, SHIPPED
 from edge.datasets.aerial import JUDGED
-from edge.drawn.signs import draw_sign
 
 
 @pytest.fixture
 def photos(tmp_path: Path, draw_crops: Callable[..., Any]) -> Path:
-    """A folder with 30 drawn test photos in GTSRB's layout, and none of GTSDB's frames."""
-    root = tmp_path / "photos" / "gtsrb"
-    (root / "Test").mkdir(parents=True)
-    with (root / "Test.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["ClassId", "Path"])
-        for number, (crop, class_id) in enumerate(zip(*draw_crops(30, 48), strict=True)):
-            cv2.imwrite(str(root / "Test" / f"{number:05}.png"), crop)
-            table.writerow([class_id, f"Test/{number:05}.png"])
-    return root.parent
+    """A folder with 30 drawn test photos, and none of GTSDB's frames."""
+    return write_test_photos(tmp_path / "photos", draw_crops)
 
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
-    """A folder with a frame on each side of GTSDB's split, one large sign in each."""
-    folder = tmp_path / "frames" / "gtsdb"
-    folder.mkdir(parents=True)
-    rows = []
-    for number, class_id in ((0, 14), (10, 14), (30, 17)):
-        image = np.full((240, 320, 3), (180, 150, 120), np.uint8)
-        sign = draw_sign(class_id, 64)
-        share = sign[..., 3:] / 255.0
-        image[80:144, 120:184] = (sign[..., :3] * share + image[80:144, 120:184] * (1 - share)).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number:05}.png"), image)
-        rows.append(f"{number:05}.png;120;80;184;144;{class_id}")
-    (folder / "gt.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder.parent
+    """A folder with three frames and no photo."""
+    return write_frames(tmp_path / "frames")
 
 
 def compare(old: Path, new: Path, data: Path, out: Path) -> tuple[int, dict[str, Any]]:

@@ -1,0 +1,3 @@
+"""Protocols that others use, so that figures can stand beside the best that are published."""
+
+PARTS = ("photos", "corruptions", "frames", "rejection")
