@@ -17,7 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("edge", "train", "export", "benchmarks")
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "scripts/README.md", *(f"{stage}/README.md" for stage in STAGES))
+    for name in (
+        "README.md",
+        "README.zh-CN.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "scripts/README.md",
+        "scripts/fleet/README.md",
+        *(f"{stage}/README.md" for stage in STAGES),
+    )
 }
 
 

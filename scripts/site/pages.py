@@ -17,6 +17,7 @@ GUIDES = {
     "Run it": "edge/README.md",
     "From Python": "edge/api/README.md",
     "On a board": "scripts/README.md",
+    "A fleet": "scripts/fleet/README.md",
     "Train": "train/README.md",
     "Export": "export/README.md",
     "Measure": "benchmarks/README.md",
