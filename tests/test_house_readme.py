@@ -102,7 +102,7 @@ def test_the_first_page_is_short(page: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.count("/")])
 def test_a_stages_page_opens_with_the_line_to_type(page: str) -> None:
-    assert re.match(r"# .+\n\n```bash\n(python|signwing|scripts/)", PAGES[page])
+    assert re.match(r"# .+\n\n```bash\n(python|signwing|scripts/|cd scripts/)", PAGES[page])
 
 
 @pytest.mark.parametrize("stage", STAGES)

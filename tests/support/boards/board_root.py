@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 JETPACK_62 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
 JETPACK_51 = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64, DATE: Tue Aug  1 19:57:35 UTC 2023\n"
 MODEL = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
-INSTALL = "cd /opt/signwing/current && venv/bin/python -m edge service install --source rtp://@127.0.0.1:{port} --options='--engine onnxruntime' --user root"
+INSTALL = "cd /opt/signwing/current && venv/bin/python -m edge service install --source '{source}' --options='--engine onnxruntime {options}' --user root"
 SYSTEMCTL = """#!/bin/bash
 # Runs the unit's command line, as systemd would.
 unit=/etc/systemd/system/signwing.service
@@ -38,7 +38,7 @@ case $1 in
     restart)
         stop
         cd "$(sed -n 's/^WorkingDirectory=//p' $unit)" || exit 1
-        setsid $(sed -n 's/^ExecStart=//p' $unit) > /run/signwing.log 2>&1 < /dev/null &
+        eval "setsid $(sed -n 's/^ExecStart=//p' $unit) > /run/signwing.log 2>&1 < /dev/null &" # its quotes are those of a shell, too
         echo $! > /run/signwing.pid ;;
 esac
 """
@@ -97,9 +97,9 @@ class BoardRoot:
         except (OSError, ValueError):
             return None
 
-    def install_unit(self) -> None:
-        """Write the unit that the release on the board prints."""
-        command = ["ssh", "-F", self.config, "board", INSTALL.format(port=self.port + 1)]
+    def install_unit(self, source: str | None = None, options: str = "") -> None:
+        """Write the unit that the release on the board prints; without a source, for a camera that sends nothing."""
+        command = ["ssh", "-F", self.config, "board", INSTALL.format(source=source or f"rtp://@127.0.0.1:{self.port + 1}", options=options)]
         unit = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert "/opt/signwing/current/venv/bin/python" in unit
         (self.files / "etc/systemd/system/signwing.service").write_text(unit)
