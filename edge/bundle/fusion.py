@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+if TYPE_CHECKING:  # who only reads a bundle, as a desk that deploys one, needs no NumPy
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 _LEAST = 1e-6
 """Probabilities are kept this far from 0 and 1, where a logit has no end."""
@@ -33,6 +35,8 @@ class SecondLook:
 
     def margin(self, scores: ArrayLike, closer: ArrayLike, confidences: ArrayLike) -> NDArray[np.float64]:
         """Return how far boxes are on a sign's side, (n,): 0 and more is a sign. All three are (n,), 0 to 1."""
+        import numpy as np
+
         weighed = self.score * logit(scores) + self.closer * logit(closer) + self.confidence * logit(confidences)
         return np.asarray(weighed + self.bias, np.float64)
 
@@ -65,6 +69,8 @@ class Fusion:
             scores: the spotter's, (n,) 0 to 1.
             confidences: the classifier's, (n,) 0 to 1.
         """
+        import numpy as np
+
         return np.asarray(self.score * logit(scores) + self.confidence * logit(confidences) + self.bias, np.float64)
 
     def accepts(self, score: float, confidence: float) -> bool:
@@ -82,5 +88,7 @@ class Fusion:
 
 def logit(probabilities: ArrayLike) -> NDArray[np.float64]:
     """Return the log odds of probabilities."""
+    import numpy as np
+
     kept = np.clip(np.asarray(probabilities, np.float64), _LEAST, 1 - _LEAST)
     return np.asarray(np.log(kept / (1 - kept)), np.float64)
