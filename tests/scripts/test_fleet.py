@@ -131,7 +131,7 @@ def well(page: int) -> bool:
     ("spoil", "reason"),
     [
         (dying, "to stay up, found it failed"),
-        (blind, "wanted its page to be well within 1 s, as before, found: feed connecting: the former release is current"),
+        (blind, "wanted its page to be well within 1 s, as before, found: feed connecting: the release is taken back"),
     ],
 )
 def test_a_second_board_that_is_not_well_ends_it_and_is_as_before(fleet: Fleet, spoil: Callable[[Fleet], None], reason: str) -> None:
