@@ -14,10 +14,9 @@ from benchmarks.measuring.intervals import shown, wilson
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.datasets.classes import read_classes
+from edge.datasets.classes import check_known
 from edge.datasets.gtsrb import Photo, held_out, read_photo, read_test, score
 from edge.engines.contract import Engine
-from edge.errors import DataError
 from edge.images import fit_crop
 
 BATCH = 16
@@ -46,9 +45,7 @@ def accuracy(setting: Setting, data: Path, split: str, json_path: Path | None) -
     started_at, conditions = now(), setting.conditions(data=str(data), split=split, batch=BATCH)
     manifest = read_bundle(setting.bundle).manifest
     names = manifest.labels
-    found = read_classes(data).names
-    if found != names[: len(found)]:  # one that was extended knows its first classes
-        raise DataError(f"wanted photos of the bundle's {len(names)} classes in {data}, found other classes: give the data set that it was trained on")
+    check_known(names, data, manifest.name)
     photos = read_test(data) if split == "test" else held_out(data, manifest.lineage.get("train", {}))[1]
     with setting.open() as engine:
         print_conditions(engine.name, engine.precision, setting)

@@ -24,6 +24,7 @@ from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.tracking.tracks import FPS
 from edge.bundle.lineage import now
 from edge.datasets.aerial import CROP_VIEWS, FRAME_VIEWS, JUDGED, SEED, has_ffmpeg
+from edge.datasets.classes import check_known
 from edge.datasets.gtsdb import find_frames, paint_out, read_sides
 from edge.datasets.gtsrb import read_photo, read_test
 from edge.errors import DataError, VerificationError
@@ -115,7 +116,7 @@ def bundles(before: Setting, after: Setting, data: Path, limit: int, silent_minu
         `rows` (of each: `name`, `old`, `new`, `trials`, `better`, `worse`, `chance`, `verdict`) and `verdict`, that of the new bundle.
 
     Raises:
-        DataError: neither photos nor frames at `data`.
+        DataError: neither photos nor frames at `data`, or of classes that one of the bundles does not know.
         InputError: a picture cannot be read.
         BundleError: no bundle, or a damaged one.
         EngineError: an engine fails.
@@ -128,6 +129,8 @@ def bundles(before: Setting, after: Setting, data: Path, limit: int, silent_minu
     with ExitStack() as stack:
         pair = [stack.enter_context(opened(setting, _SPOTTER)) for setting in (before, after)]
         print_conditions(pair[1].engine.name, pair[1].engine.precision, after)
+        for one, setting in zip(pair, (before, after), strict=True):
+            check_known(one.names, data, str(setting.bundle))
         photos = _photos(data)
         if photos:
             rows += _on_photos(photos, limit, pair)

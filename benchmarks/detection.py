@@ -19,6 +19,7 @@ from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.measuring.sheet import ACROSS, save, tile_of_box
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.datasets.classes import check_known
 from edge.datasets.gtsdb import RoadFrame, paint_out, read_frames, split_by_group
 from edge.engines.contract import Engine
 from edge.errors import DataError
@@ -83,13 +84,15 @@ def detection(setting: Setting, frames: Path, table: Path | None, split: str, sp
         signs: `false` detections, and how many of them are `where_signs_were`), `engine`, `precision`.
 
     Raises:
-        DataError: no `gt.txt`, a damaged one, or no frames on this side of the split.
+        DataError: no `gt.txt`, a damaged one, or no frames on this side of the split; without `table`, frames of classes that the bundle does not know.
         InputError: a frame cannot be read.
         BundleError: no bundle, a damaged one, or one without this spotter.
         EngineError: the engine fails.
         OutputError: the sheet or `json_path` cannot be written.
     """
     started_at, conditions = now(), setting.conditions(frames=str(frames), split=split, spotter=spotter)
+    if table is None:
+        check_known(read_bundle(setting.bundle).manifest.labels, frames, str(setting.bundle))
     chosen = _chosen(read_frames(frames, table), split)
     with opened(setting, spotter) as runtime:
         engine = runtime.engine

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.setting import Setting, check_flown, print_conditions, write_result
 from edge.api.recognizer import Recognizer
 from edge.bundle.lineage import now
 from edge.commands.wiring import wired
@@ -90,6 +90,7 @@ def live(setting: Setting, seeds: Sequence[int], frames: int, json_path: Path | 
         MissingDependency: pymavlink is not installed.
         OutputError: `json_path` cannot be written.
     """
+    check_flown(setting)
     started_at, conditions = now(), setting.conditions(seeds=list(seeds), frames=frames, size_wh=SIZE_WH, fps=FPS, rate_hz=RATE_HZ)
     apart: list[float] = []
     figures: dict[str, Any] = {"missing": 0, "extra": 0, "frames": {"shown": 0, "worked_on": 0}}

@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 
-from benchmarks.measuring.setting import Setting, write_result
+from benchmarks.measuring.setting import Setting, check_flown, write_result
 from edge.bundle.lineage import now
 from edge.commands.survey.command import Crew, survey
 from edge.drawn.drone.flight import DroneFlight
@@ -47,6 +47,7 @@ def season(setting: Setting, flights: int, frames: int, json_path: Path | None) 
         MissingDependency: a package of the extra survey is not installed.
         OutputError: `json_path` cannot be written.
     """
+    check_flown(setting)
     started_at, conditions = now(), setting.conditions(flights=flights, frames=frames, size_wh=SIZE_WH)
     options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider, "spotter": "auto"}
     camera = DroneFlight(0, SIZE_WH, lens=False).optics

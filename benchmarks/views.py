@@ -23,7 +23,9 @@ from benchmarks.measuring.intervals import shown, wilson
 from benchmarks.measuring.setting import Setting, print_conditions, write_result
 from benchmarks.measuring.sheet import ACROSS, Image, save, tile_of_box, tile_of_photo
 from edge.bundle.lineage import now
+from edge.bundle.manifest import read_bundle
 from edge.datasets.aerial import CROP_VIEWS, FRAME_VIEWS, JUDGED, SEED, CropView, through_h265
+from edge.datasets.classes import check_known
 from edge.datasets.gtsdb import RoadFrame, paint_out, read_sides
 from edge.datasets.gtsrb import Photo, read_photo, read_test
 from edge.errors import InputError, MissingDependency
@@ -83,7 +85,7 @@ def views(
         `engine`, `precision`.
 
     Raises:
-        DataError: no frames or photos, or too few.
+        DataError: no frames or photos, too few, or of classes that the bundle does not know.
         InputError: a name that no view has; a frame or a photo cannot be read.
         BundleError: no bundle, a damaged one, or one without this spotter or precision.
         EngineError: the engine fails.
@@ -92,6 +94,8 @@ def views(
     started_at, conditions = now(), setting.conditions(frames=str(frames), crops=str(crops) if crops else None, split=split, limit=limit, spotter=spotter)
     of_frames, of_photos = _asked(names, crops is not None)
     of_frames, left_out = _possible(of_frames)
+    for data in filter(None, (frames, crops)):
+        check_known(read_bundle(setting.bundle).manifest.labels, data, str(setting.bundle))
     chosen: list[RoadFrame] = getattr(read_sides(frames), SPLITS[split])
     photos = _spread(read_test(crops), limit) if crops else []
     with ExitStack() as stack:

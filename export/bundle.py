@@ -20,6 +20,7 @@ from edge.board.machine import describe
 from edge.bundle.lineage import lineage
 from edge.bundle.manifest import MANIFEST, SCHEMA, Bundle, Golden, Manifest, ModelSpec, Thresholds, read_bundle, write_manifest
 from edge.bundle.onnx_fp32 import widen
+from edge.datasets.classes import check_known
 from edge.datasets.gtsdb import find_frames
 from edge.datasets.gtsrb import Photo, has_test, held_out, read_test, read_train, score
 from edge.errors import VerificationError
@@ -103,6 +104,7 @@ def write_bundle(
         found_by = read_spotter(spotter) if spotter and not kept else None
         if told:
             made = replace(made, train={**made.train, FEWSHOT: told})
+        check_known(made.classes.names, data, str(source))
         photos, valid = held_out(data, made.train)
         chosen = calibration_photos(photos, made.train["recipe"]["seed"])
         budgets = bearable(budgets, len(valid)) if made.classes.own else budgets

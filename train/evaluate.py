@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage, now, result
-from edge.datasets.classes import classes_of
+from edge.datasets.classes import check_known, classes_of
 from edge.datasets.gtsrb import LABELS, held_out, read_test, score
 from edge.files import write_json
 from edge.images import fit_crop, read_image
@@ -33,16 +33,18 @@ def evaluate_runs(run_folders: Sequence[Path], data: Path, split: str, json_path
 
     Raises:
         InputError: a folder without a finished run, or a broken photo.
-        DataError: no known data set at `data`, or for "valid" another one than a run was trained on.
+        DataError: no known data set at `data`, one of other classes, or for "valid" another one than a run was trained on.
         OutputError: `json_path` cannot be written.
     """
     started_at = now()
     told = [runs.read_run(folder) for folder in run_folders]
     each = []
     for folder, run in zip(run_folders, told, strict=True):
+        names = classes_of(run.get("classes", {})).names
+        check_known(names, data, str(folder))
         photos = read_test(data) if split == "test" else held_out(data, run)[1]
         model = runs.load_model(folder / runs.MODEL)
-        each.append(evaluate_model(model, *load_crops(photos, model.input_shape[1]), classes_of(run.get("classes", {})).names))
+        each.append(evaluate_model(model, *load_crops(photos, model.input_shape[1]), names))
         _print_score(each[-1], f"{folder}: {split}" if len(run_folders) > 1 else split)
     conditions = {
         "runs": [{"run": str(folder), "recipe": run["recipe"], "weights": run["weights"]} for folder, run in zip(run_folders, told, strict=True)],

@@ -12,8 +12,10 @@ from benchmarks.measuring.state import read_state, shown, warnings_of
 from edge.board.machine import cores, describe
 from edge.bundle.lineage import lineage, result
 from edge.bundle.manifest import read_bundle
+from edge.datasets.classes import classes_of_bundle
 from edge.engines.contract import Engine
 from edge.engines.open import open_engine
+from edge.errors import InputError
 from edge.files import write_json
 
 ROLE = "classifier"
@@ -46,6 +48,21 @@ class Setting:
         """
         name = read_bundle(self.bundle).manifest.name
         return {"bundle": name, "folder": str(self.bundle), "provider": self.provider, "commit": lineage()["commit"], **more, "before": read_state()}
+
+
+def check_flown(setting: Setting) -> None:
+    """Refuse a bundle that does not know the signs of drawn flights: it would be held against ids that mean others.
+
+    Raises:
+        BundleError: no bundle, or a damaged one.
+        InputError: it knows others.
+    """
+    manifest = read_bundle(setting.bundle).manifest
+    if not classes_of_bundle(manifest).drawn:
+        raise InputError(
+            f"wanted a bundle that knows the signs of drawn flights, found {manifest.name}, whose {len(manifest.labels)} classes are others: "
+            "measure it on frames of its own (signwing bench detection, signwing bench views)"
+        )
 
 
 def print_conditions(engine: str, precision: str, setting: Setting) -> None:

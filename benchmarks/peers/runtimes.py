@@ -25,6 +25,7 @@ from edge import cli
 from edge.bundle.lineage import lineage, now
 from edge.bundle.manifest import read_bundle
 from edge.bundle.onnx_fp32 import widen
+from edge.datasets.classes import check_known
 from edge.datasets.gtsrb import Photo, read_photo, read_test, read_train, score
 from edge.engines.open import choose_engine
 from edge.errors import EngineError
@@ -105,6 +106,8 @@ def peers(setting: Setting, data: Path | None, rounds: int, runs: int, json_path
     spec = bundle.model(ROLE, "fp16")
     size = spec.input.shape[1]
     started_at, conditions = now(), setting.conditions(data=str(data) if data else None, rounds=rounds, runs=runs, size=size)
+    if data:
+        check_known(bundle.manifest.labels, data, str(setting.bundle))
     photos, calibration = (read_test(data), _evenly(read_train(data), CALIBRATED_ON)) if data else ([], [])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signwing-")))

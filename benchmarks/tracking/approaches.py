@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.manifest import Bundle
 from edge.datasets.aerial import turned, warp
+from edge.datasets.classes import check_known
 from edge.datasets.gtsdb import paint_out, read_sides
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.frame import FeedState
@@ -86,6 +87,7 @@ def approaches(bundle: Bundle, data: Path) -> list[Approach]:
         InputError: the bundle tells no training, or a frame cannot be read.
         DataError: no GTSRB or no frames at `data`, or another GTSRB than the bundle was trained on.
     """
+    check_known(bundle.manifest.labels, data, str(bundle.folder))
     grounds = [paint_out(read_image(frame.path), frame.boxes_xyxy) for frame in read_sides(data).held]
     found: dict[str, list[Photo]] = defaultdict(list)
     for photo in held_out(data, bundle.manifest.lineage.get("train", {}))[1]:

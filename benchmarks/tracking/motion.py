@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measuring.kept import KeptSource
-from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.setting import Setting, check_flown, print_conditions, write_result
 from benchmarks.tracking.approaches import ApproachSink
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
@@ -98,6 +98,7 @@ def motion(setting: Setting, spotter: str, frames: int, json_path: Path | None) 
         EngineError: the engine fails.
         OutputError: `json_path` cannot be written.
     """
+    check_flown(setting)
     started_at, conditions = now(), setting.conditions(spotter=spotter, frames=frames, size_wh=list(SIZE_WH))
     bundle = read_bundle(setting.bundle)
     options = {"engine": setting.engine, "precision": setting.precision, "provider": setting.provider}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.measuring.kept import KeptSource
-from benchmarks.measuring.setting import Setting, print_conditions, write_result
+from benchmarks.measuring.setting import Setting, check_flown, print_conditions, write_result
 from benchmarks.tracking.approaches import FRAMES as APPROACH_FRAMES
 from benchmarks.tracking.approaches import SWING_DEG, Approach, ApproachSink, approaches
 from edge.bundle.lineage import now
@@ -57,6 +57,7 @@ def tracks(
         InputError, DataError: as `benchmarks.tracking.approaches.approaches` has them.
         OutputError: `json_path` cannot be written.
     """
+    check_flown(setting)
     started_at, conditions = (
         now(),
         setting.conditions(spotter=spotter, view=view, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes, data=str(data) if data else None),

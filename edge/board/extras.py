@@ -17,7 +17,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
     "web": ("starlette", "uvicorn", "prometheus-client"),
     "video": ("av",),
-    "mavlink": ("pymavlink", "pyserial"),
+    "mavlink": ("pymavlink", "pyserial", "anyascii"),
     "mqtt": ("paho-mqtt",),
     "survey": ("fsspec", "pyarrow", "ray"),
     "rtx": ("tensorrt-rtx",),

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 
 from edge.datasets.gtsrb_labels import LABELS
-from edge.drawn.signs import DRAWN_CLASSES, draw_sign
+from edge.drawn.signs import draw_sign
 from edge.errors import InputError
 from edge.files import check_outputs, telling_refusal
 from edge.mapping.map_files import read_geojson, write_csv, write_geojson, write_gpx, write_kml
@@ -68,10 +68,10 @@ def _why(flights: Sequence[FlightSeen]) -> str:
     return f"found {unplaced} without one: run again with --pose and --camera"
 
 
-def _faces(signs: Sequence[Sign]) -> dict[int, bytes]:
-    """Draw the faces of the classes whose names are those that we can draw."""
-    drawable = {sign.class_id for sign in signs if sign.class_id in DRAWN_CLASSES and sign.label == LABELS[sign.class_id]}
-    return {class_id: cv2.imencode(".png", draw_sign(class_id, _FACE_PX))[1].tobytes() for class_id in sorted(drawable)}
+def _faces(signs: Sequence[Sign]) -> dict[str, bytes]:
+    """Draw the faces of the classes whose names are those that we can draw, by these names: class ids of several bundles may be the same."""
+    drawable = {sign.label: LABELS.index(sign.label) for sign in signs if sign.label in LABELS}
+    return {label: cv2.imencode(".png", draw_sign(class_id, _FACE_PX))[1].tobytes() for label, class_id in sorted(drawable.items())}
 
 
 def _print(signs: Sequence[Sign], flights: Sequence[FlightSeen], out: Path, *, compare: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edge.api.recognizer import Recognizer
 from edge.bundle.manifest import Manifest
 from edge.commands import camera_option, level_option, watching
+from edge.datasets.classes import classes_of_bundle
 from edge.errors import OutputError
 from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
@@ -77,7 +78,7 @@ def wired(arguments: argparse.Namespace, source: Source, manifest: Manifest, fac
     """
     leveller = level_option.open_leveller(arguments.level, source, linked=arguments.mavlink is not None)
     surveyor, labels = camera_option.open_surveyor(arguments, source, manifest, leveller), manifest.labels
-    passes = _pass_sink(arguments.source)
+    passes = _pass_sink(arguments.source, manifest)
     utc = UtcClock()
     written = _written(arguments, source, labels)
     watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor, utc)
@@ -121,8 +122,9 @@ def _service_sink(source: Source) -> list[Sink]:
     return [sink]
 
 
-def _pass_sink(source: str) -> PassSink | None:
-    if not source.lower().startswith("demo://"):
+def _pass_sink(source: str, manifest: Manifest) -> PassSink | None:
+    """Return what keeps the score of a drawn flight; None of another source, and where the bundle knows other signs than the flight shows."""
+    if not source.lower().startswith("demo://") or not classes_of_bundle(manifest).drawn:
         return None
     from edge.outputs.passes import PassSink
 

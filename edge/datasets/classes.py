@@ -7,7 +7,7 @@ mirror.csv   One, Other: names of classes of which a mirror makes one of the oth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,29 @@ def classes_of(record: Mapping[str, Any]) -> Classes:
 def classes_of_bundle(manifest: Manifest) -> Classes:
     """Return the classes that a bundle knows."""
     return GTSRB if manifest.labels == LABELS else Classes(manifest.labels, manifest.numbers, manifest.sizes_mm)
+
+
+def check_known(labels: Sequence[str], data: Path, model: str) -> None:
+    """Refuse pictures of other classes than those that a model names: their ids would mean others.
+
+    Args:
+        labels: what the model names, in order; one that was extended knows the data's classes as its first.
+        data: the data set, or its folder of frames.
+        model: what it is called.
+
+    Raises:
+        DataError: other classes, or a damaged table of them.
+    """
+    root = Path(data)
+    found = read_classes(root.parent if root.name == "gtsdb" and table_of(root) is None else root).names
+    if found != tuple(labels[: len(found)]):
+        raise DataError(
+            f"wanted pictures of what {model} knows, {_shown(labels)}, found those of {_shown(found)} in {data}: give the data set that it was taught"
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:2])}, ...)"
 
 
 def name_of(text: str, where: str) -> str:

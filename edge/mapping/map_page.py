@@ -19,14 +19,14 @@ _MOST_BYTES = 200_000
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
-def write_page(path: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], faces: Mapping[int, bytes], tiles: str | None = None) -> None:
+def write_page(path: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], faces: Mapping[str, bytes], tiles: str | None = None) -> None:
     """Write the page.
 
     Args:
         path: where to.
         signs: to be shown.
         flights: that saw them.
-        faces: PNG pictures of classes, by class id.
+        faces: PNG pictures of classes, by their names; of others a picture of what was seen stands for the face.
         tiles: address of background tiles with {z}, {x} and {y}; None for a page that asks no server.
 
     Raises:
@@ -34,12 +34,12 @@ def write_page(path: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen],
     """
     points = [(sign.place.lat, sign.place.lon) for sign in signs] + [(lat, lon) for flight in flights for _, lat, lon, _ in flight.way]
     plane = Plane(*points[0]) if points else Plane(0.0, 0.0)
-    wanted = {sign.class_id for sign in signs}
+    wanted = {sign.label for sign in signs}
     data = {
         "origin": [plane.lat, plane.lon],
         "degree": [plane.metres(plane.lat + 1, plane.lon)[1], plane.metres(plane.lat, plane.lon + 1)[0]],
         "tiles": tiles,
-        "faces": {class_id: _data(face, "image/png") for class_id, face in faces.items() if class_id in wanted},
+        "faces": {label: _data(face, "image/png") for label, face in faces.items() if label in wanted},
         "flights": [{"name": flight.name, "way": [_rounded(plane.metres(lat, lon)) for _, lat, lon, _ in flight.way]} for flight in flights],
         "signs": [_told(sign, plane, flights) for sign in signs],
     }

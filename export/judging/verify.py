@@ -18,7 +18,7 @@ from tqdm import tqdm
 from edge.bundle.manifest import Bundle, ModelSpec
 from edge.commands.check import check as check_bundle
 from edge.datasets.aerial import mixed_crop
-from edge.datasets.classes import classes_of_bundle
+from edge.datasets.classes import check_known, classes_of_bundle
 from edge.datasets.gtsrb import Photo, held_out, read_photo
 from edge.engines.open import open_engine
 from edge.engines.self_test import Choice
@@ -200,6 +200,7 @@ def verify_bundle(bundle: Bundle, data: Path, *, tensorrt_rtx: bool = False) -> 
         MissingDependency: `tensorrt_rtx` is not installed.
         EngineError: NVIDIA's parser or builder refuses a graph.
     """
+    check_known(bundle.manifest.labels, data, str(bundle.folder))
     check_graphs(bundle)
     if tensorrt_rtx:
         ask_nvidia(bundle)

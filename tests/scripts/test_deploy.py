@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from board_root import JETPACK_51, JETPACK_62, MODEL, ROOT, BoardRoot, board_root
 from commands import rehash, rewrite
+from foreign_bundle import narrowed
 
 from edge.files import sha256_of
 
@@ -54,6 +55,7 @@ def until(true: Callable[[], object], seconds: float = 150) -> None:
 
 def test_deploy_again_another_rollback_and_status(board: BoardRoot, tiny_bundle: Path) -> None:
     assert "would copy it" in board.deployed(tiny_bundle, *ENGINE, "--dry-run")
+    assert "would copy it" in board.deployed(narrowed(tiny_bundle, tiny_bundle.with_name("own")), *ENGINE, "--dry-run")
     assert not board.opt.exists()
     told = board.deployed(tiny_bundle, *ENGINE)
     first = board.current

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.board.extras import install
 
-PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial"), "mqtt": ("paho",)}
+PACKAGES = {"web": ("starlette", "uvicorn", "prometheus_client"), "mavlink": ("pymavlink", "serial", "anyascii"), "mqtt": ("paho",)}
 """What each extra brings, by the names they are imported by."""
 NAMES = {"web": "page", "mavlink": "MAVLink", "mqtt": "MQTT"}
 

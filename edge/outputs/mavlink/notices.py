@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import deque
 from dataclasses import dataclass
+
+from edge.board.extras import install
+from edge.errors import MissingDependency
 
 MOST_CHARACTERS = 50
 """What a STATUSTEXT holds."""
@@ -14,7 +16,7 @@ KEPT, FRESH_S = 4, 4.0
 
 @dataclass(frozen=True)
 class Notice:
-    """A confirmed sign: its class, name and confidence (0 to 1), and when it was confirmed, in seconds of a monotonic clock."""
+    """A confirmed sign: its class, name in ASCII (`plain`), confidence (0 to 1), and when it was confirmed, in seconds of a monotonic clock."""
 
     class_id: int
     label: str
@@ -54,11 +56,20 @@ class Notices:
 def text_of(notice: Notice, others: int = 0) -> str:
     """Return at most 50 ASCII characters, such as "SIGN 14 Stop 98%"; `others` is how many signs before it were not told."""
     end = f" {notice.confidence:.0%}" + (f" +{min(others, 999)}" if others else "")
-    start = f"SIGN {notice.class_id} {plain(notice.label)}"
+    start = f"SIGN {notice.class_id} {notice.label}"
     return start[: MOST_CHARACTERS - len(end)].rstrip() + end
 
 
 def plain(text: str) -> str:
-    """Return a text in ASCII: letters without their accents, anything else as "?"."""
-    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
-    return "".join(each if " " <= each <= "~" else "?" for each in bare)
+    """Return a text in ASCII, as STATUSTEXT is shown everywhere: letters without their accents, other scripts as they sound, anything else as "?".
+
+    Raises:
+        MissingDependency: anyascii, which knows other scripts, is not installed, and the text is not in ASCII.
+    """
+    if not text.isascii():
+        try:
+            from anyascii import anyascii
+        except ImportError as error:
+            raise MissingDependency(f"wanted anyascii to tell {text!r} by --mavlink, found none: {install('mavlink')}") from error
+        text = anyascii(text)
+    return "".join(each if " " <= each <= "~" else "?" for each in text)

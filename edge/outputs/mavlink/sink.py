@@ -17,7 +17,7 @@ from edge.board.telemetry import Telemetry
 from edge.errors import one_line
 from edge.frame import FeedState, State
 from edge.outputs.mavlink.links import Address, Link, Sender, check_serial, open_link
-from edge.outputs.mavlink.notices import Notice, Notices
+from edge.outputs.mavlink.notices import Notice, Notices, plain
 from edge.outputs.meter import Meter
 from edge.process.threads import Worker
 from edge.result import Result
@@ -63,11 +63,11 @@ class MavlinkSink:
             hear: is given every message of the vehicle's system, once that is known, with the time (`time.monotonic`) at which it came.
 
         Raises:
-            MissingDependency: pymavlink is not installed, or pyserial for a serial port.
+            MissingDependency: pymavlink is not installed, or pyserial for a serial port, or anyascii for names in other scripts.
         """
         check_serial(address)
         self._dialect = dialect("--mavlink")
-        self._address, self._labels, self._meter, self._telemetry = address, labels, meter, telemetry
+        self._address, self._labels, self._meter, self._telemetry = address, [plain(label) for label in labels], meter, telemetry
         self._given, self._heard_s, self._hand_on = system, float("-inf"), hear
         self._mav = self._dialect.MAVLink(None, system or USUAL_SYSTEM, self._dialect.MAV_COMP_ID_ONBOARD_COMPUTER)
         self._parsers: OrderedDict[Sender, Any] = OrderedDict()

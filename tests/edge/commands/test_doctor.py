@@ -50,7 +50,7 @@ GOOD_PC = Facts(
     bundle="vgg16-64",
     bundle_fault="",
     engines=(),
-    absent={"web": (), "mavlink": ("pymavlink", "serial")},
+    absent={"web": (), "mavlink": ("pymavlink", "serial", "anyascii")},
     serial_console=False,
 )
 GOOD_NANO = replace(

@@ -63,7 +63,7 @@ def test_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert [sign["id"] for sign in data["signs"]] == ["S1", "S2"]
     assert data["signs"][0]["picture"].startswith("data:image/png;base64,")
-    assert set(data["faces"]) == {"14", "1"}
+    assert set(data["faces"]) == {"Stop", "Speed limit 30"}
     assert "a<b" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page

@@ -24,7 +24,7 @@ def page(path: Path, tiles: str | None = None) -> str:
         seen = Seen(0, number, number, label, 0.9, place, 3, 30, "1.0 s", "2.0 s")
         signs.append(Sign(f"S{number + 1}", number, label, place, 0.9, [seen], "gone" if number == 1 else "seen"))
     flight = FlightSeen("e.jsonl", Path(), way=[(float(second), *PLANE.degrees(5.0 * second, 0), 90.0) for second in range(10)])
-    write_page(path, signs, [flight], {0: b"\x89PNG", 9: b"no one asked"}, tiles)
+    write_page(path, signs, [flight], {"Stop": b"\x89PNG", "Other": b"no one asked"}, tiles)
     return path.as_uri()
 
 

@@ -12,6 +12,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
 pytest.importorskip("onnxruntime", reason="needs the export extra")
 
+from foreign_bundle import narrowed  # noqa: E402
 from onnxruntime.quantization import QDQQuantizer, QuantType  # noqa: E402
 from onnxruntime.quantization.calibrate import TensorData  # noqa: E402
 
@@ -19,7 +20,7 @@ from edge.bundle.manifest import ModelSpec, read_bundle  # noqa: E402
 from edge.errors import EngineError, MissingDependency  # noqa: E402
 from export.graphs.to_int8 import layers_of, to_int8  # noqa: E402
 from export.judging.rtx import build_with_rtx  # noqa: E402
-from export.judging.verify import ask_nvidia  # noqa: E402
+from export.judging.verify import ask_nvidia, check_graphs  # noqa: E402
 
 
 @pytest.fixture
@@ -41,6 +42,14 @@ def test_nvidia_takes_the_shipped_network_in_fp16_and_int8(shipped_bundle: Path,
     built = build_with_rtx(tmp_path / "int8.onnx", replace(spec, precision="int8"))
     assert (tmp_path / "int8.onnx").stat().st_size < 15.5e6
     assert built < 0.7 * len(fp16)  # the weights stayed int8
+
+
+@pytest.mark.usefixtures("rtx")
+def test_nvidia_and_our_rules_take_a_network_of_other_classes(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = read_bundle(narrowed(tiny_bundle, tmp_path / "own"))
+    check_graphs(bundle)
+    ask_nvidia(bundle)
+    assert "classifier.fp16.onnx: tensorrt-rtx parses and builds it, strongly typed" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("rtx")

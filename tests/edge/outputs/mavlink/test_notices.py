@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import pytest
 
 from edge.datasets.gtsrb import LABELS
+from edge.errors import MissingDependency
 from edge.outputs.mavlink.notices import FRESH_S, KEPT, MOST_CHARACTERS, Notice, Notices, plain, text_of
 
 
@@ -28,13 +30,25 @@ def test_no_text_is_too_long_or_loses_its_end(class_id: int) -> None:
 
 @pytest.mark.parametrize("label", ["x" * 200, "Überholverbot für Züge", "急カーブ", "tab\tline\nbell\a\0", ""])
 def test_any_label_becomes_a_text(label: str) -> None:
-    text = text_of(Notice(3, label, 0.5, 0.0))
+    pytest.importorskip("anyascii", reason="the extra mavlink is not installed")
+    text = text_of(Notice(3, plain(label), 0.5, 0.0))
     assert 0 < len(text.encode("ascii")) <= MOST_CHARACTERS
     assert text.isprintable()
 
 
-def test_letters_lose_their_accents_and_nothing_else() -> None:
+def test_letters_lose_their_accents_and_other_scripts_are_told_as_they_sound() -> None:
+    pytest.importorskip("anyascii", reason="the extra mavlink is not installed")
     assert plain("Überholverbot für Züge ~") == "Uberholverbot fur Zuge ~"
+    assert plain("Рыбалка запрещена") == "Rybalka zapreshchena"
+    assert plain("前方学校") == "QianFangXueXiao"
+    assert text_of(Notice(999, plain("注意野生动物"), 0.99, 0.0)) == "SIGN 999 ZhuYiYeShengDongWu 99%"
+
+
+def test_without_what_knows_other_scripts_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anyascii", None)
+    assert [plain(label) for label in LABELS] == list(LABELS)
+    with pytest.raises(MissingDependency, match=r"wanted anyascii to tell '学校' by --mavlink, found none: .*pip install .*anyascii"):
+        plain("学校")
 
 
 def test_of_a_storm_one_a_second_is_told_the_newest_and_the_rest_counted() -> None:
