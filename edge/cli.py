@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from edge.errors import SignwingError, one_line
 from edge.files import check_outputs
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = signals.EXIT_INTERRUPTED
 
-OUTPUTS = frozenset(("csv", "events", "json", "markdown", "out", "pictures", "sheet", "video"))
+OUTPUTS = frozenset(("csv", "events", "json", "keep", "markdown", "out", "pictures", "sheet", "video"))
 """Options that name what a command of any stage writes; every other path is read."""
 
 _READ_TEXTS = frozenset(("camera", "level", "mqtt", "pose", "source", "sources", "weights"))
@@ -85,6 +85,25 @@ def mebibytes(text: str) -> int:
         ArgumentTypeError: no whole number, or less.
     """
     return count(text) << 20
+
+
+class BoundedFolder(NamedTuple):
+    """A folder that is filled up to so many bytes."""
+
+    path: Path
+    most_bytes: int
+
+
+def bounded_folder(most_mib: int) -> Callable[[str], BoundedFolder]:
+    """Return a reader of an option that is a folder, and behind a comma its size in MiB, where that is not to be `most_mib`."""
+
+    def read(text: str) -> BoundedFolder:
+        folder, comma, size = text.rpartition(",")
+        if not (comma and size.isdecimal()):
+            return BoundedFolder(Path(text), most_mib << 20)
+        return BoundedFolder(Path(folder), mebibytes(size))
+
+    return read
 
 
 def check_places(arguments: argparse.Namespace) -> None:

@@ -24,12 +24,14 @@ from edge.recognition.proposals import Proposals, Spotter, spot_whole
 from edge.recognition.spotter_colour import spot_by_colour
 from edge.recognition.spotter_learned import LearnedSpotter
 from edge.recognition.tracking import Tracker, TrackerSettings, distinct
-from edge.result import Ages, Detection, Report, Result, Sighted, Sink, Track
+from edge.result import Ages, Detection, Doubt, Report, Result, Sighted, Sink, Track
 from edge.vehicle.levelling import Leveller, View
 from edge.vehicle.utc import UtcClock
 
 MIN_SIDE_PX = TrackerSettings.vote_side_px
 """Least mean side of a sign that is named, in a still as in a track: digits cannot be told apart below."""
+NEAR = 1.0
+"""Margin, in log odds, within which a box may as well be judged otherwise in the next frame."""
 FEED_KEYS = ("state", "captured", "dropped", "damaged", "reconnects", "detail", "foreign")
 STAGES = ("source", "level", "spot", "classify", "track", "place", "sinks")
 
@@ -92,11 +94,17 @@ def open_spotter(name: str, bundle: Bundle, *, engine: str = "auto", precision: 
 
 
 def name_boxes(
-    image: NDArray[np.uint8], proposals: Proposals, classifier: Classifier, tracker: Tracker | None = None, min_side_px: float = 0.0
+    image: NDArray[np.uint8],
+    proposals: Proposals,
+    classifier: Classifier,
+    tracker: Tracker | None = None,
+    min_side_px: float = 0.0,
+    doubts: list[Doubt] | None = None,
 ) -> list[Detection]:
     """Name what stands in the proposals for a frame, (height, width, 3) uint8 BGR.
 
-    Boxes whose mean side is below `min_side_px` are left out; a tracker has a least side of its own.
+    Boxes whose mean side is below `min_side_px` are left out; a tracker has a least side of its own. What stood near to being judged otherwise is added to
+    `doubts`.
 
     What a tracker does not want, or knows, is not classified; of the rest, what is no sign, by the proposals' fusion or else by the classifier, is left out.
     Without a tracker there is no other frame that could confirm a sign: the second look decides, where there is one.
@@ -112,17 +120,24 @@ def name_boxes(
     asked = [(box, score) for box, score, known in wanted if known is None]
     looks_twice = tracker is None and proposals.second is not None
     for (box, score), naming in zip(asked, classifier.name_in(image, [box for box, _ in asked]), strict=True):
-        if looks_twice or (fusion.accepts(score, naming.confidence) if fusion else classifier.accepts(naming)):
-            named.append(Detection(box, naming.class_id, naming.confidence, score))
+        detection = Detection(box, naming.class_id, naming.confidence, score)
+        margin = float(fusion.margin(score, naming.confidence)) if fusion else classifier.margin(naming)
+        taken = margin >= 0 if fusion else classifier.accepts(naming)
+        if looks_twice or taken:
+            named.append(detection)
         elif tracker is not None and fusion is not None and fusion.rules_out(score, naming.confidence):
             tracker.refuse(box)
+        if doubts is not None and not looks_twice and abs(margin) <= NEAR:
+            doubts.append(Doubt(detection, "near", taken))
     if looks_twice:
-        return confirmed(proposals, named)
+        return confirmed(proposals, named, doubts)
     return named + [known for _, _, known in wanted if known is not None]
 
 
-def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Detection]:
+def confirmed(proposals: Proposals, detections: Sequence[Detection], doubts: list[Doubt] | None = None) -> list[Detection]:
     """Keep, of the detections in the proposals' frame, what a second look from nearer takes for a sign; all where there is no second look.
+
+    What that look hardly tells from the other is added to `doubts`.
 
     Raises:
         EngineError: the engine failed.
@@ -133,7 +148,9 @@ def confirmed(proposals: Proposals, detections: Sequence[Detection]) -> list[Det
     likely = [one for one in detections if second.pays(one.score, one.confidence)]
     scores = [one.score for one in likely]
     closer = proposals.closer([one.box_xyxy for one in likely], scores)
-    margins = second.margin(scores, closer, [one.confidence for one in likely])
+    margins = second.margin(scores, closer, [one.confidence for one in likely]).tolist()
+    if doubts is not None:
+        doubts += [Doubt(one, "near", margin >= 0) for one, margin in zip(likely, margins, strict=True) if abs(margin) <= NEAR]
     return [one for one, margin in zip(likely, margins, strict=True) if margin >= 0]
 
 
@@ -241,19 +258,29 @@ class Loop:
         self._lap("track")
         proposals = self._spotter(view.image)
         self._lap("spot")
-        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker, self._min_side_px))
+        doubts: list[Doubt] = []
+        detections = view.mark(name_boxes(view.image, proposals, self._classifier, self._tracker, self._min_side_px, doubts))
+        doubts = [replace(doubt, detection=marked) for doubt, marked in zip(doubts, view.mark([doubt.detection for doubt in doubts]), strict=True)]
         self._lap("classify")
         if self._tracker is None:
             reports = _as_stills(distinct(detections))
         else:
-            reports = self._tracker.update(detections, confirms=lambda one: bool(confirmed(proposals, [one])))
+
+            def confirms(one: Detection) -> bool:
+                sure = bool(confirmed(proposals, [one]))
+                if not sure:
+                    doubts.append(Doubt(one, "refused", taken=True))
+                return sure
+
+            reports = self._tracker.update(detections, confirms=confirms)
         reports, detections = view.in_frame(reports), view.in_frame(detections)
+        doubts = [replace(doubt, detection=placed) for doubt, placed in zip(doubts, view.in_frame([doubt.detection for doubt in doubts]), strict=True)]
         tracks = view.in_frame(_in_sight(view.mark(self._tracker.tracks), self._tracker.seen, frame.image)) if self._tracker else []
         self._lap("track")
         if self._surveyor is not None:
             reports = self._surveyor.place(frame, reports, () if self._tracker is None else self._tracker.seen)
         self._lap("place")
-        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change)
+        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change, doubts=doubts)
         for sink in sinks:
             self._writing = sink
             sink.write(result)

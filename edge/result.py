@@ -87,6 +87,21 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A box about which a frame left a doubt.
+
+    Attributes:
+        detection: what it was named.
+        why: "near" where little told a sign from none, either way; "refused" where votes made a sign of it and the second look did not.
+        taken: it is among the frame's detections.
+    """
+
+    detection: Detection
+    why: Literal["near", "refused"]
+    taken: bool
+
+
+@dataclass(frozen=True)
 class LevelState:
     """A change: whether the camera's roll is known, when (`time.monotonic_ns`), and for people what that means."""
 
@@ -107,6 +122,7 @@ class Result:
         done_ns: `time.monotonic_ns` when the result was ready for the sinks.
         final: the frame was given before; this one only takes leave of the last tracks.
         level: what changed about the levelling with this frame.
+        doubts: what was left open in it.
     """
 
     frame: Frame
@@ -116,6 +132,7 @@ class Result:
     done_ns: int
     final: bool = False
     level: LevelState | None = None
+    doubts: Sequence[Doubt] = ()
 
     @property
     def age_ms(self) -> float:

@@ -19,6 +19,7 @@ from edge.commands.wiring import READER_S, check_places, recognizer_of, wired
 from edge.errors import OutputError
 from edge.files import STDOUT, STREAM_S, check_place, descriptor, write_json
 from edge.outputs.events import EventSink
+from edge.outputs.keep.sink import KeepSink
 from edge.outputs.mqtt.sink import MqttSink
 from edge.outputs.pictures import PictureSink
 from edge.outputs.restream.sink import RestreamSink
@@ -38,6 +39,7 @@ SCORE_S = 0.5
 """What an interrupted flight gets for its score."""
 
 _LOG = logging.getLogger(__name__)
+_WRITING = EventSink | KeepSink | PictureSink | SegmentedVideoSink | VideoSink
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -87,7 +89,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
     figures["restarts"] = threads.restarts()
     _print_summary(summary, figures)
     faults = _faults(arguments, wiring.sinks, missed["events"])
-    products = [sink.product for sink in wiring.sinks if isinstance(sink, EventSink | PictureSink | SegmentedVideoSink | VideoSink) and sink.product]
+    products = [sink.product for sink in wiring.sinks if isinstance(sink, _WRITING) and sink.product]
     if arguments.json is not None:
         conditions = {key: getattr(arguments, key) for key in ("source", "spotter", "provider", "max_frames", "level", "pose", "camera")}
         conditions |= {
@@ -96,6 +98,7 @@ def _run(arguments: argparse.Namespace, started_at: str) -> None:
             "min_side": min_side_px,
             "video": arguments.video is not None,
             "pictures": arguments.pictures is not None,
+            "keep": arguments.keep is not None,
         } | watching.conditions(arguments)
         try:
             write_json(arguments.json, result("edge run", started_at, conditions, figures), HURRY_S if signals.came() else STREAM_S)
@@ -133,6 +136,8 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
             missed["video"] += sink.missed
         elif isinstance(sink, PictureSink):
             missed["pictures"] = sink.missed
+        elif isinstance(sink, KeepSink):
+            missed["keep"] = sink.missed
         elif isinstance(sink, MqttSink):
             missed["mqtt"] = sink.missed
         elif isinstance(sink, RestreamSink):
@@ -164,5 +169,7 @@ def _print_summary(summary: Summary, figures: dict[str, Any]) -> None:
         print(f"{'not in video':<14}{figures['missed']['video']} frames")
     if figures["missed"].get("mqtt"):
         print(f"{'not by MQTT':<14}{figures['missed']['mqtt']} events")
+    if figures["missed"].get("keep"):
+        print(f"{'not kept':<14}{figures['missed']['keep']} views, for want of time or space")
     if figures["missed"].get("pictures"):
         print(f"{'no picture':<14}{figures['missed']['pictures']} times, for want of time or space")

@@ -91,7 +91,7 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
     wired(asked, open_source(place), read_bundle(asked.bundle).manifest, {})  # not entered: no camera is opened, no port bound, nothing written
     recognizer_of(asked).close()
     uri = meant(place)
-    outputs = {f"--{name}": path for name, path in vars(asked).items() if name in cli.OUTPUTS and path is not None}
+    outputs = {f"--{name}": _path_of(given) for name, given in vars(asked).items() if name in cli.OUTPUTS and given is not None}
     outputs |= {"record=": Path(uri.query["record"])} if uri.query.get("record") else {}
     written = {_folder_of(name, path.absolute()) for name, path in outputs.items() if str(path) != "-" and not path.is_relative_to("/dev")} - {STATE}
     named = [Path(name) for name in (place.removeprefix("@"), (asked.level or "").partition(",")[0]) if name and exists(name)]
@@ -99,6 +99,10 @@ def stored(parser: StoredParser, source: str, bundle: Path | None, options: str)
     named += [path for name, path in vars(asked).items() if isinstance(path, Path) and name not in cli.OUTPUTS]
     read = {path.absolute() for path in (*named, *named_files(place))}
     return Stored([place, *_spelt_out(parser, [place, *words])], sorted(written), sorted(read), f"{uri.scheme}://{uri.path}")
+
+
+def _path_of(given: Path | cli.BoundedFolder) -> Path:
+    return given.path if isinstance(given, cli.BoundedFolder) else given
 
 
 def _absolute_source(text: str) -> str:
@@ -150,6 +154,8 @@ def _as_text(convert: Any, dest: str) -> Callable[[str], str]:
         value = convert(text) if convert else text
         if isinstance(value, Path) and text != "-":
             return str(value.absolute())
+        if isinstance(value, cli.BoundedFolder):
+            return f"{value.path.absolute()},{value.most_bytes >> 20}"
         name, comma, rest = text.partition(",")
         if dest == "level" and exists(name):
             return f"{Path(name).absolute()}{comma}{rest}"

@@ -17,10 +17,12 @@ from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
 from edge.outputs.console import ConsoleSink
 from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
+from edge.outputs.keep.sink import KeepSink
 from edge.outputs.notify import ServiceSink
 from edge.outputs.pictures import PictureSink
 from edge.outputs.segments import SegmentedVideoSink
 from edge.outputs.video import VideoSink
+from edge.outside.text import without_credentials
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files
@@ -36,6 +38,7 @@ READER_S = 1.0
 """What a recorded source waits for a reader that stands still, once; a live one never does."""
 WRITER_S = 10.0
 """The same for a disk that pictures are written to."""
+_FOLDERS = frozenset(("--pictures", "--keep"))
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def wired(arguments: argparse.Namespace, source: Source, manifest: Manifest, fac
     passes = _pass_sink(arguments.source, manifest)
     utc = UtcClock()
     written = _written(arguments, source, labels)
+    if arguments.keep is not None:
+        about = {"bundle": manifest.name, "source": without_credentials(arguments.source)}
+        patience_s = 0.0 if source.live else WRITER_S
+        kept_in = arguments.keep.path, arguments.keep.most_bytes, labels, manifest.thresholds.confidence
+        written.append(KeepSink(*kept_in, stills=source.stills, about=about, patience_s=patience_s))
     watched, monitor = watching.watching_sinks(arguments, source, facts, labels, written, leveller, surveyor, utc)
     watched += watching.restreamed(arguments, labels)
     return Wiring([*written, *_service_sink(source), *watched, *([passes] if passes else [])], leveller, surveyor, passes, monitor, utc)
@@ -95,6 +103,7 @@ def check_places(arguments: argparse.Namespace) -> None:
     """
     uri = meant(arguments.source)
     outputs = {f"--{name}": [path] for name in ("events", "video", "json", "pictures") if (path := getattr(arguments, name)) is not None}
+    outputs |= {} if arguments.keep is None else {"--keep": [arguments.keep.path]}
     if arguments.events is not None:
         outputs["--events"] += [numbered(arguments.events, number) for number in range(1, EVENT_FILES)]
     if uri.query.get("record"):
@@ -104,12 +113,13 @@ def check_places(arguments: argparse.Namespace) -> None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
     for name, paths in outputs.items():
-        if name != "--pictures":
+        if name not in _FOLDERS:
             refuse_folder(paths[0])
     for folder in filter(Path.is_dir, inputs["source"]):
-        if arguments.pictures is not None and arguments.pictures.resolve().is_relative_to(folder.resolve()):
-            told = f"wanted to write --pictures to {arguments.pictures}, found it within the photos that are read ({folder})"
-            raise OutputError(f"{told}: the next run would read them, choose another folder")
+        for name in outputs.keys() & _FOLDERS:
+            if outputs[name][0].resolve().is_relative_to(folder.resolve()):
+                told = f"wanted to write {name} to {outputs[name][0]}, found it within the photos that are read ({folder})"
+                raise OutputError(f"{told}: the next run would read them, choose another folder")
 
 
 def _service_sink(source: Source) -> list[Sink]:

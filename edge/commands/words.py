@@ -12,6 +12,8 @@ from edge.commands import camera_option, level_option, watching
 from edge.engines.open import ENGINES, PRECISIONS, PROVIDERS
 from edge.errors import InputError
 
+KEEP_MIB = 256
+"""What --keep takes where it is not told how much: some 500 signs of a camera of 1280x720."""
 SPOTTERS = ("auto", "learned", "colour", "none")
 AUTO_ENGINE = "what runs the model; auto is tensorrt on a Jetson, and on a PC with an engine built there; else onnxruntime"
 
@@ -102,6 +104,12 @@ def add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--video", type=Path, metavar="F", help="write the annotated frames here (.mp4, .avi, .mkv; .mkv segments of a live source)")
     run.add_argument(
         "--pictures", type=Path, metavar="DIR", help="write pictures here: of photos each with its signs marked, of a stream one and a crop of each sighting"
+    )
+    run.add_argument(
+        "--keep",
+        type=cli.bounded_folder(KEEP_MIB),
+        metavar="DIR[,MIB]",
+        help=f"keep here what is worth a person's look, for signwing review: doubtful and rare signs; {KEEP_MIB} MiB at most unless told",
     )
     run.add_argument("--max-frames", type=cli.count, metavar="N", help="stop after so many frames")
     _add_min_side(run)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundle.fusion import logit
 from edge.engines.contract import Engine
 from edge.images import fit_crop
 
@@ -86,6 +87,10 @@ class Classifier:
             best = probabilities.argmax(axis=1)
             namings += [Naming(class_id, float(row[class_id])) for class_id, row in zip(best.tolist(), probabilities, strict=True)]
         return namings
+
+    def margin(self, naming: Naming) -> float:
+        """Return how far a naming is on the side of what is believed, in log odds: 0 and more is sure enough."""
+        return float(logit(naming.confidence) - logit(self._threshold))
 
     def accepts(self, naming: Naming) -> bool:
         """Tell whether a naming is sure enough to be believed."""

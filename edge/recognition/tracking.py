@@ -83,6 +83,11 @@ class Tracker:
         return [Sighted(follower.number, follower.told.track if follower.told else None, follower.seen) for follower in self._followers if follower.age == 0]
 
     @property
+    def followed(self) -> list[int]:
+        """The numbers that whatever is followed, announced or not, has from its first frame on."""
+        return [follower.number for follower in self._followers]
+
+    @property
     def tracks(self) -> tuple[Track, ...]:
         """Announced tracks that were seen lately, oldest first."""
         return tuple(follower.track() for follower in self._followers if follower.told is not None and follower.age <= _SHOWN_AGE)

@@ -203,13 +203,14 @@ def test_paths_hold_from_every_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("50% off", "log"):
         (tmp_path / name).mkdir()
     Path("token").write_text("asecretofsomelength\n")
-    more = "--events '50% off/e.jsonl' --web=8080 --web-token-file token --json s.json --vid /var/lib/signwing/v.mkv --level -3 --bundle tiny_bundle"
-    text = unit("rtp://@:5600?record=log/f%20l.h265&codec=h265", "pilot", None, more, [])
+    more = "--events '50% off/e.jsonl' --web=8080 --web-token-file token --json s.json --vid /var/lib/signwing/v.mkv --level -3 --keep kept,9"
+    text = unit("rtp://@:5600?record=log/f%20l.h265&codec=h265", "pilot", None, f"{more} --bundle tiny_bundle", [])
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     here = str(tmp_path).replace("%", "%%")
     assert shlex.split(lines["ExecStart"])[4:] == [
         *(f"rtp://@:5600?record={here}/log/f%%20l.h265&codec=h265", "--bundle", f"{here}/tiny_bundle", "--events", f"{here}/50%% off/e.jsonl"),
-        *("--video", "/var/lib/signwing/v.mkv", "--json", f"{here}/s.json", "--level=-3", "--web", "8080", "--web-token-file", f"{here}/token"),
+        *("--video", "/var/lib/signwing/v.mkv", "--keep", f"{here}/kept,9"),
+        *("--json", f"{here}/s.json", "--level=-3", "--web", "8080", "--web-token-file", f"{here}/token"),
     ]
     assert lines["BindPaths"] == f'"{here}" "{here}/50%% off" "{here}/log"'  # its own /tmp would hide them
     assert f'"{here}/tiny_bundle" "{here}/token"' in lines["BindReadOnlyPaths"]
