@@ -46,7 +46,7 @@ connect() {
         esac
     fi
     remote 'command -v python3 > /dev/null' || die "wanted python3 on $host, found none: apt install python3"
-    carry -C "$root/scripts/board" board.py board_setup.py releases.py -C ../../edge/board jetpack.py
+    carry -C "$root/scripts/board" board.py board_setup.py kept.py releases.py -C ../../edge/board jetpack.py
 }
 carry() { # files, as tar takes them, to the kit on the board
     tar -cf - "$@" | remote 'umask 077; mkdir -p .cache/signwing/kit && tar -C .cache/signwing/kit -xf -' 2> "$work/told" \
@@ -56,10 +56,13 @@ modules() { # the Python files of a folder of the checkout, and nothing else tha
     (cd "$root" && find "$1" -name '*.py' -type f -print0) > "$work/modules"
     carry -C "$root" --null -T "$work/modules"
 }
+rsh() { # the remote shell of rsync, which would read the host in its own way
+    { declare -p ssh host mark && declare -f remote && echo "set -o pipefail; shift; remote \"\$@\""; } > "$private/rsh"
+}
 copy() { # a folder with SHA256SUMS to another in the board's home, going on where an earlier copy stopped; what lies there is believed by its hash alone
     remote "mkdir -p $2" 2> "$work/told" || cut_short
     if command -v rsync > /dev/null && remote 'rsync --version > /dev/null 2>&1'; then
-        { declare -p ssh host mark && declare -f remote && echo "set -o pipefail; shift; remote \"\$@\""; } > "$private/rsh" # rsync would read the host in its own way
+        rsh
         rsync -a --checksum --partial -e "bash $private/rsh" "$1/" "board:$2/" 2> "$work/told" || cut_short
     else
         tar -C "$1" -cf - SHA256SUMS | remote "tar -C $2 -xf -" 2> "$work/told" || cut_short
