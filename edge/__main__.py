@@ -2,6 +2,7 @@
 
 signwing run demo:// --video out/annotated.mp4 --events out/events.jsonl --json out/summary.json
 signwing run FOLDER --events out/events.jsonl
+signwing review DIR
 signwing map out/events.jsonl --out out/map
 signwing classify CROPS... --csv out/names.csv
 signwing check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -208,6 +209,26 @@ def _opened(path: Path, reader_s: float) -> int:
             if time.monotonic() > deadline:
                 raise OutputError(f"wanted to write {path}, found nobody who reads it: read it, or write to a file") from None
         time.sleep(0.05)
+
+
+@contextmanager
+def alone_in(lock: Path, told: str) -> Iterator[None]:
+    """Hold a file that no other process holds as long; the kernel lets go of it with its holder.
+
+    Raises:
+        OutputError: another holds it, with what is `told` then; or it cannot be made.
+    """
+    with telling_refusal(lock):
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(number)
+        raise OutputError(told) from error
+    try:
+        yield
+    finally:
+        os.close(number)
 
 
 @contextmanager

@@ -28,9 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of these outputs."""
-    parser.add_argument("--web", type=port, metavar="PORT", help="serve a page with the live picture, sightings and figures; 0 takes a free port")
-    parser.add_argument("--web-host", default=LOOPBACK, metavar="H", help="address to serve it on; other than loopback wants --web-token-file")
-    parser.add_argument("--web-token-file", type=Path, metavar="F", help="file with the token that the page asks for, as password of any user")
+    add_page(parser, default=None, help="serve a page with the live picture, sightings and figures; 0 takes a free port")
     parser.add_argument(
         "--memory-limit",
         type=cli.count,
@@ -51,6 +49,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mqtt", metavar="URI", help="tell an MQTT broker events, state and figures: mqtt(s)://[USER:PASSWORD@]HOST[:PORT]/PREFIX, or @FILE with it"
     )
+
+
+def add_page(parser: argparse.ArgumentParser, *, default: int | None, help: str) -> None:  # noqa: A002 - as argparse calls it
+    """Add the options of a page: its port, which is `default` unless told, the address it is served on, and who may read it."""
+    parser.add_argument("--web", type=port, default=default, metavar="PORT", help=help)
+    parser.add_argument("--web-host", default=LOOPBACK, metavar="H", help="address to serve it on; other than loopback wants --web-token-file")
+    parser.add_argument("--web-token-file", type=Path, metavar="F", help="file with the token that the page asks for, as password of any user")
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, Any]:

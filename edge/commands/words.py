@@ -30,6 +30,12 @@ def _classify(arguments: argparse.Namespace) -> None:
     classify(arguments.paths, arguments.bundle, arguments.csv)
 
 
+def _review(arguments: argparse.Namespace) -> None:
+    from edge.commands.review.command import review
+
+    review(arguments.folder, arguments.web_host, arguments.web, arguments.web_token_file)
+
+
 def _map(arguments: argparse.Namespace) -> None:
     from edge.commands.map import make_map
 
@@ -164,6 +170,10 @@ def parser_of(prog: str, stages: Mapping[str, str]) -> argparse.ArgumentParser:
     classify.add_argument("--bundle", type=Path, default=SHIPPED, help="folder with manifest.json")
     classify.add_argument("--csv", type=Path, metavar="F", help="write a table here instead of printing it")
     classify.set_defaults(command=_classify)
+    review = commands.add_parser("review", help="judge what was kept", description="Open a page on which a person judges what run --keep kept.")
+    review.add_argument("folder", type=Path, metavar="DIR", help="what run --keep filled, or scripts/deploy --collect copied; data sets go to DIR/reviewed")
+    watching.add_page(review, default=0, help="port of the page; 0 takes a free one")
+    review.set_defaults(command=_review)
     mapping = commands.add_parser("map", help="a map of signs", description="Join what flights saw to signs, and write them as a map.")
     mapping.add_argument("flights", type=Path, nargs="+", metavar="EVENTS", help="what run --events wrote, of one flight or more")
     mapping.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for map.html and signs.geojson, .kml, .csv, .gpx")

@@ -23,6 +23,8 @@ WITHIN = (".", "gtsrb", "GTSRB", "gtsrb/GTSRB")
 """Where a data set lies in the folder that is given."""
 FEWEST, MOST = 2, 1000
 LONGEST_NAME = 100
+NONE = "none"
+"""What the folder of photos is called that show no sign."""
 _LEAST_MM, _MOST_MM = 10.0, 20_000.0
 
 
@@ -149,6 +151,12 @@ def name_of(text: str, where: str) -> str:
     if not name or len(name) > LONGEST_NAME:
         raise DataError(f"wanted a name of 1 to {LONGEST_NAME} characters in {where}, found {name[:20]!r} ({len(name)}): correct it")
     return name
+
+
+def folder_name(name: str) -> str:
+    """Return what a class's folder is called: its name, as far as a folder can bear it."""
+    safe = name.replace("/", "\N{DIVISION SLASH}").replace("\\", "\N{SET MINUS}")
+    return f"_{safe}" if safe.startswith(".") or safe.casefold() == NONE else safe
 
 
 def _sizes(row: Row, where: str) -> tuple[float, ...]:

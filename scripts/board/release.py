@@ -19,7 +19,15 @@ from edge.bundle.manifest import MANIFEST, read_bundle  # noqa: E402
 from edge.errors import InputError, SignwingError  # noqa: E402
 from edge.files import sha256_of  # noqa: E402
 
-SOURCES = ("edge/**/*.py", "edge/outputs/web/page/*", "export/__init__.py", "export/__main__.py", "export/engines/*.py", "LICENSE")
+SOURCES = (
+    "edge/**/*.py",
+    "edge/outputs/web/page/*",
+    "edge/commands/review/page/*",
+    "export/__init__.py",
+    "export/__main__.py",
+    "export/engines/*.py",
+    "LICENSE",
+)
 """What runs on the board. Of export only what builds engines: the rest, and all of train, needs TensorFlow."""
 
 

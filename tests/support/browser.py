@@ -92,15 +92,20 @@ class Browser:
         return found
 
     def press(self, key: str) -> None:
+        """Press Tab, Enter, Escape, a letter or a digit."""
+        number = {"Tab": 9, "Enter": 13, "Escape": 27}.get(key) or ord(key.upper())
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         for kind in ("keyDown", "keyUp"):
-            self._ask(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                code=key,
-                windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "Escape": 27}[key],
-                text="\r" * (key == "Enter"),
-            )
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=number, text=text)
+
+    def click(self, script: str) -> None:
+        """Click what an expression names, as a mouse does, or as a finger where the page is a phone's."""
+        x, y = self.run(
+            f"(() => {{ const node = {script}; node.scrollIntoView({{ block: 'nearest' }}); const at = node.getBoundingClientRect(); "
+            "return [at.x + at.width / 2, at.y + at.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: Path) -> None:
         """Save the whole page, below the fold too."""

@@ -9,19 +9,19 @@ Each file stands whole or not at all, and a JSON file names only what stands: a 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.errors import OutputError
-from edge.files import check_place, telling_refusal, write_json, written_beside
+from edge.files import alone_in, check_place, telling_refusal, write_json, written_beside
 
 SCHEMA = 1
 LOCK = ".keep.lock"
@@ -55,7 +55,7 @@ class Store:
     def __init__(self, folder: Path, most_bytes: int, free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free) -> None:
         """Keep in `folder`, `most_bytes` at most; `free` tells the bytes left on its disk."""
         self._folder, self._most_bytes, self._free = folder, most_bytes, free
-        self._lock: int | None = None
+        self._open = ExitStack()
         self._kept: dict[str, _Kept] = {}
         self._number = 0
         self._ours: set[str] = set()
@@ -72,22 +72,15 @@ class Store:
             OutputError: it cannot be made or written, or another run keeps there.
         """
         check_place(self._folder / "kept.json")
+        told = f"wanted to keep in {self._folder}, found another run that does: give each run a folder of its own"
+        self._open.enter_context(alone_in(self._folder / LOCK, told))
         with telling_refusal(self._folder):
-            number = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(number)
-                raise OutputError(f"wanted to keep in {self._folder}, found another run that does: give each run a folder of its own") from error
-            self._lock = number
             self._look()
             self._tidy()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._open.close()
 
     def put(self, name: str, told: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
         """Write an item's new pictures and what is known of it, and remove those of its pictures that it no longer names.

@@ -1,4 +1,4 @@
-"""The page's server, a process of its own: the one file that imports Starlette and uvicorn. What it shows it asks of the run, over a pair of sockets.
+"""The page's server, a process of its own. What it shows it asks of the run, over a pair of sockets.
 
     python -m edge.outputs.web.server LISTENING LINK       two descriptors that it inherits
 
@@ -15,34 +15,28 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
-from importlib import resources
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from edge.outputs.web.access import HEADERS, MOST_HEADERS, REALM, Access
-from edge.outputs.web.admission import BUSY, IDLE, NEW, Budget, Places, Refusals
-from edge.outputs.web.door import BACKLOG, Door
+from edge.outputs.web.access import Access
+from edge.outputs.web.door import Door
 from edge.outputs.web.film import Film, Picture
+from edge.outputs.web.serving import Guarded, answer_with, serve_guarded
 from edge.outputs.web.wire import LONGEST_LINE, Limits, packed
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.requests import Request
     from starlette.responses import Response
 
 _FILES = {"": "page.html", **{name: name for name in ("page.css", "page.js", "plots.js", "drawing.js", "map.js", "icon.svg")}}
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _JSON = "application/json"
 _MULTIPART = "multipart/x-mixed-replace; boundary=picture"
 _NICE = 10
-_WATCH_S = 0.2
 _LOOK_S = 0.05
 _DIGITS = 16
-
-Scope = Any
-Send = Callable[[Any], Awaitable[None]]
 
 
 class Link(asyncio.StreamReaderProtocol):
@@ -105,16 +99,15 @@ class Run:
 class Site:
     """What is answered to whom."""
 
-    def __init__(self, run: Run, access: Access, limits: Limits) -> None:
-        """Show what `run` tells, to those whom `access` lets in."""
+    def __init__(self, run: Run, limits: Limits) -> None:
+        """Show what `run` tells."""
         from starlette.applications import Starlette
         from starlette.routing import Route
 
-        self._run, self._access, self._limits = run, access, limits
+        self._run, self._limits = run, limits
         self.films = {plain: Film(partial(self._newest, plain), limits.wait_s) for plain in (False, True)}
         self._viewers = 0
-        self.refusals, self._budget = Refusals(limits.refusals), Budget(limits.bytes_a_second)
-        routes = [Route(f"/{path}", _file(name)) for path, name in _FILES.items()]
+        routes = [Route(f"/{path}", answer_with(files("edge.outputs.web") / "page" / name)) for path, name in _FILES.items()]
         routes += [
             Route("/healthz", self._health),
             Route("/metrics", self._tell_metrics),
@@ -127,37 +120,12 @@ class Site:
             Route("/live.jpg", self._picture),
             Route("/live.mjpg", self._pictures),
         ]
-        self._app = Starlette(routes=routes)
-        self._app.router.redirect_slashes = False  # it would send clients to wherever their Host header says
+        self.app = Starlette(routes=routes)
+        self.app.router.redirect_slashes = False  # it would send clients to wherever their Host header says
 
-    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
-        """Answer a request (ASGI)."""
-        from starlette.responses import PlainTextResponse
-
-        started = False
-
-        async def sending(message: Any) -> None:
-            nonlocal started
-            started = True
-            wait_s = self._budget.wait_s(len(message.get("body", b"")), time.monotonic())
-            if wait_s:
-                await asyncio.sleep(wait_s)
-            await send(message)
-
-        status = self._access.refusal(scope["headers"])
-        answer: Any = self._app
-        if status:
-            self.refusals.note(scope["client"][0] if scope["client"] else "", time.monotonic())
-        if status == 401:
-            answer = PlainTextResponse("wanted the token of --web-token-file\n", 401, {"www-authenticate": REALM.decode(), "connection": "close"})
-        elif status:
-            answer = PlainTextResponse("wanted a request by a name of loopback, of fair size\n", status, {"connection": "close"})
-        try:
-            await answer(scope, receive, sending)
-        except Exception as error:  # a fault of ours ends this answer, never the page
-            await self._run.ask("fault", text=f"{scope['path'][:100]}: {type(error).__name__}: {error}")
-            if not started:
-                await PlainTextResponse("the page failed\n", 500)(scope, receive, send)
+    async def tell_fault(self, text: str) -> None:
+        """Have the run tell of a fault of the page's."""
+        await self._run.ask("fault", text=text)
 
     async def _newest(self, plain: bool, after: int) -> tuple[Picture, float]:
         try:
@@ -259,111 +227,16 @@ class Site:
         return StreamingResponse(parts(), media_type=_MULTIPART)
 
 
-def seated(places: Places) -> Any:
-    """Return uvicorn's protocol for connections that have a place; others are closed before anything is read."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    class Seated(H11Protocol):  # type: ignore[misc]
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-            peer = transport.get_extra_info("peername")
-            if places.take(self, peer[0] if peer else ""):
-                super().connection_made(transport)
-            else:
-                transport.abort()
-
-        def data_received(self, data: bytes) -> None:
-            places.speak(self)
-            super().data_received(data)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            places.free(self)
-            if self.flow is not None:  # it had a place
-                super().connection_lost(exc)
-
-    return Seated
-
-
-async def watch(server: uvicorn.Server, limits: Limits) -> None:
-    """Cut off who holds a connection and asks nothing, or takes nothing of an answer."""
-    since: dict[Any, tuple[int, float]] = {}
-    while True:
-        now, looked, since = time.monotonic(), since, {}
-        for connection in list(server.server_state.connections):
-            left = untaken(connection)
-            if left is None:
-                continue
-            before, began = looked.get(connection, (left, now))
-            since[connection] = left, began if before == left else now
-            patience_s = limits.silent_s if connection.cycle is None else limits.idle_s
-            if before == left and now - began >= patience_s:
-                connection.transport.abort()
-        await asyncio.sleep(_WATCH_S)
-
-
-def untaken(connection: Any) -> int | None:
-    """Return how many bytes a client has yet to take of an answer that waits for it, -1 if it asks for nothing; None while it is being answered."""
-    if connection.flow.write_paused:
-        return int(connection.transport.get_write_buffer_size())
-    return -1 if connection.cycle is None or connection.cycle.response_complete else None
-
-
-def worth(connection: Any) -> int:
-    """Return what a connection's place is worth, as `Places` wants it."""
-    if connection.cycle is None:
-        return NEW
-    return IDLE if untaken(connection) == -1 else BUSY
-
-
 async def serve(listening: Door, link: socket.socket) -> None:
     """Serve until the run has gone."""
-    import uvicorn
-
-    def admits(address: str) -> bool:
-        now_s = time.monotonic()
-        return site.refusals.answered(address, now_s) and places.admits(address, now_s)
-
-    class Server(uvicorn.Server):  # type: ignore[misc]
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:  # they are left to the run
-            yield
-
     reader = asyncio.StreamReader(LONGEST_LINE)
     transport, protocol = await asyncio.get_running_loop().create_connection(lambda: Link(reader), sock=link)
     run = Run(reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop()))
     told, _ = await run.hear()
     limits = Limits(**told["limits"])
-    site = Site(run, Access.of(told["host"], told["digest"]), limits)
-    places = Places(limits.connections, worth, lambda connection: connection.transport.abort())
-    listening.admits = admits
-    config = uvicorn.Config(
-        site,
-        http=seated(places),
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        headers=list(HEADERS),
-        backlog=BACKLOG,
-        h11_max_incomplete_event_size=MOST_HEADERS,
-    )
-    server = Server(config)
-    await asyncio.gather(server.serve(sockets=[listening]), watch(server, limits), run.listen(), site.leave(), *(film.run() for film in site.films.values()))
-
-
-def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers with a file of the page, which is read once: no request names a path of the system."""
-    data = (resources.files("edge.outputs.web") / "page" / name).read_bytes()
-
-    async def answer(request: Request) -> Response:
-        from starlette.responses import Response
-
-        return Response(data, media_type=_TYPES[name.rpartition(".")[2]])
-
-    return answer
+    site = Site(run, limits)
+    guarded = Guarded(site.app, Access.of(told["host"], told["digest"]), limits, site.tell_fault)
+    await asyncio.gather(serve_guarded(listening, guarded, limits), run.listen(), site.leave(), *(film.run() for film in site.films.values()))
 
 
 def _number(request: Request, key: str) -> float | None:

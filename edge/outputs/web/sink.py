@@ -24,7 +24,7 @@ from edge.board.extras import install
 from edge.errors import MissingDependency, OutputError, one_line
 from edge.frame import FeedState
 from edge.outputs.web.access import Access
-from edge.outputs.web.door import BACKLOG
+from edge.outputs.web.door import listen
 from edge.outputs.web.metrics import Metrics
 from edge.outputs.web.state import PageState
 from edge.outputs.web.wire import HURRIED_LOOK_S, LAST_LOOK_S, Limits, packed, read
@@ -35,7 +35,6 @@ from edge.result import Result
 _LOG = logging.getLogger(__name__)
 
 PICTURES_A_SECOND, FEW_A_SECOND = 10.0, 1.0
-_SEND_BUFFER = 128 << 10
 
 # Of the time that answers take; most of a picture's is spent outside Python's lock.
 _REST, _REST_OF_PICTURES = 9.0, 3.0
@@ -88,7 +87,7 @@ class WebSink:
         Raises:
             OutputError: the address cannot be had.
         """
-        self._socket = _listen(self._host, self._port)
+        self._socket = listen(self._host, self._port)
         self._port = self._socket.getsockname()[1]
         self._thread.start()
         self._keeper.start()
@@ -242,30 +241,3 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind in the thread of the command, so that an address that is taken is refused before any work is done.
-
-    Raises:
-        OutputError: the address cannot be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _refused(host, port, error) from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Clients inherit it: a slow one finds a newer picture sooner, and a hundred hold little.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise _refused(host, port, error) from error
-    return listening
-
-
-def _refused(host: str, port: int, error: OSError) -> OutputError:
-    return OutputError(f"wanted to serve the page at {host} port {port}, the system refused: {error.strerror or error}: choose another --web or --web-host")
