@@ -7,6 +7,7 @@ python -m train predict RUN PATH...
 python -m train draw photos --out DIR
 python -m train prepare ROOT --out DIR
 python -m train teach ROOT OUT
+python -m train fit --add DIR --out RUN
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from edge import cli
 from edge.board.extras import install
-from edge.errors import MissingDependency
-from train.recipes import EXTENDING_DRAWN_SHARE, FEATURES, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
+from edge.errors import InputError, MissingDependency
+from train.recipes import EXTENDING_DRAWN_SHARE, FEATURES, FULL, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
 
 if TYPE_CHECKING:
     from train.own.prepare import Options
@@ -46,6 +47,12 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    arguments.recipe = arguments.recipe or (FULL.name if arguments.add is None else OWN.name)
+    if arguments.add is None and arguments.data is None:
+        raise InputError("wanted --data ROOT with photos to train on, found none: give it, or --add DIR with reviewed ones")
+    if arguments.add is not None:
+        _fit_added(arguments)
+        return
     if arguments.recipe in SPOTTERS:
         _fit_spotter(arguments)
         return
@@ -69,6 +76,22 @@ def _fit(arguments: argparse.Namespace) -> None:
         teacher=arguments.teacher,
         leave_out_broken=arguments.leave_out_broken,
     )
+
+
+def _fit_added(arguments: argparse.Namespace) -> None:
+    if arguments.recipe != OWN.name or arguments.extend is not None:
+        raise InputError(f"wanted --add with recipe {OWN.name}, whose classes are those of --weights BUNDLE, found another, or --extend: leave that out")
+    from edge.bundle.manifest import SHIPPED
+
+    with _train_extra():
+        from train.add import add
+
+    changes = {name: getattr(arguments, name) for name in ("seed", "precision", "size", "width")}
+    changes |= {**_rate(arguments), "air": False if arguments.no_air else None}
+    options = {"features": arguments.features, "budget_gib": arguments.memory_budget, "distributed": arguments.distribute}
+    options |= {"leave_out_broken": arguments.leave_out_broken, **({"teacher": arguments.teacher} if arguments.teacher else {})}
+    bundle = Path(arguments.weights or SHIPPED)
+    add(arguments.add, arguments.out, bundle, arguments.data, resume=arguments.resume, epochs=arguments.epochs, changes=changes, options=options)
 
 
 def _usual(own: str, recipe: str, others: str) -> str:
@@ -205,11 +228,10 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
     fit.add_argument(
         "--data",
         type=Path,
-        required=True,
         help="folder with the photos, in any of GTSRB's public layouts or as prepare wrote it; for the spotter that above gtsdb/ and gtsrb/",
     )
     fit.add_argument("--out", type=Path, required=True, help="run folder to write")
-    fit.add_argument("--recipe", choices=sorted(NAMES), default="full", help="named settings")
+    fit.add_argument("--recipe", choices=sorted(NAMES), help="named settings (without it: full, and with --add own)")
     fit.add_argument(
         "--weights",
         help="imagenet (the default; of recipe own the bundle that ships), none (from scratch), drawn (from photos that are drawn here, trained on first), "
@@ -225,6 +247,13 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
         type=Path,
         metavar="BUNDLE",
         help="add the data set's signs to this bundle's, as prepare --extend did: it is what is begun from, and teaches",
+    )
+    fit.add_argument(
+        "--add",
+        type=Path,
+        metavar="DIR",
+        help="learn on from the bundle of --weights (without it: the one that ships) with what signwing review DIR made; what it knows is shown from --data, "
+        "or else drawn",
     )
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
     fit.add_argument("--rate", type=float, help="peak of the learning rate, instead of the recipe's: lower where good weights learn on")

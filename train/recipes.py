@@ -64,6 +64,7 @@ class Recipe:
         valid_share: share of each class's tracks held out.
         teacher_share: share of the target that a teacher gives (`train.photos.teacher`); None without one.
         teacher_temperature: by which the teacher's logits are divided: above 1, what it holds for possible counts for more. None without one.
+        teacher_sure: probability that a teacher must give a label for its answer to count: where it is unsure, there is something to be learnt.
         precision: Keras dtype policy; "auto" takes float16 on a GPU, and on a CPU bfloat16 where it is measured to be faster, else float32.
         seed: of the split, the weights, the order and the augmentation; 0 to 2^32 - 1.
 
@@ -100,6 +101,7 @@ class Recipe:
     valid_share: float = 0.1
     teacher_share: float | None = None
     teacher_temperature: float | None = None
+    teacher_sure: float = 0.0
     precision: Precision = "auto"
     seed: int = 0
 
@@ -137,6 +139,10 @@ OWN = replace(FULL, name="own", size=64, width=0.5, epochs=30, last_layers=12, s
 """For signs of one's own, some 20 photos of each and a processor of 2 cores: learns on from the bundle that ships, whose first two blocks stay as they are."""
 EXTENDING_DRAWN_SHARE = 0.4
 """Of the views, where signs of one's own are added to GTSRB's: these are shown drawn, lest they be forgotten."""
+ADDING: dict[str, Any] = {"drawn_share": 0.2, "sign_free_share": 0.12, "teacher_sure": 0.9}
+"""What of recipe `own` is otherwise where a bundle learns on from reviewed photos."""
+ADDING_STEPS = 360
+"""Batches that this takes, whatever the number of photos."""
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TUTORIAL, FEWSHOT, FULL, OWN)}
 
 

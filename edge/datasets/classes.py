@@ -23,8 +23,8 @@ WITHIN = (".", "gtsrb", "GTSRB", "gtsrb/GTSRB")
 """Where a data set lies in the folder that is given."""
 FEWEST, MOST = 2, 1000
 LONGEST_NAME = 100
-NONE = "none"
-"""What the folder of photos is called that show no sign."""
+NONE, REVIEWED = "none", "reviewed"
+"""What the folder of photos is called that show no sign, and that of all photos that a person judged."""
 _LEAST_MM, _MOST_MM = 10.0, 20_000.0
 
 

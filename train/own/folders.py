@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.datasets.classes import NONE
 from edge.datasets.gtsrb_layouts import file_in
 from edge.datasets.tables import read_rows
 from edge.errors import DataError
@@ -45,7 +46,8 @@ def read_table(table: Table) -> Found:
 def find_photos(root: Path, left_out: Collection[Path]) -> Found:
     """Find photos in folders that are named by class, within `train`, `valid` and `test` or without; folders of frames are left out.
 
-    A class's photos may lie in folders below its own: each is taken for one physical sign. A folder that only holds the others is looked into.
+    A class's photos may lie in folders below its own: each is taken for one physical sign. A folder `none` holds what is no sign. A folder that only holds the
+    others is looked into.
     """
     found = Found()
     base = _base(root, left_out)
@@ -78,6 +80,9 @@ def _children(folder: Path, left_out: Collection[Path]) -> list[Path]:
 
 def _take(folder: Path, side: Side | None, found: Found) -> None:
     name = named(folder.name)
+    if name.casefold() == NONE:
+        found.none += [path for each in folders_below(folder) for path in pictures_in(each)]
+        return
     shots = [
         Shot(path, name, side, "" if each == folder else each.relative_to(folder).as_posix()) for each in folders_below(folder) for path in pictures_in(each)
     ]

@@ -52,12 +52,14 @@ class Found:
         shots: photos.
         scenes: frames.
         empty: names of classes without a photo or a box.
+        none: photos that show no sign.
     """
 
     layouts: list[str] = field(default_factory=list)
     shots: list[Shot] = field(default_factory=list)
     scenes: list[Scene] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    none: list[Path] = field(default_factory=list)
 
 
 def named(text: object) -> str:
@@ -109,6 +111,7 @@ class Looked:
         hashes: of the frames.
         faults: what is wrong, a line each.
         doubts: what is worth a look, likewise.
+        none: pictures that show no sign.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -116,3 +119,4 @@ class Looked:
     hashes: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    none: list[NDArray[np.uint8]] = field(default_factory=list)

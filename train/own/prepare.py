@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from edge.bundle.lineage import lineage
 from edge.bundle.manifest import read_bundle
-from edge.datasets.classes import MIRROR_TABLE
+from edge.datasets.classes import MIRROR_TABLE, NONE
 from edge.datasets.classes import TABLE as LABELS_TABLE
 from edge.datasets.gtsdb import HELD, SIDES_TABLE, TABLE, TRAIN, TUNING
 from edge.datasets.tables import read_rows
@@ -140,7 +140,7 @@ def look(root: Path, table: Table | None = None) -> Found:
     """
     found, folders = find_frames(root)
     photos = read_table(table) if table else find_photos(root, folders)
-    whole = Found(found.layouts + photos.layouts, photos.shots, found.scenes, found.empty + photos.empty)
+    whole = Found(found.layouts + photos.layouts, photos.shots, found.scenes, found.empty + photos.empty, photos.none)
     if not whole.layouts:
         names = ", ".join(sorted(path.name for path in root.iterdir())[:NAMED]) or "nothing"
         raise DataError(
@@ -155,6 +155,11 @@ def _read(found: Found, options: Options) -> Looked:
     for shot in tqdm(found.shots, "reading photos", disable=None):
         try:
             looked.photos.append(_photo(shot))
+        except (InputError, DataError) as error:
+            unread.append(str(error))
+    for path in found.none:
+        try:
+            looked.none.append(_smaller(read_image(path)))
         except (InputError, DataError) as error:
             unread.append(str(error))
     for scene in tqdm(found.scenes, "reading frames", disable=None):
@@ -248,6 +253,9 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
     for side, of_side in rows.items():
         if of_side:
             write_text(out / _TABLES[side], _table(("ClassId", "Path", "Track", "Width", "Height", *_ROI), of_side))
+    for number, image in enumerate(looked.none):
+        (out / NONE).mkdir(exist_ok=True)
+        (out / NONE / f"{number:06}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     if looked.frames:
         _write_frames(out / FRAMES, looked, names)
     told = _told(found, looked, names, {side: len(of_side) for side, of_side in rows.items()})
@@ -313,6 +321,7 @@ def _told(found: Found, looked: Looked, names: Sequence[str], photos: dict[Side 
         sizes = f"{min(signs)} to {max(signs)} pixels, half of them below {np.median(signs):g}"
         sides = ", ".join(f"{frames[side]} {side}" for side in (TRAIN, TUNING, HELD))
         lines.append(f"{len(looked.frames)} frames with {len(signs)} signs of {sizes}: {sides}")
+    lines += [f"{len(looked.none)} photos without a sign"] if looked.none else []
     lines += [f"worth a look: {doubt}" for doubt in looked.doubts]
     return {
         "schema": 1,

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.datasets.aerial import mixed_crop
-from edge.datasets.classes import GTSRB, Classes
+from edge.datasets.classes import GTSRB, NONE, Classes
 from edge.datasets.gtsdb import find_frames, read_sides, sign_free_crops
 from edge.datasets.gtsrb import Photo, read_photo
 from edge.errors import DataError, InputError
-from edge.images import fit_crop
+from edge.images import SUFFIXES, fit_crop, read_image
 from train.networks.precision import has_gpu
 from train.photos.ahead import made_ahead, stack
 from train.photos.augment import augment
@@ -174,18 +174,22 @@ def view_examples(photos: Sequence[Photo], recipe: Recipe, count: int, views: in
 
 
 def load_sign_free(data: Path, seed: int) -> list[Crop]:
-    """Cut places without a sign out of GTSDB's frames in or beside `data` that spotters are trained on: (h, w, 3) uint8 BGR each.
+    """Return photos in `data` that show no sign, and places without one, cut out of GTSDB's frames in or beside it: (h, w, 3) uint8 BGR each.
+
+    Of the frames those that spotters are trained on. Photos that were given are as many as a third of all at least: each stands there so often.
 
     Raises:
         DataError: a damaged `gt.txt`, or too few frames.
-        InputError: a frame that cannot be read.
+        InputError: a frame or a photo that cannot be read.
     """
+    given = [read_image(path) for path in sorted((Path(data) / NONE).glob("*")) if path.suffix.lower() in SUFFIXES]
     folder = find_frames(data)
     if folder is None:
-        return []
+        return given
     rng = np.random.default_rng(seed)
     frames = tqdm(read_sides(data).train, f"cutting places without a sign out of {folder}", disable=None)
-    return [crop for frame in frames for crop in sign_free_crops(frame, rng)]
+    cut = [crop for frame in frames for crop in sign_free_crops(frame, rng)]
+    return cut + given * max(1, len(cut) // (2 * max(len(given), 1)))
 
 
 def _read_blobs(photos: Sequence[Photo]) -> list[NDArray[np.uint8]]:

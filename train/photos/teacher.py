@@ -69,23 +69,30 @@ class Teacher:
                 f"wanted a --teacher whose {len(known)} classes are the first of the data set's {len(names)}, found another in {folder}: leave it out"
             )
         self._unknown = len(names) - len(known)
+        self._sure = recipe.teacher_sure
         self._engine: Engine = open_engine(self._bundle, "classifier", engine="onnxruntime", precision="int8-cpu")
         self.soften(np.zeros((recipe.batch, recipe.size, recipe.size, 3), np.uint8))  # so that a memory count finds it as large as it gets
 
     def soften(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return what the teacher makes of crops, (n, size, size, 3) uint8 BGR, at TEMPERATURE: (n, classes) float32 probabilities."""
+        return self._softened(self._asked(crops))
+
+    def _asked(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         side = self._engine.spec.input.shape[1]
-        probabilities = self._engine.infer(np.stack([fit_crop(crop, side) for crop in crops]))
+        return self._engine.infer(np.stack([fit_crop(crop, side) for crop in crops]))
+
+    def _softened(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         softened = np.maximum(probabilities, _LEAST) ** (1 / TEMPERATURE)
         return np.pad(np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32), ((0, 0), (0, self._unknown)))
 
     def mix(self, crops: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return targets, (n, classes) shares of the classes, with the teacher's share of what it makes of their crops.
 
-        A target stays as it is where it names no class, for there is no sign, and where the teacher names another: it would pass its error on.
+        A target stays as it is where it names no class, for there is no sign, and where the teacher names another, or is not sure: it would pass its error on.
         """
-        softened = self.soften(crops)
-        agrees = (targets.max(axis=1) > 0.5) & (softened.argmax(axis=1) == targets.argmax(axis=1))
+        asked = self._asked(crops)
+        softened = self._softened(asked)
+        agrees = (targets.max(axis=1) > 0.5) & (softened.argmax(axis=1) == targets.argmax(axis=1)) & (asked.max(axis=1) >= self._sure)
         share = np.where(agrees, SHARE, 0.0)[:, None]
         return np.asarray((1 - share) * targets + share * softened, np.float32)
 

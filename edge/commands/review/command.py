@@ -13,7 +13,8 @@ from pathlib import Path
 
 from edge.board.extras import install
 from edge.commands.review.items import read_items
-from edge.commands.review.judged import FRAMES, REVIEWED, Judged
+from edge.commands.review.judged import FRAMES, Judged
+from edge.datasets.classes import REVIEWED
 from edge.errors import MissingDependency
 from edge.outputs.web.access import Access, read_token
 from edge.outputs.web.door import Door, listen
@@ -45,7 +46,7 @@ def review(folder: Path, host: str, port: int, token_file: Path | None) -> None:
 
     access, limits = Access(host, None if token_file is None else read_token(token_file)), Limits()
     items = read_items(folder, [folder / REVIEWED, folder / FRAMES])
-    next_step = shlex.join(["signwing", "train", "prepare", str(folder / REVIEWED), "--out", "mine"])
+    next_step = shlex.join(["signwing", "train", "fit", "--add", str(folder), "--out", "runs/more"])
     with Judged(folder, items) as judged, Door(fileno=listen(host, port).detach()) as door:
         door.setblocking(False)
         site = ReviewSite(items, judged, next_step)

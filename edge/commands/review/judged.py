@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.commands.review.items import Item, Named
-from edge.datasets.classes import LONGEST_NAME, NONE, folder_name
+from edge.datasets.classes import LONGEST_NAME, NONE, REVIEWED, folder_name
 from edge.errors import InputError, one_line
 from edge.files import alone_in, check_place, telling_refusal, write_json, written_beside
 from edge.outputs.keep.store import NAME
 from edge.outside.text import printable
 
-REVIEWED, FRAMES = "reviewed", "reviewed-frames"
+FRAMES = "reviewed-frames"
 SCHEMA = 1
 _JUDGED, _LOCK = "judged.json", ".review.lock"
 _SURE = 0.9

@@ -193,7 +193,7 @@ def test_keys_judge_and_undo_and_what_is_said_is_kept_at_once(kept: Path, tmp_pa
         browser.wait("document.querySelector('#names button').textContent.startsWith('A new class')")
         browser.press("Enter")
         browser.wait(ALL)
-        assert "signwing train prepare" in browser.run("document.getElementById('next').textContent")
+        assert "signwing train fit --add" in browser.run("document.getElementById('next').textContent")
         browser.press("u")
         browser.wait(f"{QUESTION}.includes('Stop')")
         browser.click("document.getElementById('nosign')")
