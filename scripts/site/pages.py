@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("edge", "train", "export", "benchmarks")
 SHOWN = (".md", ".jpg", ".png", ".ipynb")
+LINKED = ("LICENSE", "events.schema.json", "fleet.example.yml", "Containerfile.board", "last.txt")
 GUIDES = {
     "Try it": "README.md",
     "中文": "README.zh-CN.md",
@@ -37,7 +38,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the guides and their pictures under the paths that their links have, and the pages of the code."""
     for path in (*ROOT.glob("*"), *(path for folder in (*STAGES, "scripts") for path in (ROOT / folder).rglob("*"))):
         uri = path.relative_to(ROOT).as_posix()
-        if path.suffix in SHOWN or path.name in ("LICENSE", "events.schema.json"):
+        if "ansible_collections" in uri:  # its README is for those who unpack it
+            continue
+        if path.suffix in SHOWN or path.name in LINKED:
             files.append(File.generated(config, uri, abs_src_path=str(path)))
         elif path.suffix == ".py" and uri.startswith(STAGES):
             module = uri.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
