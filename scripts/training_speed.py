@@ -18,7 +18,7 @@ from edge.datasets.gtsrb import Split, read_split
 from train.networks.compiled import compiled, network_of
 from train.networks.norm import FusedBatchNorm
 from train.networks.precision import choose_precision, in_policy
-from train.photos.data import load_sign_free, steps_an_epoch, train_stream
+from train.photos.data import load_sign_free, train_stream
 from train.recipes import FULL
 
 PHOTOS = 13_070
@@ -46,7 +46,7 @@ def main() -> None:
             "Keras's BatchNormalization": _ready(keras.models.clone_model(ours, clone_function=_with_keras_norm)),
             "no batch norm": _ready(network_of(FULL, batch_norm=False)),
         }
-        source = photos, load_sign_free(arguments.data, FULL.seed), FULL, steps_an_epoch(FULL, len(photos)), 0
+        source = photos, load_sign_free(arguments.data, FULL.seed), FULL, FULL.steps(len(photos)), 0
         views, by_processes = iter(train_stream(*source)), iter(train_stream(*source, processes=True))
         next(by_processes)  # they have begun
         ours.train_on_batch(*next(views))

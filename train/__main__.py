@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 from edge import cli
 from edge.board.extras import install
 from edge.errors import InputError, MissingDependency
-from train.recipes import EXTENDING_DRAWN_SHARE, FEATURES, FULL, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, recipe, spotter_recipe
+from train.recipes import FEATURES, FULL, NAMES, OWN, OWN_SPOTTER, PRECISIONS, SPOTTERS, extending, recipe, spotter_recipe
 
 if TYPE_CHECKING:
     from train.own.prepare import Options
@@ -60,10 +61,10 @@ def _fit(arguments: argparse.Namespace) -> None:
         from train.fit import fit
 
     changes = {name: getattr(arguments, name) for name in ("size", "width", "epochs", "seed", "precision")}
-    if arguments.extend is not None:
-        changes["drawn_share"] = EXTENDING_DRAWN_SHARE
-        arguments.weights, arguments.teacher = arguments.weights or str(arguments.extend), arguments.teacher or arguments.extend
     chosen = recipe(arguments.recipe, **changes, **_rate(arguments), air=False if arguments.no_air else None)
+    if arguments.extend is not None:
+        chosen = extending(chosen)
+        arguments.weights, arguments.teacher = arguments.weights or str(arguments.extend), arguments.teacher or arguments.extend
     fit(
         arguments.data,
         arguments.out,
@@ -169,7 +170,12 @@ def _teach(arguments: argparse.Namespace) -> None:
     with _train_extra():
         from train.teach import teach
 
-    teach(arguments.root, arguments.out, _options(arguments), epochs=arguments.epochs)
+    try:
+        teach(arguments.root, arguments.out, _options(arguments), epochs=arguments.epochs)
+    except KeyboardInterrupt:
+        again = shlex.join(["signwing", "teach", str(arguments.root), str(arguments.out)])
+        print(f"\nwhat is done is kept; to go on, type the same again: {again}, with the options that you gave", file=sys.stderr)
+        raise
 
 
 def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any
 
 from edge.bundle.manifest import read_bundle
 from edge.datasets.classes import GTSRB
-from edge.datasets.gtsrb import read_train
 from edge.errors import InputError
 from train.fit import fit
 from train.own.added import ADDED, write_added
-from train.photos.data import steps_an_epoch
-from train.photos.teacher import taught
 from train.recipes import ADDING, ADDING_STEPS, OWN, recipe
 from train.runs.folder import check_start
 
@@ -51,8 +47,7 @@ def add(
     if manifest.labels[: len(GTSRB)] != GTSRB.names:
         made["drawn_share"] = 0.0  # nobody can draw them
     chosen = recipe(OWN.name, **made, **{name: value for name, value in changes.items() if value is not None or name not in made})
-    steps = steps_an_epoch(taught(chosen), len(read_train(out / DATA)))
-    chosen = replace(chosen, epochs=epochs or math.ceil(ADDING_STEPS / max(steps, 1)))
+    chosen = replace(chosen, epochs=epochs or 1, least_steps=0 if epochs else ADDING_STEPS)
     fit(out / DATA, out, chosen, weights=str(bundle), resume=resume, **{"teacher": bundle, **options})
     words = ["signwing", "export", "bundle", str(out), "--data", str(out / DATA), "--spotter", str(bundle), "--out", "bundles/more"]
     print(f"make it a bundle, unless it is worse: {shlex.join([*words, '--unless-worse', str(bundle)])}")

@@ -37,7 +37,6 @@ from train.photos.data import (
     load_sign_free,
     load_views,
     plan_epoch,
-    steps_an_epoch,
     train_stream,
     view_examples,
 )
@@ -91,7 +90,7 @@ def fit(
         leave_out_broken: go on without the photos that cannot be read.
 
     Raises:
-        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; broken photos; too few photos; too
+        InputError: `out` holds a run that is not to be resumed, was started otherwise or is damaged; no such weights; broken photos; too
             small a budget; nothing to distribute with.
         DataError: no known data set at `data`.
         BundleError: no bundle at `teacher`, or a damaged one.
@@ -112,9 +111,7 @@ def fit(
         distribute(recipe.batch)
     devices, cacheable = device_count(), _caches(recipe, features)
     (photos, valid), left_out = _whole(data, Split(recipe.valid_share, recipe.seed, recipe.train_per_class, recipe.valid_per_class), leave_out_broken)
-    steps = steps_an_epoch(recipe, len(photos))
-    if steps == 0:
-        raise InputError(f"wanted at least one batch of {recipe.batch} training photos in {data}, found {len(photos)}: add photos")
+    recipe, steps = recipe.lasting(len(photos)), recipe.steps(len(photos))
     print(f"{recipe}\nweights {weights}; {len(photos)} photos to train, {len(valid)} to validate, split by track; {steps} steps an epoch")
     opened = Teacher(teacher, recipe, classes.names) if teacher is not None else nullcontext()
     with PeakMemory() as peak, opened as master, in_policy(runs.read_progress(out).precision or choose_precision(recipe.precision)):
@@ -127,7 +124,15 @@ def fit(
         environment = describe()
     memory = {"memory": {"budget_gib": budget_gib, **dataclasses.asdict(chosen), "devices": devices}, "peak_memory": peak.figures}
     runs.save_model(plain, out / runs.MODEL)
-    told: dict[str, Any] = {**asked, **runs.former(weights), **_taught_by(source.teacher), "metrics": {"valid": metrics}, "environment": environment, **memory}
+    told: dict[str, Any] = {
+        **asked,
+        "recipe": dataclasses.asdict(recipe),
+        **runs.former(weights),
+        **_taught_by(source.teacher),
+        "metrics": {"valid": metrics},
+        "environment": environment,
+        **memory,
+    }
     if classes.own:
         told["classes"] = classes.as_record()
     told["photos"] = {"train": len(photos), "valid": len(valid), **({"left_out": left_out} if left_out else {})}
@@ -294,7 +299,8 @@ def _some_crops(photos: Sequence[Photo], recipe: Recipe) -> NDArray[np.uint8]:
 def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
     """Train on drawn photos, unless the user's cache has it done, and return the file with the weights. Interrupted, it goes on where it was."""
     first = drawn_recipe(recipe)
-    told = dataclasses.asdict(first) | ({"passes": chosen.passes} if chosen.passes > 1 else {})  # batch norm sees smaller batches
+    told = {key: value for key, value in dataclasses.asdict(first).items() if key != "least_steps"}  # `epochs` has it, and older ones know it not
+    told |= {"passes": chosen.passes} if chosen.passes > 1 else {}  # batch norm sees smaller batches
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     out = cache_folder() / f"drawn-{digest}"
     progress, steps = runs.read_progress(out), max(1, recipe.drawn_steps // first.epochs)

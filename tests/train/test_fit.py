@@ -23,7 +23,8 @@ from train.memory import Plan
 from train.networks import vgg
 from train.networks.compiled import compiled
 from train.networks.precision import in_policy
-from train.photos.data import plan_epoch, steps_an_epoch
+from train.photos.data import plan_epoch
+from train.photos.views import DRAWN, REAL, SIGN_FREE
 from train.recipes import FEWSHOT, TUTORIAL, Recipe, recipe
 from train.report.page import REPORT
 from train.runs import folder as runs
@@ -260,9 +261,14 @@ def test_broken_photos_are_named_all_at_once_before_training_starts_or_left_out(
     assert [photo.path for photo in (*whole, *held)] == [photo.path for photo in (*train, *valid) if photo.path not in broken]
 
 
-def test_fewer_photos_than_a_batch_are_refused(drawn, tmp_path):
-    with pytest.raises(InputError, match="at least one batch of 77"):
-        fit(drawn, tmp_path / "run", Recipe("full", size=32, batch=77), weights="none", resume=False)
+def test_fewer_photos_than_a_batch_are_looked_at_several_times_in_one():
+    few = Recipe("own", batch=77, epochs=3, least_steps=40, drawn_share=0.1, sign_free_share=0.2)
+    assert (few.steps(5), few.lasting(5).epochs, few.lasting(5000).epochs) == (1, 40, 3)
+    plan = plan_epoch(np.array([0, 0, 1, 1, 1]), few, few.steps(5), 0, 2)
+    assert len(plan) == 77
+    kinds = [int((plan[:, 0] == kind).sum()) for kind in (REAL, DRAWN, SIGN_FREE)]
+    assert kinds == [77 - 15 - 8, 8, 15]
+    assert np.bincount(plan[plan[:, 0] == REAL, 1], minlength=5).min() >= 8
 
 
 def test_an_unfinished_run_is_neither_scored_nor_asked(drawn, tmp_path, capsys):
@@ -332,7 +338,7 @@ def test_from_nothing_no_layer_is_frozen(drawn, tmp_path):
 def test_an_epoch_fills_its_batches_whatever_the_number_of_photos(shares):
     for photos in range(1, 60):
         mixed = replace(TINY, batch=7, drawn_share=shares[0], sign_free_share=shares[1])
-        steps = steps_an_epoch(mixed, photos)
+        steps = mixed.steps(photos)
         assert len(plan_epoch(np.arange(photos) % 43, mixed, steps, 0)) == steps * 7
 
 

@@ -5,31 +5,50 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.datasets.classes import FEWEST, LONGEST_NAME, MOST
 from train.own.found import Found, Looked, Photo
+from train.own.groups import ALIKE_BITS, alike
 
 FEWEST_PHOTOS, GOOD_PHOTOS, FEWEST_FRAMES = 4, 20, 8
 """Of a class, to have any on either side; of a class, to be learnt well; frames, to train, to choose by and to judge by."""
 NAMED = 5
+_SAVED_ANEW = 0.1
+"""Of a photo's contrast, by which it differs in the mean from itself in another format; of two signs that differ in a digit it is more."""
 
 
 def check_classes(found: Found, looked: Looked) -> None:
     """Tell what is wrong with classes and frames before they are split; photos that are there twice are left once, and told."""
     names = sorted({photo.name for photo in looked.photos} | {name for scene, _ in looked.frames for name in scene.names})
-    for name in sorted(set(found.empty) - set(names)):
-        looked.faults.append(f"wanted photos or boxes of every class, found none of {name}: add some, or take its name away")
+    if empty := sorted(set(found.empty) - set(names)):
+        looked.faults.append(f"wanted photos or boxes of every class, found none of {shown(empty)}: add some, or take the name away")
     if not FEWEST <= len(names) <= MOST:
         looked.faults.append(f"wanted {FEWEST} to {MOST} classes, found {len(names)} ({shown(names)}): add photos of another, in a folder of its name")
     for name in (name for name in names if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable()):
         looked.faults.append(f"wanted names of classes of 1 to {LONGEST_NAME} letters, found {name[:20]!r}: rename it")
-    owners: dict[str, set[str]] = defaultdict(set)
-    for photo in looked.photos:
-        owners[photo.digest].add(photo.name)
-    for pair, count in sorted(Counter(" and ".join(sorted(of)) for of in owners.values() if len(of) > 1).items()):
-        looked.faults.append(f"wanted each photo in one class, found {count} in both {pair}: remove them from one")
+    for (one, other), count in sorted(_in_two(looked.photos).items()):
+        looked.faults.append(f"wanted each photo in one class, found {count} in both {one} and {other}: remove them from one")
     if 0 < len(looked.frames) < FEWEST_FRAMES:
         looked.faults.append(f"wanted at least {FEWEST_FRAMES} frames to train, to choose by and to judge by, found {len(looked.frames)}: add frames")
     _leave_once(looked)
+
+
+def _in_two(photos: Sequence[Photo]) -> dict[tuple[str, str], int]:
+    """Count the photos that stand in two classes, by their names: the same pictures, or ones that were saved anew in another size or format."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for places in alike([photo.hash for photo in photos], ALIKE_BITS):
+        one, other = sorted((photos[place] for place in places), key=lambda photo: photo.name)
+        if one.name != other.name and (one.digest == other.digest or _saved_anew(one.image, other.image)):
+            found[one.name, other.name].add(one.digest)
+    return {names: len(digests) for names, digests in found.items()}
+
+
+def _saved_anew(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    small = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32) for image in (one, other)]
+    return bool(np.abs(small[0] - small[1]).mean() < _SAVED_ANEW * min(float(image.std()) for image in small))
 
 
 def _leave_once(looked: Looked) -> None:

@@ -73,12 +73,12 @@ def together(keys: Sequence[Sequence[Hashable]], hashes: Sequence[int], bits: in
     for place, some in enumerate(keys):
         for key in some:
             join(place, seen.setdefault(key, place))
-    for one, other in _alike(hashes, bits):
+    for one, other in alike(hashes, bits):
         join(one, other)
     return [first(place) for place in range(len(keys))]
 
 
-def _alike(hashes: Sequence[int], bits: int) -> list[tuple[int, int]]:
+def alike(hashes: Sequence[int], bits: int) -> list[tuple[int, int]]:
     """List the pairs of places whose hashes differ in so many bits at most."""
     if bits < 0:
         return []

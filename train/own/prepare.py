@@ -73,6 +73,13 @@ class Options:
     leave_out_broken: bool = False
     extend: Path | None = None
 
+    def asked(self, root: Path) -> dict[str, Any]:
+        """Return what `prepared.json` keeps of what was asked for, and of what lay there: a digest of names and sizes."""
+        files = sorted(path for path in (root, *root.rglob("*")) if path.is_file())
+        lay = sha256("\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path in files).encode()).hexdigest()
+        told = {**vars(self), "table": self.table and str(self.table), "extend": self.extend and str(self.extend)}
+        return {"root": str(root.resolve()), "lay": lay, **told}
+
 
 def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, Any]:
     """Make a data set of what lies in a folder or a zip, say what was found, and return what `prepared.json` holds.
@@ -90,6 +97,7 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
     options = options or Options()
     if out.exists() and any(out.iterdir()):
         raise InputError(f"wanted a new or empty folder for the data set, found files in {out}: give another --out")
+    asked = options.asked(root)
     known = read_bundle(options.extend).manifest.labels if options.extend else ()
     with _unzipped(root) as folder:
         found = look(folder, options.table)
@@ -101,7 +109,7 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
         split_photos(looked, options.alike, options.seed)
         check_sides(looked)
         _refuse(looked)
-        told = _written(out, folder, found, looked, known)
+        told = _written(out, folder, found, looked, known, asked)
     print(told["said"])
     return told
 
@@ -220,20 +228,20 @@ def _cut(looked: Looked) -> None:
             looked.photos.append(Photo(name, scene.side, f"frame {place}", stem, smaller, sha256(crop.tobytes()).hexdigest(), hash_of(crop), inner))
 
 
-def _written(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str]) -> dict[str, Any]:
+def _written(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
     """Write the data set beside its place, and move it there when it is whole."""
     beside = out.with_name(f".{out.name}.partial")
     with telling_refusal(out):
         if beside.is_dir():  # of a call that was cut short
             shutil.rmtree(beside)
-        told = _write(beside, root, found, looked, first)
+        told = _write(beside, root, found, looked, first, asked)
         if out.is_dir():
             out.rmdir()  # it is empty
         beside.rename(out)
     return told
 
 
-def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str]) -> dict[str, Any]:
+def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
     """Write the data set and return what `prepared.json` holds."""
     names = [*first, *sorted({photo.name for photo in looked.photos} - set(first), key=_natural)]
     with telling_refusal(out):
@@ -258,7 +266,7 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
         (out / NONE / f"{number:06}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     if looked.frames:
         _write_frames(out / FRAMES, looked, names)
-    told = _told(found, looked, names, {side: len(of_side) for side, of_side in rows.items()})
+    told = _told(found, looked, names, {side: len(of_side) for side, of_side in rows.items()}) | {"asked": asked}
     write_json(out / PREPARED, told)
     return told
 

@@ -61,13 +61,13 @@ def load_views(photos: Sequence[Photo], size: int) -> tuple[NDArray[np.uint8], N
     return np.concatenate([crops, np.stack(views)]), np.concatenate([class_ids, class_ids])
 
 
-def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
+def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: int, classes: int = len(GTSRB), least: int = 0) -> NDArray[np.int64]:
     """Draw one epoch's photo indices, (n,) int64: classes in proportion to their size to the `power`, photos of a class as evenly as can be.
 
-    A class's photos are dealt out whole rounds at a time before any repeats, so power 1 is a plain shuffle.
+    A class's photos are dealt out whole rounds at a time before any repeats, so power 1 is a plain shuffle. There are as many as photos, or `least`.
     """
     rng = np.random.default_rng([seed, epoch])
-    count = len(class_ids)
+    count = max(len(class_ids), least)
     sizes = np.bincount(class_ids, minlength=classes).astype(np.float64)
     share = np.where(sizes > 0, sizes**power, 0.0)
     quota = share / share.sum() * count
@@ -82,11 +82,6 @@ def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: i
     return rng.permutation(np.concatenate(picked))
 
 
-def steps_an_epoch(recipe: Recipe, photos: int) -> int:
-    """Return the whole batches of one epoch: as many real views as there are photos, and the recipe's shares of others beside them."""
-    return int(photos / (1 - recipe.drawn_share - recipe.sign_free_share)) // recipe.batch
-
-
 def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
     """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id of GTSRB's, or `SIGN_FREE` and a number up to 2^31."""
     rng = np.random.default_rng([recipe.seed, epoch, 1])
@@ -94,7 +89,7 @@ def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: 
     sign_free = round(views * recipe.sign_free_share)
     drawn = round(views * (recipe.drawn_share + recipe.sign_free_share)) - sign_free
     wanted = views - drawn - sign_free
-    real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch, classes)[:wanted] if len(class_ids) else np.zeros(0, np.int64)
+    real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch, classes, wanted)[:wanted] if len(class_ids) else np.zeros(0, np.int64)
     parts = [(REAL, real), (DRAWN, np.arange(drawn) % len(GTSRB)), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
     plan = np.concatenate([np.column_stack([np.full(len(numbers), kind), numbers]) for kind, numbers in parts])
     return plan if drawn + sign_free == 0 else rng.permutation(plan)

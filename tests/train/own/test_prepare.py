@@ -23,6 +23,7 @@ from edge.datasets.classes import read_classes
 from edge.datasets.gtsdb import read_frames, read_sides
 from edge.datasets.gtsrb import Split, has_test, read_photo, read_split, read_test
 from edge.datasets.gtsrb_labels import LABELS
+from edge.drawn.signs import draw_sign
 from edge.errors import DataError, InputError
 from train.__main__ import _parser
 from train.own.folders import Table
@@ -151,6 +152,23 @@ def test_everything_that_is_wrong_with_photos_is_told_at_once(tmp_path: Path, ca
     for number in range(3):
         (root / NAMES[1] / f"copy{number}.png").unlink()
     assert refusal(root, tmp_path / "data") == "wanted at least 4 photos of Three, found 3: add photos (20 and more are better)"
+
+
+def test_photos_that_were_saved_anew_under_another_name_are_told_and_signs_that_look_alike_are_not(tmp_path: Path) -> None:
+    root = classes(tmp_path / "set", NAMES[:2], 6)
+    (root / "Again").mkdir()
+    for number in range(4):
+        image = cv2.imread(str(root / NAMES[0] / f"IMG_{number:03}.png"))
+        cv2.imencode(".jpg", cv2.resize(image, (64, 64)))[1].tofile(root / "Again" / f"{number}.jpg")
+    assert refusal(root, tmp_path / "data") == f"wanted each photo in one class, found 4 in both Again and {NAMES[0]}: remove them from one"
+    shutil.rmtree(root / "Again")
+    for class_id in (1, 2, 5):  # 30, 50 and 80, before the same ground
+        for number in range(4):
+            ground = cv2.imread(str(root / NAMES[0] / f"IMG_{number:03}.png"))
+            face = cv2.resize(draw_sign(class_id, 200), (40, 40), interpolation=cv2.INTER_AREA)
+            (root / f"limit {class_id}").mkdir(exist_ok=True)
+            cv2.imwrite(str(root / f"limit {class_id}" / f"{number}.png"), np.where(face[:, :, 3:] > 127, face[:, :, :3], ground))
+    prepare(root, tmp_path / "data")
 
 
 def test_one_class_and_a_class_in_test_alone_are_refused(tmp_path: Path) -> None:
@@ -330,7 +348,7 @@ def test_labels_outside_the_picture_of_no_class_or_damaged_are_told(tmp_path: Pa
     assert "wanted labels that can be read in" in refusal(root, tmp_path / "other")
     label.write_text("0 0.5 0.5 0.2 0.2\n", encoding="utf-8")
     (root / "data.yaml").write_text("names: [Dock, Pier, Buoy]\n", encoding="utf-8")
-    assert refusal(root, tmp_path / "other") == "wanted photos or boxes of every class, found none of Buoy: add some, or take its name away"
+    assert refusal(root, tmp_path / "other") == "wanted photos or boxes of every class, found none of Buoy: add some, or take the name away"
     (root / "data.yaml").write_text("names: [Dock, Pier", encoding="utf-8")
     assert "wanted YAML in" in refusal(root, tmp_path / "other")
 

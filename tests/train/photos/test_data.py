@@ -8,7 +8,7 @@ import pytest
 from edge.datasets.gtsdb import CROPS_PER_FRAME, read_sides
 from edge.datasets.gtsrb import Photo, read_test, read_train
 from edge.errors import InputError
-from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, steps_an_epoch, train_stream
+from train.photos.data import drawn_crops, feature_stream, load_crops, load_sign_free, plan_epoch, sample_epoch, train_stream
 from train.photos.views import DRAWN, REAL, SIGN_FREE
 from train.recipes import Recipe
 
@@ -61,7 +61,7 @@ MIXED = replace(PLAIN, drawn_share=0.25, sign_free_share=0.25)
 
 
 def batches(photos, first_epoch, recipe=PLAIN, **options):
-    stream = train_stream(photos, [], recipe, steps_an_epoch(recipe, len(photos)), first_epoch, **options)
+    stream = train_stream(photos, [], recipe, recipe.steps(len(photos)), first_epoch, **options)
     return [(images.numpy(), targets.numpy()) for images, targets in stream]
 
 
@@ -86,7 +86,7 @@ def test_processes_make_the_views_that_threads_make(photos):
 def test_an_epoch_mixes_real_drawn_and_sign_free_views_by_their_shares():
     recipe = replace(MIXED, batch=10, drawn_share=0.1, sign_free_share=0.06)
     class_ids = np.arange(421) % 43
-    steps = steps_an_epoch(recipe, len(class_ids))
+    steps = recipe.steps(len(class_ids))
     plan = plan_epoch(class_ids, recipe, steps, 0)
     assert len(plan) == steps * 10 == 500
     assert np.bincount(plan[:, 0]).tolist() == [420, 50, 30]
