@@ -1,1 +1,1 @@
-"""The desk or Colab: GTSRB photos in, a run folder with a trained VGG-16 out."""
+"""The desk or Colab: photos of signs in, a run folder with a trained VGG-16 out."""

@@ -163,7 +163,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     from train.own.prepare import Options
 
     table = Table(arguments.table, arguments.path_column, arguments.class_column) if arguments.table else None
-    return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken, getattr(arguments, "extend", None))
+    return Options(table, arguments.alike, arguments.seed, arguments.leave_out_broken, getattr(arguments, "extend", None), arguments.faces)
 
 
 def _teach(arguments: argparse.Namespace) -> None:
@@ -179,7 +179,7 @@ def _teach(arguments: argparse.Namespace) -> None:
 
 
 def _parser(prog: str = "python -m train") -> argparse.ArgumentParser:
-    parser = cli.Parser(prog=prog, description="GTSRB photos in, a fine-tuned VGG-16 out.")
+    parser = cli.Parser(prog=prog, description="Photos of signs in, a fine-tuned VGG-16 out.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fetch = commands.add_parser("fetch", help="download a data set", description="Download the official archives and unpack them; call again to go on.")
     fetch.add_argument("name", choices=("gtsrb",), help="data set")
@@ -222,6 +222,7 @@ def _add_own(commands: argparse._SubParsersAction[cli.Parser]) -> None:
         each.add_argument("--table", type=Path, metavar="CSV", help="photos are listed here, by paths from its folder, instead of lying in folders of classes")
         each.add_argument("--path-column", default="path", metavar="NAME", help="of --table: the column of the paths")
         each.add_argument("--class-column", default="class", metavar="NAME", help="of --table: the column of the classes' names")
+        each.add_argument("--faces", type=Path, metavar="DIR", help="an SVG or a PNG of each class's face, by its name, so that signs can be drawn")
         each.add_argument("--alike", type=int, default=4, metavar="BITS", help="near duplicates differ in so many of 64 bits at most; -1: none is looked for")
         each.add_argument("--seed", type=int, default=0, help="another seed splits otherwise")
         each.add_argument("--leave-out-broken", action="store_true", help="go on without pictures that cannot be read, and boxes outside their frame")

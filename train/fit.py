@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.bundle.lineage import lineage
 from edge.datasets.classes import GTSRB, Classes, read_classes
+from edge.datasets.faces import PaintedFace
 from edge.datasets.gtsrb import Photo, Sides, Split, read_split, score
 from edge.errors import InputError
 from edge.files import cache_folder, check_place, write_json
@@ -97,8 +98,13 @@ def fit(
         OutputError: `out` cannot be written.
     """
     classes = read_classes(data)
+    if weights == "drawn" and classes.drawn < len(classes):
+        raise InputError(
+            f"wanted weights that know photos, or a face of every class, found --weights drawn and {classes.drawn} faces of {len(classes)} in {data}: "
+            "give --weights edge/models, or prepare the data with --faces"
+        )
     if not classes.drawn:
-        recipe = _undrawn(recipe, weights)
+        recipe = dataclasses.replace(recipe, drawn_share=0.0)
     if weights == "none":
         recipe = dataclasses.replace(recipe, last_layers=None)  # frozen at random, the others would be lost
     if teacher is not None:
@@ -142,21 +148,10 @@ def fit(
 def _judged(valid: Sequence[Photo], held: Crops, recipe: Recipe, classes: Classes) -> Crops:
     """Return what the epoch is chosen by: the photos held out and their views; and drawn ones of GTSRB's classes where own ones are added to them."""
     judged = load_views(valid, recipe.size) if recipe.air else held
-    if not (classes.own and classes.drawn):
+    if not (classes.own and classes.official):
         return judged
-    drawn = drawn_crops(recipe.size, DRAWN_A_CLASS, recipe.seed)
+    drawn = drawn_crops(recipe.size, DRAWN_A_CLASS, recipe.seed, GTSRB.faces)
     return np.concatenate([judged[0], drawn[0]]), np.concatenate([judged[1], drawn[1]])
-
-
-def _undrawn(recipe: Recipe, weights: str) -> Recipe:
-    """Return a recipe without drawn photos, for signs that nobody can draw.
-
-    Raises:
-        InputError: drawn photos are what is to be started from.
-    """
-    if weights == "drawn":
-        raise InputError("wanted weights that know photos, found --weights drawn, which draws GTSRB's signs, for signs of your own: give --weights edge/models")
-    return dataclasses.replace(recipe, drawn_share=0.0)
 
 
 def _whole(data: Path, split: Split, leave_out: bool) -> tuple[Sides, list[str]]:
@@ -232,7 +227,7 @@ def _plan(source: _Source, out: Path, recipe: Recipe, weights: str, budget_gib: 
     held, devices = len(source.judged[0]), device_count()
     chosen = plan(recipe, source.photos, held, budget_gib, batch_norm=from_scratch(weights), cacheable=cacheable, devices=devices, passes=resumed)
     if weights == "drawn" and resumed is None:
-        first = plan(drawn_recipe(recipe), [], len(GTSRB) * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
+        first = plan(drawn_recipe(recipe), [], source.classes.drawn * DRAWN_A_CLASS, budget_gib, batch_norm=True, cacheable=False, devices=devices)
         chosen = min(chosen, first, key=lambda each: each.batch)
     if devices > 1 and held < chosen.batch:
         raise InputError(f"wanted at least one batch of {chosen.batch} photos to validate on with --distribute, found {held}: add photos")
@@ -274,7 +269,7 @@ def _network(recipe: Recipe, weights: str, steps: int, out: Path, chosen: Plan, 
     checkpoint, drawn = out / runs.CHECKPOINT, None
     if weights == "drawn" and not checkpoint.exists():
         check_place(checkpoint)  # before much work is done
-        drawn = _drawn_weights(recipe, chosen)
+        drawn = _drawn_weights(recipe, chosen, classes)
     print(f"precision {keras.config.dtype_policy().name}")
     keras.utils.set_random_seed(recipe.seed)
     network = compiled(recipe, weights, steps, chosen.passes, len(classes))
@@ -296,19 +291,21 @@ def _some_crops(photos: Sequence[Photo], recipe: Recipe) -> NDArray[np.uint8]:
     return load_crops([photos[at] for at in np.linspace(0, len(photos) - 1, count).round().astype(int)], recipe.size)[0]
 
 
-def _drawn_weights(recipe: Recipe, chosen: Plan) -> Path:
+def _drawn_weights(recipe: Recipe, chosen: Plan, classes: Classes) -> Path:
     """Train on drawn photos, unless the user's cache has it done, and return the file with the weights. Interrupted, it goes on where it was."""
     first = drawn_recipe(recipe)
     told = {key: value for key, value in dataclasses.asdict(first).items() if key != "least_steps"}  # `epochs` has it, and older ones know it not
     told |= {"passes": chosen.passes} if chosen.passes > 1 else {}  # batch norm sees smaller batches
+    told |= {"faces": [hashlib.sha256(face.png).hexdigest() for face in classes.faces if isinstance(face, PaintedFace)]} if classes.own else {}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     out = cache_folder() / f"drawn-{digest}"
     progress, steps = runs.read_progress(out), max(1, recipe.drawn_steps // first.epochs)
     if progress.epochs < first.epochs:
         print(f"training on drawn photos first, in {first.epochs} epochs of {steps} steps; kept in {out}")
         with in_policy(progress.precision or choose_precision(first.precision)):
-            views, held = train_stream([], [], first, steps, progress.epochs), drawn_crops(first.size, DRAWN_A_CLASS, first.seed)
-            _train(_network(first, "none", steps, out, chosen), views, held, out, first, steps, chosen, GTSRB)
+            views = train_stream([], [], first, steps, progress.epochs, classes=classes)
+            held = drawn_crops(first.size, DRAWN_A_CLASS, first.seed, classes.faces)
+            _train(_network(first, "none", steps, out, chosen, classes), views, held, out, first, steps, chosen, classes)
     return out / runs.CHECKPOINT
 
 
@@ -368,6 +365,6 @@ def _finished(network: keras.Model, held: Crops, batch: int, classes: Classes) -
 
 def _seen(source: _Source, recipe: Recipe, rows: list[dict[str, float]], probabilities: NDArray[np.float32]) -> Seen:
     class_ids = np.array([photo.class_id for photo in source.photos], np.int64)
-    plan = plan_epoch(class_ids, recipe, source.steps, 0, len(source.classes))
+    plan = plan_epoch(class_ids, recipe, source.steps, 0, len(source.classes), source.classes.drawn)
     sampled = class_ids[plan[plan[:, 0] == REAL, 1]]
     return Seen(rows, *source.held, probabilities, class_ids, sampled, view_examples(source.photos, recipe, EXAMPLES, VIEWS), source.classes.names)

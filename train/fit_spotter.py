@@ -125,7 +125,7 @@ def _trained(data: Path, sides: Sides, tuning: list[Still], out: Path, recipe: S
         photos, classes = read_photos(data, recipe), read_classes(data)
         if not photos:
             raise InputError(f"wanted photos of signs to paste in {data}, found none: add photos")
-        drawn = draw_stills(recipe.drawn_frames, recipe.seed) if classes.drawn else []  # they show GTSRB's signs
+        drawn = draw_stills(recipe.drawn_frames, recipe.seed) if classes.official else []  # they show GTSRB's signs
         views = Views(read_stills(sides.train, "reading frames"), drawn, photos, recipe, classes)
         write_json(out / runs.ASKED, asked)
         print(f"precision {keras.config.dtype_policy().name}; {network.count_params()} parameters, {spotter.count_flop() / 1e9:.2f} GFLOP a frame")

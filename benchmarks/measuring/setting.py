@@ -58,7 +58,7 @@ def check_flown(setting: Setting) -> None:
         InputError: it knows others.
     """
     manifest = read_bundle(setting.bundle).manifest
-    if not classes_of_bundle(manifest).drawn:
+    if not classes_of_bundle(manifest).official:
         raise InputError(
             f"wanted a bundle that knows the signs of drawn flights, found {manifest.name}, whose {len(manifest.labels)} classes are others: "
             "measure it on frames of its own (signwing bench detection, signwing bench views)"

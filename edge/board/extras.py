@@ -22,7 +22,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "survey": ("fsspec", "pyarrow", "ray"),
     "rtx": ("tensorrt-rtx",),
     "draw": ("matplotlib",),
-    "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm", "supervision", "imagehash"),
+    "train": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "tqdm", "supervision", "imagehash", "resvg-py"),
     "export": ("numpy", "opencv-python-headless", "tensorflow", "keras", "matplotlib", "onnx", "onnxruntime", "onnxslim", "tf2onnx", "tqdm"),
 }
 """What pyproject.toml calls the same."""

@@ -134,7 +134,7 @@ def _service_sink(source: Source) -> list[Sink]:
 
 def _pass_sink(source: str, manifest: Manifest) -> PassSink | None:
     """Return what keeps the score of a drawn flight; None of another source, and where the bundle knows other signs than the flight shows."""
-    if not source.lower().startswith("demo://") or not classes_of_bundle(manifest).drawn:
+    if not source.lower().startswith("demo://") or not classes_of_bundle(manifest).official:
         return None
     from edge.outputs.passes import PassSink
 

@@ -1,6 +1,7 @@
 """The classes of a data set: GTSRB's 43, or those that its own `labels.csv` tells.
 
 labels.csv   ClassId, Name; and where they are known Number (the sign's own, such as 274-50) and WidthsMm (in which its face is made: 420/600/750)
+faces/       pictures of all faces or of none, by class id: where there are any, signs can be drawn
 mirror.csv   One, Other: names of classes of which a mirror makes one of the other; one name twice where it makes the sign itself
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle.manifest import Manifest
+from edge.datasets.faces import Face, read_faces
 from edge.datasets.gtsrb_labels import ARROWS, LABELS, MIRRORED, SHAPES, Shape
 from edge.datasets.tables import Row, read_rows
 from edge.errors import DataError, InputError
@@ -39,6 +41,7 @@ class Classes:
         mirrored: what a sign becomes in a mirror, where that is a sign too: class id to class id.
         arrows: classes that differ from each other by where an arrow points.
         shapes: outlines of the faces, of the first classes or of none.
+        faces: what draws the first classes, or none.
         own: they are the data set's own, and not GTSRB's alone.
     """
 
@@ -48,6 +51,7 @@ class Classes:
     mirrored: Mapping[int, int] = field(default_factory=dict)
     arrows: frozenset[int] = frozenset()
     shapes: tuple[Shape, ...] = ()
+    faces: tuple[Face, ...] = ()
     own: bool = True
 
     def __len__(self) -> int:
@@ -55,8 +59,13 @@ class Classes:
 
     @property
     def drawn(self) -> int:
-        """How many of them, the first ones, can be drawn: GTSRB's where all of these come first, else none."""
-        return len(LABELS) if self.names[: len(LABELS)] == LABELS else 0
+        """How many of them, the first ones, can be drawn."""
+        return len(self.faces)
+
+    @property
+    def official(self) -> bool:
+        """Whether GTSRB's come first, which drawn flights show."""
+        return self.names[: len(LABELS)] == LABELS
 
     def shape(self, class_id: int) -> Shape:
         """Return the outline of a class's face."""
@@ -67,7 +76,7 @@ class Classes:
         return {"names": list(self.names), "numbers": list(self.numbers), "sizes_mm": [list(size) for size in self.sizes_mm]} if self.own else {}
 
 
-GTSRB = Classes(LABELS, mirrored=MIRRORED, arrows=ARROWS, shapes=SHAPES, own=False)
+GTSRB = Classes(LABELS, mirrored=MIRRORED, arrows=ARROWS, shapes=SHAPES, faces=tuple(range(len(LABELS))), own=False)
 
 
 def table_of(root: Path) -> Path | None:
@@ -94,7 +103,9 @@ def read_classes(root: Path) -> Classes:
     numbers = tuple(printable(row.get("number", "").strip())[:LONGEST_NAME] for row, _ in rows)
     sizes = tuple(_sizes(row, where) for row, where in rows)
     told = Classes(names, numbers if any(numbers) else (), sizes if any(sizes) else (), _mirrored(table.with_name(MIRROR_TABLE), names))
-    return replace(told, mirrored={**MIRRORED, **told.mirrored}, arrows=ARROWS, shapes=SHAPES) if told.drawn else told
+    official = GTSRB.faces if told.official else ()
+    told = replace(told, faces=(*official, *read_faces(table.parent, len(official), len(names))))
+    return replace(told, mirrored={**MIRRORED, **told.mirrored}, arrows=ARROWS, shapes=SHAPES) if told.official else told
 
 
 def classes_of(record: Mapping[str, Any]) -> Classes:

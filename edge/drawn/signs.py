@@ -13,14 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.faces import FACE_PX, Face, PaintedFace
 from edge.datasets.gtsrb import CLASSES
 from edge.drawn import pictograms
 from edge.drawn.canvas import BLACK, BLUE, DIAMOND, GREY, OCTAGON, RED, TRIANGLE_DOWN, TRIANGLE_UP, WHITE, YELLOW, Canvas, Layer, polygon_board, round_board
 from edge.drawn.glyphs import text_layer
 from edge.errors import InputError
 
-_MASTER_PX = 256
+_MASTER_PX = FACE_PX
 _SUPERSAMPLING = 3
+_KEPT = 256
 
 
 def _number(text: str) -> Layer:
@@ -96,11 +98,11 @@ FLIGHT_CLASSES: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 14, 15, 17, 3
 """The classes of flights and golden crops: fixed, so that both stay as they are whatever else can be drawn."""
 
 
-def draw_sign(class_id: int, side_px: int) -> NDArray[np.uint8]:
+def draw_sign(class_id: Face, side_px: int) -> NDArray[np.uint8]:
     """Draw one sign's face.
 
     Args:
-        class_id: one of `DRAWN_CLASSES`.
+        class_id: one of `DRAWN_CLASSES`, or a picture of a face.
         side_px: side of the picture, 1 and more.
 
     Returns:
@@ -115,7 +117,7 @@ def draw_sign(class_id: int, side_px: int) -> NDArray[np.uint8]:
     return _as_uint8(cv2.resize(_master(class_id), (side_px, side_px), interpolation=way))
 
 
-def outline(class_id: int) -> NDArray[np.float64]:
+def outline(class_id: Face) -> NDArray[np.float64]:
     """Trace the edge of a sign's face: its convex hull, (n, 2), x and y in units of the side.
 
     Raises:
@@ -127,11 +129,11 @@ def outline(class_id: int) -> NDArray[np.float64]:
     return (hull + 0.5 + np.sign(hull + 0.5 - _MASTER_PX / 2) * 0.5) / _MASTER_PX
 
 
-def vary_sign(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def vary_sign(class_id: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw a face as it varies from sign to sign: an older drawing, a pictogram a little larger or smaller, lines and rim a little broader or thinner.
 
     Args:
-        class_id: one of `DRAWN_CLASSES`.
+        class_id: one of `DRAWN_CLASSES`; a picture of a face stays as it is.
         rng: source of chance.
 
     Returns:
@@ -140,6 +142,8 @@ def vary_sign(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     Raises:
         InputError: no such class.
     """
+    if isinstance(class_id, PaintedFace):
+        return class_id.picture()
     board, *layers = OLDER_FACES[class_id] if class_id in OLDER_FACES and rng.random() < 0.4 else _layers(class_id)
     canvas = Canvas(_MASTER_PX * _SUPERSAMPLING)
     canvas.rim = rng.uniform(0.88, 1.12)
@@ -156,12 +160,15 @@ def _layers(class_id: int) -> tuple[Layer, ...]:
     return FACES[class_id]
 
 
-@functools.lru_cache(maxsize=CLASSES)
-def _master(class_id: int) -> NDArray[np.uint8]:
-    canvas = Canvas(_MASTER_PX * _SUPERSAMPLING)
-    for layer in _layers(class_id):
-        layer(canvas)
-    master = _averaged(canvas)
+@functools.lru_cache(maxsize=_KEPT)
+def _master(class_id: Face) -> NDArray[np.uint8]:
+    if isinstance(class_id, PaintedFace):
+        master = class_id.picture()
+    else:
+        canvas = Canvas(_MASTER_PX * _SUPERSAMPLING)
+        for layer in _layers(class_id):
+            layer(canvas)
+        master = _averaged(canvas)
     master.setflags(write=False)
     return master
 

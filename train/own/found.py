@@ -112,6 +112,7 @@ class Looked:
         faults: what is wrong, a line each.
         doubts: what is worth a look, likewise.
         none: pictures that show no sign.
+        faces: of classes, by name: PNG, where a folder of them was given.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -120,3 +121,4 @@ class Looked:
     faults: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     none: list[NDArray[np.uint8]] = field(default_factory=list)
+    faces: dict[str, bytes] = field(default_factory=dict)

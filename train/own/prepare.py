@@ -29,6 +29,7 @@ from edge.bundle.lineage import lineage
 from edge.bundle.manifest import read_bundle
 from edge.datasets.classes import MIRROR_TABLE, NONE
 from edge.datasets.classes import TABLE as LABELS_TABLE
+from edge.datasets.faces import face_file
 from edge.datasets.gtsdb import HELD, SIDES_TABLE, TABLE, TRAIN, TUNING
 from edge.datasets.tables import read_rows
 from edge.errors import DataError, InputError
@@ -36,6 +37,7 @@ from edge.files import telling_refusal, write_json, write_text, written_beside
 from edge.images import read_image
 from edge.recognition.classifier import cut_out
 from train.own.checks import NAMED, check_classes, check_sides, shown
+from train.own.faces import read_own_faces
 from train.own.folders import Table, find_photos, read_table
 from train.own.found import Found, Looked, Photo, Scene, Shot, Side, named
 from train.own.frames import find_frames
@@ -65,6 +67,7 @@ class Options:
         seed: of the split.
         leave_out_broken: go on without pictures that cannot be read, and without boxes outside their frame.
         extend: bundle whose classes come first; those that are found and that it does not know are added.
+        faces: folder with an SVG or a PNG of each class's face, by its name: then signs can be drawn (`train.own.faces`).
     """
 
     table: Table | None = None
@@ -72,12 +75,13 @@ class Options:
     seed: int = 0
     leave_out_broken: bool = False
     extend: Path | None = None
+    faces: Path | None = None
 
     def asked(self, root: Path) -> dict[str, Any]:
         """Return what `prepared.json` keeps of what was asked for, and of what lay there: a digest of names and sizes."""
         files = sorted(path for path in (root, *root.rglob("*")) if path.is_file())
         lay = sha256("\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path in files).encode()).hexdigest()
-        told = {**vars(self), "table": self.table and str(self.table), "extend": self.extend and str(self.extend)}
+        told = {**vars(self), "table": self.table and str(self.table), "extend": self.extend and str(self.extend), "faces": self.faces and str(self.faces)}
         return {"root": str(root.resolve()), "lay": lay, **told}
 
 
@@ -109,6 +113,8 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
         split_photos(looked, options.alike, options.seed)
         check_sides(looked)
         _refuse(looked)
+        if options.faces is not None:
+            looked.faces = read_own_faces(options.faces, sorted({photo.name for photo in looked.photos} - set(known)))
         told = _written(out, folder, found, looked, known, asked)
     print(told["said"])
     return told
@@ -264,6 +270,10 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
     for number, image in enumerate(looked.none):
         (out / NONE).mkdir(exist_ok=True)
         (out / NONE / f"{number:06}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    for name, face in looked.faces.items():
+        with telling_refusal(path := out / face_file(names.index(name))):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(face)
     if looked.frames:
         _write_frames(out / FRAMES, looked, names)
     told = _told(found, looked, names, {side: len(of_side) for side, of_side in rows.items()}) | {"asked": asked}
@@ -325,6 +335,8 @@ def _told(found: Found, looked: Looked, names: Sequence[str], photos: dict[Side 
         f"{sum(photos.values())} photos of signs, {cut} of them cut from frames, {min(by_class.values())} to {max(by_class.values())} a class",
         f"{photos['train']} photos to train, {photos['valid']} to validate, {photos['test']} to test",
     ]
+    if looked.faces:
+        lines.append(f"a face of each of {len(looked.faces)} classes, to be drawn")
     if signs:
         sizes = f"{min(signs)} to {max(signs)} pixels, half of them below {np.median(signs):g}"
         sides = ", ".join(f"{frames[side]} {side}" for side in (TRAIN, TUNING, HELD))

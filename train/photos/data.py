@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from edge.datasets.aerial import mixed_crop
 from edge.datasets.classes import GTSRB, NONE, Classes
+from edge.datasets.faces import Face
 from edge.datasets.gtsdb import find_frames, read_sides, sign_free_crops
 from edge.datasets.gtsrb import Photo, read_photo
 from edge.errors import DataError, InputError
@@ -82,15 +83,15 @@ def sample_epoch(class_ids: NDArray[np.int64], power: float, seed: int, epoch: i
     return rng.permutation(np.concatenate(picked))
 
 
-def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int, classes: int = len(GTSRB)) -> NDArray[np.int64]:
-    """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id of GTSRB's, or `SIGN_FREE` and a number up to 2^31."""
+def plan_epoch(class_ids: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int, classes: int = len(GTSRB), faces: int = len(GTSRB)) -> NDArray[np.int64]:
+    """Order one epoch's views, (n, 2) int64 each: `REAL` and a photo's index, `DRAWN` and a class id below `faces`, or `SIGN_FREE` and a number up to 2^31."""
     rng = np.random.default_rng([recipe.seed, epoch, 1])
     views = steps * recipe.batch
     sign_free = round(views * recipe.sign_free_share)
     drawn = round(views * (recipe.drawn_share + recipe.sign_free_share)) - sign_free
     wanted = views - drawn - sign_free
     real = sample_epoch(class_ids, recipe.sampling_power, recipe.seed, epoch, classes, wanted)[:wanted] if len(class_ids) else np.zeros(0, np.int64)
-    parts = [(REAL, real), (DRAWN, np.arange(drawn) % len(GTSRB)), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
+    parts = [(REAL, real), (DRAWN, np.arange(drawn) % max(faces, 1)), (SIGN_FREE, rng.integers(0, 2**31, sign_free))]
     plan = np.concatenate([np.column_stack([np.full(len(numbers), kind), numbers]) for kind, numbers in parts])
     return plan if drawn + sign_free == 0 else rng.permutation(plan)
 
@@ -125,7 +126,7 @@ def train_stream(
 
     def places() -> Iterator[NDArray[np.int64]]:
         for epoch in range(first_epoch, recipe.epochs):
-            plan = plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch, len(classes))
+            plan = plan_epoch(np.array(views.class_ids, np.int64), recipe, steps, epoch, len(classes), classes.drawn)
             whole = np.column_stack([plan, np.full(len(plan), epoch), np.arange(len(plan))])
             yield from whole[: len(whole) // recipe.batch * recipe.batch].reshape(-1, recipe.batch, 4)
 
@@ -148,11 +149,11 @@ def feature_stream(
     return tf.data.Dataset.from_generator(batches, output_signature=shapes).prefetch(2)
 
 
-def drawn_crops(size: int, a_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def drawn_crops(size: int, a_class: int, seed: int, faces: Sequence[Face] = GTSRB.faces) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw photos to validate on: ((n, size, size, 3) uint8 BGR, (n,) int64 class ids), `a_class` of each class."""
     rng = np.random.default_rng([seed, 2])
-    class_ids = np.repeat(np.arange(len(GTSRB)), a_class)
-    return np.stack([fit_crop(draw_photo(int(class_id), rng), size) for class_id in class_ids]), class_ids
+    class_ids = np.repeat(np.arange(len(faces)), a_class)
+    return np.stack([fit_crop(draw_photo(faces[class_id], rng), size) for class_id in class_ids.tolist()]), class_ids
 
 
 def view_examples(photos: Sequence[Photo], recipe: Recipe, count: int, views: int) -> list[tuple[int, Crop, list[Crop]]]:

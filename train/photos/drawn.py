@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.datasets.faces import Face, PaintedFace
 from edge.datasets.gtsrb import CLASSES
 from edge.drawn.canvas import BLACK, BLUE, RED, WHITE, YELLOW
 from edge.drawn.perspective import Pyramid, pyramid
@@ -27,13 +28,15 @@ SIDE_PX = (13.0, 115.0)
 _MASTER_PX = 128
 _SEED = 42
 _PRIORITY = 12
+_KEPT = 512
+"""Boards in memory, of some 90 kB each."""
 
 
-def draw_photo(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_photo(class_id: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one photo of a sign, cut out as GTSRB does: with a margin of a tenth, 5 px at least.
 
     Args:
-        class_id: 0 to 42.
+        class_id: 0 to 42, or a picture of a face.
         rng: the only source of chance, so that a seed repeats the photo.
 
     Returns:
@@ -45,7 +48,7 @@ def draw_photo(class_id: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     return photograph(_scene(class_id, _side(rng), rng)[0], rng)
 
 
-def draw_track(class_id: int, frames: int, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8], Box]]:
+def draw_track(class_id: Face, frames: int, rng: np.random.Generator) -> list[tuple[NDArray[np.uint8], Box]]:
     """Draw photos of one sign from far to near: board, place, light and ground stay, and only the camera takes each anew.
 
     Args:
@@ -68,10 +71,11 @@ def draw_track(class_id: int, frames: int, rng: np.random.Generator) -> list[tup
     return track
 
 
-def _scene(class_id: int, side: float, rng: np.random.Generator) -> tuple[Floats, NDArray[np.float64]]:
+def _scene(class_id: Face, side: float, rng: np.random.Generator) -> tuple[Floats, NDArray[np.float64]]:
     """Draw what the camera has before it: the light, (height, width, 3) BGR, and where the board stands, as of `_stand`."""
     place, size_wh = _stand(class_id, side, rng)
-    board = _board(class_id, int(rng.integers(VARIANTS)))
+    variant = int(rng.integers(VARIANTS))
+    board = _board(class_id, 0 if isinstance(class_id, PaintedFace) else variant)
     # Light on the sign is what exposure leaves of it: dark photos are frequent. The ground has light of its own, the sky much more of it.
     light = _light(rng)
     scene = cut_out(rng, size_wh) * np.float32(light * np.exp(rng.normal(-0.4, 0.55)))
@@ -111,7 +115,7 @@ def _light(rng: np.random.Generator) -> float:
     return float(np.clip(np.exp(rng.normal(-0.6, 0.75)), 0.05, 1.3))
 
 
-def _stand(class_id: int, side: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], tuple[int, int]]:
+def _stand(class_id: Face, side: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Turn a board before the camera and cut it out: the (3, 3) matrix from units of its side to pixels, and the photo's width and height."""
     turn = np.deg2rad(rng.normal(0, 4))
     cosine, sine = np.cos(turn), np.sin(turn)
@@ -134,15 +138,16 @@ def _seen(place: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np
     return flat[:, :2] / flat[:, 2:]
 
 
-@functools.lru_cache(maxsize=CLASSES)
-def _edge(class_id: int) -> NDArray[np.float64]:
+@functools.lru_cache(maxsize=_KEPT)
+def _edge(class_id: Face) -> NDArray[np.float64]:
     hull = outline(class_id)
     return hull[:: max(len(hull) // 32, 1)]
 
 
-@functools.lru_cache(maxsize=CLASSES * VARIANTS)
-def _board(class_id: int, variant: int) -> Pyramid:
-    face = vary_sign(class_id, np.random.default_rng((_SEED, class_id, variant)))
+@functools.lru_cache(maxsize=_KEPT)
+def _board(class_id: Face, variant: int) -> Pyramid:
+    chance = (_SEED, variant) if isinstance(class_id, PaintedFace) else (_SEED, class_id, variant)
+    face = vary_sign(class_id, np.random.default_rng(chance))
     return pyramid(np.asarray(cv2.resize(face, (_MASTER_PX, _MASTER_PX), interpolation=cv2.INTER_AREA), np.uint8))
 
 
@@ -164,7 +169,7 @@ def _paints(*colours: tuple[int, int, int]) -> NDArray[np.float64]:
 _FROM_RED_AND_BLUE, _FROM_YELLOW = _paints(WHITE, BLACK, RED, BLUE), _paints(WHITE, BLACK, YELLOW, (200, 0, 100))
 
 
-def _painted(face: Floats, class_id: int, rng: np.random.Generator) -> Floats:
+def _painted(face: Floats, class_id: Face, rng: np.random.Generator) -> Floats:
     """Give the paints the colours that they have after some years."""
     faded = rng.random() ** 4 * 0.8
     white = np.array(WHITE) * rng.uniform(0.78, 1.05) * (1 + rng.normal(0, 0.02, 3))
@@ -176,6 +181,8 @@ def _painted(face: Floats, class_id: int, rng: np.random.Generator) -> Floats:
         orange = rng.random() ** 6 * 100
         red = np.array([rng.uniform(25, 60), rng.uniform(15, 45) + orange, rng.uniform(140, 225) + 0.3 * orange])
         blue = np.array([rng.uniform(115, 215), rng.uniform(55, 110), rng.uniform(8, 45)])
+        if isinstance(class_id, PaintedFace):  # whose paints nobody knows: what they are made of keeps its hue
+            red, blue = np.array(RED, np.float64), np.array(BLUE, np.float64)
         red, blue = (paint + (white - paint) * faded * share for paint, share in ((red, 0.6), (blue, 0.35)))
         to, back = np.array([white, black, red, blue]), _FROM_RED_AND_BLUE
     matrix = (back @ np.hstack([to, np.full((4, 1), 255.0)])).T

@@ -25,7 +25,7 @@ def paste(
     corner: NDArray[np.int64],
     size_wh: NDArray[np.int64],
     box_xyxy: NDArray[np.float64],
-    shape: Shape,
+    shape: Shape | NDArray[np.float64],
     rng: np.random.Generator,
 ) -> None:
     """Paste a patch in place, its light drawn towards that of the ground.
@@ -36,7 +36,7 @@ def paste(
         corner: x and y of its upper left corner in `image`.
         size_wh: to scale it to; it must lie inside `image`.
         box_xyxy: of the sign in the scaled patch.
-        shape: outline of the sign; where it is unknown, round or all of its box.
+        shape: outline of the sign; where it is unknown, round or all of its box. Or its corners, (n, 2), convex, in a box from -1 to 1.
         rng: source of chance.
     """
     width, height = size_wh.tolist()
@@ -57,9 +57,11 @@ def paste(
     image[y : y + height, x : x + width] = np.clip(ground + (scaled * np.float32(gain) - ground) * mask, 0, 255).astype(np.uint8)
 
 
-def _outline(shape: Shape, box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _outline(shape: Shape | NDArray[np.float64], box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the corners of a sign's outline, (n, 2), a little enlarged."""
-    if shape == "upright":
+    if not isinstance(shape, str):
+        unit = shape
+    elif shape == "upright":
         unit = np.array([(-1, 1), (-0.12, -1), (0.12, -1), (1, 1)])
     elif shape == "downward":
         unit = np.array([(-1, -1), (1, -1), (0.12, 1), (-0.12, 1)])

@@ -18,10 +18,13 @@ from tqdm import tqdm
 
 from edge.bundle.manifest import STRIDE
 from edge.datasets.classes import GTSRB, Classes
+from edge.datasets.faces import PaintedFace
 from edge.datasets.gtsdb import RoadFrame
 from edge.datasets.gtsrb import Photo, Split, read_photo, read_split
+from edge.datasets.gtsrb_labels import Shape
 from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight, scene
+from edge.drawn.signs import outline
 from edge.geometry.boxes import iou_matrix
 from edge.images import decode_image, read_image
 from edge.recognition.spotter_learned import GREY, shrink
@@ -179,10 +182,20 @@ class Views:
                 continue
             factors = size / np.array(patch.shape[1::-1])
             box = np.concatenate([roi[:2] * factors, roi[2:] * factors])
-            paste(image, patch, corner, size, box, self.classes.shape(photo.class_id), rng)
+            paste(image, patch, corner, size, box, _shape(self.classes, photo.class_id), rng)
             kept = np.vstack([kept, whole if without else box + np.tile(corner, 2)])
             boxes = boxes if without else np.vstack([boxes, box + np.tile(corner, 2)])
         return image, boxes
+
+
+def _shape(classes: Classes, class_id: int) -> Shape | NDArray[np.float64]:
+    """Return a sign's outline as `paste` takes it: that of its face where it has a picture of one."""
+    face = classes.faces[class_id] if class_id < classes.drawn else None
+    if not isinstance(face, PaintedFace):
+        return classes.shape(class_id)
+    hull = outline(face)
+    low, high = hull.min(axis=0), hull.max(axis=0)
+    return np.asarray((hull - low) / (high - low) * 2 - 1, np.float64)
 
 
 def _patch_without(still: Still, rng: np.random.Generator) -> tuple[Image, Boxes]:

@@ -63,7 +63,7 @@ class Views:
         if kind == REAL:
             return decode_image(self.blobs[number], self.names[number]), self.class_ids[number], True
         if kind == DRAWN:
-            return draw_photo(number, rng), number, False
+            return draw_photo(self.classes.faces[number], rng), number, False
         if self.sign_free and rng.random() < _CUT_OUT:
             return self.sign_free[number % len(self.sign_free)], None, True
         return draw_background(rng), None, False
