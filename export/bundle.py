@@ -107,7 +107,7 @@ def write_bundle(
         check_known(made.classes.names, data, str(source))
         photos, valid = held_out(data, made.train)
         chosen = calibration_photos(photos, made.train["recipe"]["seed"])
-        budgets = bearable(budgets, len(valid)) if made.classes.own else budgets
+        budgets = bearable(budgets, len(valid))
         draft = _Draft(folder, made, name)
         draft.write("fp16", made.fp16)
         found = run_on_photos(draft.bundle("fp16"), [REFERENCE, "fp16"], valid, {KERAS: made.keras} if made.keras else None)

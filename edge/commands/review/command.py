@@ -17,7 +17,7 @@ from edge.commands.review.judged import FRAMES, Judged
 from edge.datasets.classes import REVIEWED
 from edge.errors import MissingDependency
 from edge.outputs.web.access import Access, read_token
-from edge.outputs.web.door import Door, listen
+from edge.outputs.web.door import Door, addresses, listen, url_of
 from edge.outputs.web.wire import Limits
 from edge.process import signals
 
@@ -50,12 +50,11 @@ def review(folder: Path, host: str, port: int, token_file: Path | None) -> None:
     with Judged(folder, items) as judged, Door(fileno=listen(host, port).detach()) as door:
         door.setblocking(False)
         site = ReviewSite(items, judged, next_step)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{door.getsockname()[1]}/"
+        port = door.getsockname()[1]
         left = sum(judged[name] is None for name in items)
-        print(f"{left} of {len(items)} to be judged\n{'page':<14}{url}", flush=True)
+        print(f"{left} of {len(items)} to be judged\n{'page':<14}{addresses(host, port)}", flush=True)
         if left and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "darwin"):
-            webbrowser.open(url)
+            webbrowser.open(url_of(host, port))
         signals.gently()
         guarded = Guarded(site.app, access, limits, _tell_fault)
         asyncio.run(serve_guarded(door, guarded, limits, lambda: site.ended or signals.came()))

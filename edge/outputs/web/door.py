@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from edge.errors import OutputError
@@ -34,6 +35,26 @@ class Door(socket.socket):
                 return client, address
             client.close()
         raise BlockingIOError
+
+
+def url_of(host: str, port: int) -> str:
+    """Return where a page that listens on `host` is, for a browser on this machine."""
+    return _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104, it is compared
+
+
+def addresses(host: str, port: int) -> str:
+    """Return the same, and where the page is for others, where it is on every address of this machine."""
+    towards = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}.get(host)  # noqa: S104
+    if towards is None:
+        return url_of(host, port)
+    with socket.socket(towards[0], socket.SOCK_DGRAM) as asking, suppress(OSError):  # no network
+        asking.connect((towards[1], 9))  # an address for examples: it chooses a network, and sends nothing
+        return f"{url_of(host, port)} here, {_url(asking.getsockname()[0], port)} from elsewhere"
+    return url_of(host, port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -24,7 +24,7 @@ from edge.board.extras import install
 from edge.errors import MissingDependency, OutputError, one_line
 from edge.frame import FeedState
 from edge.outputs.web.access import Access
-from edge.outputs.web.door import listen
+from edge.outputs.web.door import addresses, listen, url_of
 from edge.outputs.web.metrics import Metrics
 from edge.outputs.web.state import PageState
 from edge.outputs.web.wire import HURRIED_LOOK_S, LAST_LOOK_S, Limits, packed, read
@@ -91,7 +91,7 @@ class WebSink:
         self._port = self._socket.getsockname()[1]
         self._thread.start()
         self._keeper.start()
-        print(f"{'page':<14}{self.url}{self._elsewhere()}", flush=True)
+        print(f"{'page':<14}{addresses(self._host, self._port)}", flush=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -115,21 +115,7 @@ class WebSink:
     @property
     def url(self) -> str:
         """Where the page is, for a browser on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104, it is compared
-        return self._url(host)
-
-    def _elsewhere(self) -> str:
-        """Return where the page is for others, where it is on every address of this machine."""
-        towards = {"0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")}.get(self._host)  # noqa: S104
-        if towards is None:
-            return ""
-        with socket.socket(towards[0], socket.SOCK_DGRAM) as asking, suppress(OSError):  # no network
-            asking.connect((towards[1], 9))  # an address for examples: it chooses a network, and sends nothing
-            return f" here, {self._url(asking.getsockname()[0])} from elsewhere"
-        return ""
-
-    def _url(self, host: str) -> str:
-        return f"http://[{host}]:{self._port}/" if ":" in host else f"http://{host}:{self._port}/"
+        return url_of(self._host, self._port)
 
     def write(self, result: Result) -> None:
         """Leave a result; never waits."""

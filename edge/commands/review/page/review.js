@@ -75,7 +75,7 @@ function look(item, place) {
   picture.src = address(item, place + 1, "jpg");
   const pose = view.pose, where = pose?.lat == null ? "" : `${pose.lat.toFixed(5)}, ${pose.lon.toFixed(5)}, ${Math.round(pose.alt_m ?? 0)} m`;
   const when = view.time ? new Date(view.time).toLocaleString() : view.media_s == null ? "" : `${view.media_s.toFixed(1)} s`;
-  at("about").textContent = [view.still ?? `frame ${view.frame}`, when, where].filter(Boolean).join(" · ");
+  at("about").textContent = [view.still ?? `frame ${view.frame}`, when, where, view.others.length ? "yellow: what else was seen" : ""].filter(Boolean).join(" · ");
 }
 
 /** Has the browser fetch what will be shown next. */
