@@ -61,7 +61,7 @@ def check_flown(setting: Setting) -> None:
     if not classes_of_bundle(manifest).official:
         raise InputError(
             f"wanted a bundle that knows the signs of drawn flights, found {manifest.name}, whose {len(manifest.labels)} classes are others: "
-            "measure it on frames of its own (signwing bench detection, signwing bench views)"
+            "measure it on frames of its own (signwing bench detection, signwing bench views), or with faces of its own (signwing bench tracks --faces)"
         )
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from benchmarks.tracking.approaches import FRAMES as APPROACH_FRAMES
 from benchmarks.tracking.approaches import SWING_DEG, Approach, ApproachSink, approaches
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
+from edge.datasets.classes import check_known
 from edge.outputs.passes import PassSink
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
@@ -32,7 +34,15 @@ FPS = 30
 
 
 def tracks(
-    setting: Setting, spotter: str, view: str, seeds: Sequence[int], frames: int, silent_minutes: float, data: Path | None, json_path: Path | None
+    setting: Setting,
+    spotter: str,
+    view: str,
+    seeds: Sequence[int],
+    frames: int,
+    silent_minutes: float,
+    data: Path | None,
+    json_path: Path | None,
+    faces: Path | None = None,
 ) -> dict[str, Any]:
     """Fly along roads with signs, and along one without, near real signs where there are photos, and print what was announced.
 
@@ -45,6 +55,7 @@ def tracks(
         silent_minutes: of flight without a sign, at 30 frames a second.
         data: where GTSRB's and GTSDB's photos are, for `benchmarks.tracking.approaches`; None leaves these out.
         json_path: where the result goes, or None.
+        faces: data set that was prepared with faces, which the flights show; None: GTSRB's signs.
 
     Returns:
         `passes` (the keys of `PASSES`, over all flights), `right_share`, `delay_frames` (p50 and p90 of the frames from a sign's first visible one, 12 px, to
@@ -53,15 +64,18 @@ def tracks(
 
     Raises:
         BundleError: no bundle, a damaged one, or one without this spotter.
+        DataError: the bundle knows other signs than the flights show.
         EngineError: the engine fails.
         InputError, DataError: as `benchmarks.tracking.approaches.approaches` has them.
         OutputError: `json_path` cannot be written.
     """
-    check_flown(setting)
-    started_at, conditions = (
-        now(),
-        setting.conditions(spotter=spotter, view=view, seeds=list(seeds), frames=frames, silent_minutes=silent_minutes, data=str(data) if data else None),
-    )
+    if faces is None:
+        check_flown(setting)
+    else:
+        check_known(read_bundle(setting.bundle).manifest.labels, faces, str(setting.bundle))
+    told = {"spotter": spotter, "view": view, "seeds": list(seeds), "frames": frames, "silent_minutes": silent_minutes}
+    told |= {name: None if path is None else str(path) for name, path in (("data", data), ("faces", faces))}
+    started_at, conditions = now(), setting.conditions(**told)
     flights: list[dict[str, Any]] = []
     delays: list[int] = []
     with ExitStack() as stack:
@@ -73,7 +87,7 @@ def tracks(
         classifier = Classifier(engine, bundle.manifest.thresholds.confidence)
         print_conditions(engine.name, engine.precision, setting)
         for seed in _shown(seeds, "flight"):
-            flown = f"{SCHEME}?view={view}&seed={seed}&frames={frames}"
+            flown = f"{SCHEME}?view={view}&seed={seed}&frames={frames}" + (f"&faces={quote(str(faces))}" if faces else "")
             watched = PassSink(flown)
             run(open_source(flown), found_by, classifier, [watched])
             flights.append({"seed": seed, **watched.score()})

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from edge.api.recognizer import Recognizer
 from edge.bundle.manifest import Manifest
 from edge.commands import camera_option, level_option, watching
-from edge.datasets.classes import classes_of_bundle
 from edge.errors import OutputError
 from edge.files import check_outputs, refuse_folder
 from edge.frame import Source
@@ -26,6 +25,7 @@ from edge.outside.text import without_credentials
 from edge.result import Sink
 from edge.sources.live.feed import LiveSource
 from edge.sources.open import meant, named_files
+from edge.sources.uri import parse_uri
 from edge.vehicle.utc import UtcClock
 
 if TYPE_CHECKING:
@@ -134,11 +134,13 @@ def _service_sink(source: Source) -> list[Sink]:
 
 def _pass_sink(source: str, manifest: Manifest) -> PassSink | None:
     """Return what keeps the score of a drawn flight; None of another source, and where the bundle knows other signs than the flight shows."""
-    if not source.lower().startswith("demo://") or not classes_of_bundle(manifest).official:
+    if not source.lower().startswith("demo://"):
         return None
     from edge.outputs.passes import PassSink
+    from edge.sources.demo import shown_by
 
-    return PassSink(source)
+    shown = shown_by(parse_uri(source)).names
+    return PassSink(source) if shown == manifest.labels[: len(shown)] else None
 
 
 def _written(arguments: argparse.Namespace, source: Source, labels: Sequence[str]) -> list[Sink]:

@@ -15,9 +15,10 @@ from typing import Protocol
 
 import numpy as np
 
+from edge.datasets.faces import Face
 from edge.drawn.backdrop import SECTION, light, render
 from edge.drawn.perspective import Camera, Image
-from edge.drawn.signposts import FIRST_M, Box, Signpost, line_up, stand_anywhere
+from edge.drawn.signposts import FIRST_M, Box, Signpost, line_up, repainted, stand_anywhere
 from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
 from edge.geometry.boxes import iou_matrix
@@ -93,6 +94,7 @@ class Flight:
         frames: length of the flight.
         fps: speed at which it is meant to be shown; it changes no frame.
         signs: whether there are any along the road; without them the road is the same.
+        faces: what they show instead of GTSRB's, by class id; empty: GTSRB's.
     """
 
     seed: int = 0
@@ -100,6 +102,7 @@ class Flight:
     frames: int = 600
     fps: float = 30.0
     signs: bool = True
+    faces: tuple[Face, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the attributes.
@@ -151,7 +154,7 @@ class Flight:
             return ()
         signs = _signs(self.seed, max((self.frames - 1) * _STEP_M + _LAST_M, FIRST_M))
         first, end = (bisect.bisect_left(signs, camera.z + ahead, key=lambda sign: sign.z) for ahead in (_NEAREST_M, _FARTHEST_M))
-        return signs[first:end]
+        return repainted(signs[first:end], self.faces, self.seed)
 
     def _camera(self, index: int) -> Camera:
         if not 0 <= index < self.frames:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from edge.datasets.faces import Face, PaintedFace
 from edge.drawn.perspective import Board, Camera, Floats, Pyramid, View, pyramid, upright
 from edge.drawn.scenery import ROAD, pole
-from edge.drawn.signs import DRAWN_CLASSES, FLIGHT_CLASSES, draw_sign, outline
+from edge.drawn.signs import FLIGHT_CLASSES, draw_sign, outline
 
 Box = tuple[float, float, float, float]
 
@@ -20,6 +21,8 @@ FIRST_M = 36.0
 
 _SPACING_M = (25.5, 33.5)
 _MASTER_PX = 256
+_KEPT = 64
+"""Faces in memory."""
 _METAL, _RAIL, _TUBE = (142, 140, 138), (104, 102, 100), (172, 172, 172)
 _SHADES = ((1.0, 1.0), (0.8, 0.8), (1.0, 0.55), (0.62, 1.0))
 
@@ -30,13 +33,14 @@ class Signpost:
 
     Attributes:
         number: its place in the row of signs.
-        class_id: one of `DRAWN_CLASSES`.
+        class_id: one of `DRAWN_CLASSES`, or of a data set's own.
         x: metres to the right.
         y: metres from the ground to the face's middle.
         z: metres along the road.
         side: side of the face in metres.
         yaw: how far the face is turned about its pole, radians.
         shade: which part of it lies in the shade.
+        own: the picture of its face, where `class_id` is that of a data set of one's own.
     """
 
     number: int
@@ -47,24 +51,29 @@ class Signpost:
     side: float
     yaw: float
     shade: int
+    own: PaintedFace | None = None
 
     @functools.cached_property
     def middle(self) -> Floats:
         """The middle of the face in the world, (3,)."""
         return np.array([self.x, self.y, self.z])
 
+    @property
+    def _drawn_by(self) -> Face:
+        return self.class_id if self.own is None else self.own
+
     def face(self) -> Board:
         """Return the face in the world."""
-        return Board(_face(self.class_id, self.shade), self._points(np.array([[0.0, 0.0], [1, 0], [1, 1], [0, 1]])))
+        return Board(_face(self._drawn_by, self.shade), self._points(np.array([[0.0, 0.0], [1, 0], [1, 1], [0, 1]])))
 
     def back(self) -> Board:
         """Return the bare metal that is seen from behind."""
-        return Board(_back(self.class_id), self._points(np.array([[1.0, 0.0], [0, 0], [0, 1], [1, 1]])))
+        return Board(_back(self._drawn_by), self._points(np.array([[1.0, 0.0], [0, 0], [0, 1], [1, 1]])))
 
     @functools.cached_property
     def outline(self) -> Floats:
         """The face's edge in the world, (n, 3)."""
-        return self._points(_outline(self.class_id))
+        return self._points(_outline(self._drawn_by))
 
     def pole(self) -> Board:
         """Return the tube that carries the face."""
@@ -108,11 +117,24 @@ def stand_anywhere(rng: np.random.Generator, camera: Camera, number: int, classe
     return Signpost(number, int(rng.choice(classes)), x, y, z, side, yaw, int(rng.integers(len(_SHADES))))
 
 
-_outline = functools.lru_cache(maxsize=len(DRAWN_CLASSES))(outline)
+def repainted(signs: Iterable[Signpost], faces: Sequence[Face], seed: int) -> tuple[Signpost, ...]:
+    """Give signs other faces, by class id; each comes once before one comes again. Without faces they stay as they are."""
+    return tuple(_repainted(sign, tuple(faces), seed) for sign in signs) if faces else tuple(signs)
 
 
-@functools.lru_cache(maxsize=len(DRAWN_CLASSES) * len(_SHADES))
-def _face(class_id: int, shade: int) -> Pyramid:
+@functools.lru_cache(maxsize=1024)
+def _repainted(sign: Signpost, faces: tuple[Face, ...], seed: int) -> Signpost:
+    turn, left = divmod(sign.number, len(faces))
+    class_id = int(np.random.default_rng((seed, 17, turn)).permutation(len(faces))[left])
+    face = faces[class_id]
+    return replace(sign, class_id=class_id, own=face if isinstance(face, PaintedFace) else None)
+
+
+_outline = functools.lru_cache(maxsize=_KEPT)(outline)
+
+
+@functools.lru_cache(maxsize=_KEPT * len(_SHADES))
+def _face(class_id: Face, shade: int) -> Pyramid:
     """A face of which a part may lie in the shade: light changes softly from the upper left to the lower right."""
     start, end = _SHADES[shade]
     place = np.linspace(0, 1, _MASTER_PX, dtype=np.float32)
@@ -121,8 +143,8 @@ def _face(class_id: int, shade: int) -> Pyramid:
     return pyramid(np.asarray(cv2.multiply(draw_sign(class_id, _MASTER_PX), factors, scale=1 / 255), np.uint8))
 
 
-@functools.lru_cache(maxsize=len(DRAWN_CLASSES))
-def _back(class_id: int) -> Pyramid:
+@functools.lru_cache(maxsize=_KEPT)
+def _back(class_id: Face) -> Pyramid:
     """Bare metal with the two rails by which it hangs on its pole, which is seen before it."""
     picture = draw_sign(class_id, _MASTER_PX)
     picture[:, :, :3] = _METAL

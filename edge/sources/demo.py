@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from edge.datasets.classes import GTSRB, Classes, read_classes
 from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight
 from edge.errors import SourceError
@@ -16,11 +18,30 @@ VIEWS = ("drone", "car")
 """Whose camera it is; the first is the one that is not asked for."""
 
 
+def shown_by(uri: Uri) -> Classes:
+    """Return the classes whose signs the flight of a demo:// URI shows: GTSRB's, or with `faces=DIR` those of a data set that was prepared with faces.
+
+    Raises:
+        DataError: there is a damaged one.
+        SourceError: there is none, or one without a face of every class.
+    """
+    folder = uri.query.get("faces")
+    if folder is None:
+        return GTSRB
+    classes = read_classes(Path(folder))
+    if not classes.own or classes.drawn < len(classes):
+        raise SourceError(
+            f"wanted a data set with a face of each of its classes at {folder}, found {'another' if classes.own else 'none'}: prepare it with --faces"
+        )
+    return classes
+
+
 def flight_of(uri: Uri) -> DroneFlight | Flight:
     """Return the flight that a demo:// URI describes: a drone's, or with `view=car` the view of a car.
 
     Raises:
-        SourceError: an option that is unknown or no number.
+        SourceError: an option that is unknown or no number, or what `shown_by` refuses.
+        DataError: as `shown_by` has it.
         InputError: a number that the flight does not allow.
     """
     if uri.path:
@@ -28,12 +49,14 @@ def flight_of(uri: Uri) -> DroneFlight | Flight:
     view = uri.query.get("view", VIEWS[0])
     if view not in VIEWS:
         raise SourceError(f"wanted view={' or view='.join(VIEWS)} in {uri.text}, found {view!r}: choose one of these")
-    known = "seed", "frames", "width", "height", "fps", "realtime", "signs", "view"
+    known = "seed", "frames", "width", "height", "fps", "realtime", "signs", "view", "faces"
     uri.check_keys(*known, *(["lens"] if view == "drone" else []))
     size_wh = uri.whole("width", 960, least=1, most=7680), uri.whole("height", 540, least=1, most=4320)
     seed, frames = uri.whole("seed", 0, least=0, most=2**32 - 1), uri.whole("frames", 600, least=1, most=10**6)
     flown = seed, size_wh, frames, uri.rate("fps", 30.0), uri.whole("signs", 1, least=0, most=1) == 1
-    return Flight(*flown) if view == "car" else DroneFlight(*flown, lens=uri.whole("lens", 1, least=0, most=1) == 1)
+    shown = shown_by(uri)
+    faces = shown.faces if shown.own else ()
+    return Flight(*flown, faces=faces) if view == "car" else DroneFlight(*flown, lens=uri.whole("lens", 1, least=0, most=1) == 1, faces=faces)
 
 
 class DemoSource:

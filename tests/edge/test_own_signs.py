@@ -12,17 +12,20 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the export extra: onnx makes the tiny bundle")
 
-from commands import done, lines
+from commands import done, lines, refused
 from foreign_bundle import narrowed
-from foreign_signs import NAMES, frame
+from foreign_signs import NAMES, face, frame
 
 from benchmarks.__main__ import main as bench
 from edge.__main__ import signwing
 from edge.bundle.manifest import SHIPPED
 from edge.datasets.classes import check_known
+from edge.datasets.faces import face_file
 from edge.datasets.gtsrb_labels import LABELS
 from edge.errors import DataError
 from edge.outputs.mavlink.notices import plain
+from edge.sources.demo import VIEWS, flight_of
+from edge.sources.uri import parse_uri
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,44 @@ def test_a_drawn_flight_shows_other_signs_and_is_not_scored(own: Path, tmp_path:
     done("run", "demo://?frames=10&width=320&height=180", "--bundle", own, "--json", tmp_path / "s.json")
     assert "passes" not in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert "passes" not in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tells of a data set that was prepared with faces: its classes, and a picture of each."""
+    folder = tmp_path_factory.mktemp("faces")
+    (folder / "labels.csv").write_text("ClassId,Name\n" + "\n".join(f"{place},{name}" for place, name in enumerate(NAMES)) + "\n", encoding="utf-8")
+    (folder / "faces").mkdir()
+    for place in range(len(NAMES)):
+        cv2.imwrite(str(folder / face_file(place)), face(place))
+    return folder
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_drawn_flight_shows_own_faces_and_is_scored_by_them(own: Path, faces: Path, view: str, tmp_path: Path) -> None:
+    uri = f"demo://?view={view}&frames=240&width=480&height=270&faces={faces}"
+    flight, usual = flight_of(parse_uri(uri)), flight_of(parse_uri(f"demo://?view={view}&frames=240&width=480&height=270"))
+    seen = {truth.class_id for index in range(0, 240, 10) for truth in flight.signs_in(index)}
+    assert len(seen) >= 3
+    assert seen <= set(range(len(NAMES)))
+    assert {truth.pass_id for truth in flight.signs_in(150)} == {truth.pass_id for truth in usual.signs_in(150)}  # they stand where they stood
+    assert (flight.frame(150).image != usual.frame(150).image).any()
+    done("run", uri, "--bundle", own, "--max-frames", 20, "--json", tmp_path / "s.json")
+    assert "passes" in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    done("run", uri, "--bundle", SHIPPED, "--max-frames", 2, "--json", tmp_path / "other.json")
+    assert "passes" not in json.loads((tmp_path / "other.json").read_text(encoding="utf-8"))
+
+
+def test_tracks_are_measured_with_own_faces(own: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tracks", "--seeds", "0", "--frames", "20", "--silent-minutes", "0", "--faces", str(faces), "--json", str(tmp_path / "t.json")]
+    assert bench([*words, "--bundle", str(own)]) == 0
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["conditions"]["faces"] == str(faces)
+    assert bench([*words, "--bundle", str(SHIPPED)]) == 1
+    assert "wanted pictures of what " in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "labels.csv").write_text((faces / "labels.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    assert f"wanted a data set with a face of each of its classes at {tmp_path}, found another: prepare it with --faces" in refused(
+        capsys, "run", f"demo://?faces={tmp_path}", "--bundle", own
+    )
 
 
 def test_a_pilot_and_the_page_are_told_its_names(own: Path, film: Path) -> None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge.datasets.faces import Face
 from edge.drawn.backdrop import light
 from edge.drawn.drone.backdrop import render
 from edge.drawn.drone.path import SLOWEST_MPS, lat_lon, road_heading, road_x, shaking, time_at, way
 from edge.drawn.perspective import LENS, Board, DroneCamera, project_by
 from edge.drawn.scenery import ROAD
 from edge.drawn.scenes import Pass, SceneFrame, Truth, check_flight, passes_of, visible
-from edge.drawn.signposts import Signpost
+from edge.drawn.signposts import Signpost, repainted
 from edge.drawn.signs import FLIGHT_CLASSES
 from edge.errors import InputError
 from edge.geometry.camera import Camera, axes_of
@@ -59,6 +60,7 @@ class DroneFlight:
         fps: frames a second of the flight's own time.
         signs: whether there are any along the road; without them the road is the same.
         lens: whether the camera has the lens of an FPV camera, with barrel distortion; without, it is a pinhole.
+        faces: what signs show instead of GTSRB's, by class id; empty: GTSRB's.
     """
 
     seed: int = 0
@@ -67,6 +69,7 @@ class DroneFlight:
     fps: float = 30.0
     signs: bool = True
     lens: bool = True
+    faces: tuple[Face, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the attributes.
@@ -158,7 +161,8 @@ class DroneFlight:
         if not self.signs:
             return ()
         ends_s = (self.frames - 1) / self.fps
-        return tuple(sign for place in _places_near(camera) for sign, best_s in _standing(self.seed, place) if best_s <= ends_s)
+        signs = (sign for place in _places_near(camera) for sign, best_s in _standing(self.seed, place) if best_s <= ends_s)
+        return repainted(signs, self.faces, self.seed)
 
 
 def _shows(camera: DroneCamera, sign: Signpost) -> bool:
