@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from edge.datasets.gtsrb_labels import LABELS
+from edge.datasets.classes import GTSRB, Classes, with_faces
 from edge.drawn.signs import draw_sign
 from edge.errors import InputError
 from edge.files import check_outputs, telling_refusal
@@ -20,13 +20,15 @@ _FACE_PX = 64
 FILES = ("map.html", "signs.geojson", "signs.kml", "signs.csv", "signs.gpx")
 
 
-def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str | None) -> None:
-    """Write signs.geojson, .kml, .csv and .gpx, and map.html, to a folder, and print what came of it.
+def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str | None, faces: Path | None = None) -> None:
+    """Write signs.geojson, .kml, .csv and .gpx, and map.html, to a folder, and print what came of it; `faces` is a data set with faces of its own.
 
     Raises:
         InputError: no events, or no older map, in a file; no sign has a place; no address of tiles.
+        DataError: damaged faces.
         OutputError: the folder cannot be written, or what is read would be replaced.
     """
+    own = None if faces is None else with_faces(faces)
     if tiles is not None and not all(part in tiles for part in ("{z}", "{x}", "{y}")):
         raise InputError(f"wanted --tiles with {{z}}, {{x}} and {{y}}, found {tiles!r}: write https://SERVER/{{z}}/{{x}}/{{y}}.png")
     check_outputs({"--out": [out / name for name in FILES]}, {"events": list(paths), "--before": [] if before is None else [before]})
@@ -37,12 +39,12 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
         raise InputError(f"wanted signs with a place in {_named(paths)}, {_why(flights)}")
     if older is not None:
         signs = compared(signs, older, flights)
-    write_map(out, signs, flights, tiles)
+    write_map(out, signs, flights, tiles, own)
     _print(signs, flights, out, compare=older is not None)
 
 
-def write_map(out: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], tiles: str | None) -> None:
-    """Write `FILES` to a folder; `tiles` are the page's background.
+def write_map(out: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], tiles: str | None, own: Classes | None = None) -> None:
+    """Write `FILES` to a folder; `tiles` are the page's background, `own` classes with faces of their own.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -54,7 +56,7 @@ def write_map(out: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], t
     write_kml(kml, signs)
     write_csv(table, signs)
     write_gpx(gpx, signs)
-    write_page(page, signs, flights, _faces(signs), tiles)
+    write_page(page, signs, flights, _faces(signs, own), tiles)
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -68,10 +70,11 @@ def _why(flights: Sequence[FlightSeen]) -> str:
     return f"found {unplaced} without one: run again with --pose and --camera"
 
 
-def _faces(signs: Sequence[Sign]) -> dict[str, bytes]:
+def _faces(signs: Sequence[Sign], own: Classes | None) -> dict[str, bytes]:
     """Draw the faces of the classes whose names are those that we can draw, by these names: class ids of several bundles may be the same."""
-    drawable = {sign.label: LABELS.index(sign.label) for sign in signs if sign.label in LABELS}
-    return {label: cv2.imencode(".png", draw_sign(class_id, _FACE_PX))[1].tobytes() for label, class_id in sorted(drawable.items())}
+    known = dict(zip(GTSRB.names, GTSRB.faces, strict=True)) | (dict(zip(own.names, own.faces, strict=True)) if own else {})
+    drawable = sorted({sign.label for sign in signs if sign.label in known})
+    return {label: cv2.imencode(".png", draw_sign(known[label], _FACE_PX))[1].tobytes() for label in drawable}
 
 
 def _print(signs: Sequence[Sign], flights: Sequence[FlightSeen], out: Path, *, compare: bool) -> None:

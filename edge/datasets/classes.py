@@ -108,6 +108,21 @@ def read_classes(root: Path) -> Classes:
     return replace(told, mirrored={**MIRRORED, **told.mirrored}, arrows=ARROWS, shapes=SHAPES) if told.official else told
 
 
+def with_faces(root: Path) -> Classes:
+    """Read the classes of a data set that was prepared with faces.
+
+    Raises:
+        DataError: as `read_classes`.
+        InputError: no such data set, or one without a face of every class.
+    """
+    classes = read_classes(root)
+    if not classes.own or classes.drawn < len(classes):
+        raise InputError(
+            f"wanted a data set with a face of each of its classes at {root}, found {'another' if classes.own else 'none'}: prepare it with --faces"
+        )
+    return classes
+
+
 def classes_of(record: Mapping[str, Any]) -> Classes:
     """Return the classes of which a run or a bundle kept `as_record`: GTSRB's where it kept none.
 

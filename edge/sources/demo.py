@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.datasets.classes import GTSRB, Classes, read_classes
+from edge.datasets.classes import GTSRB, Classes, with_faces
 from edge.drawn.drone.flight import DroneFlight
 from edge.drawn.scenes import Flight
 from edge.errors import SourceError
@@ -22,27 +22,19 @@ def shown_by(uri: Uri) -> Classes:
     """Return the classes whose signs the flight of a demo:// URI shows: GTSRB's, or with `faces=DIR` those of a data set that was prepared with faces.
 
     Raises:
-        DataError: there is a damaged one.
-        SourceError: there is none, or one without a face of every class.
+        DataError, InputError: as `with_faces`.
     """
     folder = uri.query.get("faces")
-    if folder is None:
-        return GTSRB
-    classes = read_classes(Path(folder))
-    if not classes.own or classes.drawn < len(classes):
-        raise SourceError(
-            f"wanted a data set with a face of each of its classes at {folder}, found {'another' if classes.own else 'none'}: prepare it with --faces"
-        )
-    return classes
+    return GTSRB if folder is None else with_faces(Path(folder))
 
 
 def flight_of(uri: Uri) -> DroneFlight | Flight:
     """Return the flight that a demo:// URI describes: a drone's, or with `view=car` the view of a car.
 
     Raises:
-        SourceError: an option that is unknown or no number, or what `shown_by` refuses.
-        DataError: as `shown_by` has it.
-        InputError: a number that the flight does not allow.
+        SourceError: an option that is unknown or no number.
+        DataError: damaged faces.
+        InputError: a number that the flight does not allow, or no faces where they are to be.
     """
     if uri.path:
         raise SourceError(f"wanted {SCHEME} with nothing but options behind it, found {uri.text}: write {SCHEME}?frames=600")

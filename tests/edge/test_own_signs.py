@@ -77,6 +77,13 @@ def test_a_map_of_its_events_shows_what_was_seen_where_no_face_is_known(own: Pat
     assert any(name in written for name in {sign["label"] for sign in data["signs"]})
 
 
+def test_a_map_shows_own_faces_where_they_are_given(own: Path, film: Path, faces: Path, tmp_path: Path) -> None:
+    done("run", film / "f.avi", "--bundle", own, "--pose", film / "pose.csv", "--camera", "hfov=70", "--events", tmp_path / "e.jsonl")
+    done("map", tmp_path / "e.jsonl", "--out", tmp_path / "m", "--faces", faces)
+    data = json.loads((tmp_path / "m" / "map.html").read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])
+    assert set(data["faces"]) == {sign["label"] for sign in data["signs"]}
+
+
 def test_a_drawn_flight_shows_other_signs_and_is_not_scored(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done("run", "demo://?frames=10&width=320&height=180", "--bundle", own, "--json", tmp_path / "s.json")
     assert "passes" not in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
