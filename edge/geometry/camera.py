@@ -22,11 +22,14 @@ _SAME_SHAPE = 0.01
 
 def axes_of(roll_deg: float | Floats, pitch_deg: float | Floats, yaw_deg: float | Floats) -> Floats:
     """Return the axes of cameras that are turned so, (..., 3, 3): right, down and ahead in the world, whose x is east, y is up and z is north."""
-    (sr, cr), (sp, cp), (sy, cy) = ((np.sin(angle), np.cos(angle)) for angle in (np.radians(each) for each in (roll_deg, pitch_deg, yaw_deg)))
-    level, none = np.stack([cy, 0 * cy, -sy], axis=-1), np.zeros_like(sp)
-    down = np.stack([sy * sp, none - cp, cy * sp], axis=-1)
-    right = level * cr[..., None] + down * sr[..., None]
-    return np.stack([right, down * cr[..., None] - level * sr[..., None], np.stack([sy * cp, none + sp, cy * cp], axis=-1)], axis=-2)
+    angles = np.radians(np.array([roll_deg, pitch_deg, yaw_deg], np.float64))
+    (sr, sp, sy), (cr, cp, cy) = np.sin(angles), np.cos(angles)
+    rows = [
+        [cy * cr + sy * sp * sr, -cp * sr, cy * sp * sr - sy * cr],
+        [sy * sp * cr - cy * sr, -cp * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sp, cy * cp],
+    ]
+    return np.moveaxis(np.array(rows, np.float64), (0, 1), (-2, -1))
 
 
 def angles_of(axes: Floats) -> tuple[float, float, float]:
