@@ -1,4 +1,4 @@
-"""A bundle's models as they are, with the fusion chosen again and with what was measured since its export in manifest and model card."""
+"""A bundle's models as they are, with self-test and fusion made again and with what was measured since its export in manifest and model card."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from edge.bundle.manifest import Bundle, read_bundle, write_manifest
 from edge.datasets.gtsrb import held_out, score
 from edge.errors import BundleError
 from edge.files import write_text
+from export.artefacts import TARGETS
 from export.card import CARD, write_card
 from export.graphs.cost import COST, costs_of
 from export.judging.crops import class_ids_of
 from export.judging.fewshot import RECIPE as FEWSHOT
 from export.judging.fewshot import read_fewshot
 from export.judging.fusion import fused
-from export.judging.verify import run_on_photos
+from export.judging.golden import write_golden
+from export.judging.verify import REFERENCE, run_on_photos
 
 
 def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
-    """Write a bundle's manifest and model card again: with its fusion, what its models cost, and results of few photos.
+    """Write a bundle's self-test, manifest and model card again: with its fusion, what its models cost, and results of few photos.
 
     Args:
         folder: a bundle that `export bundle` wrote.
@@ -41,7 +43,8 @@ def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
     lineage = {**bundle.manifest.lineage, "train": {**train, FEWSHOT: told} if told else train, "export": {**export, COST: costs_of(bundle)}}
     valid = held_out(data, train)[1]
     by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid), bundle.manifest.labels)
-    done = fused(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage)), data)
+    golden = write_golden(bundle, [REFERENCE, *TARGETS])
+    done = fused(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage, golden=golden)), data)
     write_text(done.folder / CARD, write_card(done, by_class))
     write_manifest(done.folder, done.manifest)
     return done
