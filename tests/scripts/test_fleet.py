@@ -154,8 +154,12 @@ def test_a_second_board_that_is_not_well_ends_it_and_is_as_before(fleet: Fleet, 
     assert fleet.boards["drone2"].serving() == before[1]
 
 
-def test_all_boards_then_nothing_to_do_then_one_back(fleet: Fleet) -> None:
+def test_a_look_then_all_boards_then_nothing_to_do_then_one_back(fleet: Fleet) -> None:
     before = fleet.current
+    code, told = fleet.deploy("next", "--check")
+    assert code == 0, told
+    assert re.findall(r"changed=(\d)", told) == ["1", "1", "1"]
+    assert fleet.current == before
     code, told = fleet.deploy("next")
     assert code == 0, told
     assert len({*fleet.current}) == 1
