@@ -9,7 +9,7 @@ root=$1
 [ ! -d "$root" ] || exit 0
 packages=python3,python3-venv,python3-numpy,python3-opencv,openssh-server,rsync
 packages+=,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good,gstreamer1.0-plugins-bad,gstreamer1.0-libav
-less=(--dpkgopt=force-unsafe-io --dpkgopt=path-exclude=/usr/share/{doc,man,locale,icons}/'*')
+less=(--dpkgopt=force-unsafe-io --dpkgopt=path-exclude=/usr/share/{doc,man,locale}/'*')
 rm -rf --one-file-system "$root.part" # what is mounted there is so in the namespace of that call alone
 unshare -m mmdebstrap --quiet --mode=root --architectures=arm64 --variant=minbase "${less[@]}" "--include=$packages" bookworm "$root.part"
 mv "$root.part" "$root"

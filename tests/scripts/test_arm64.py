@@ -1,8 +1,9 @@
-"""What scripts/arm64/run says of two machines. The run itself takes too long to be a test."""
+"""What scripts/arm64/run says of two machines, and what it said last. The run itself takes too long to be a test."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,14 @@ def test_another_sign_is_refused(tmp_path: Path) -> None:
     done = compared(tmp_path, class_id=13)
     assert done.returncode == 1
     assert "wanted the same events on both machines" in done.stderr
+
+
+def test_the_last_run_went_well_and_says_of_what() -> None:
+    text = (FOLDER / "last.txt").read_text()
+    assert re.match(r"scripts/arm64/run, \d{4}-\d\d-\d\d, commit [0-9a-f]{12}\n", text)
+    assert "board: aarch64" in text
+    rows = re.findall(r"^ *(classifier|spotter) +onnxruntime +(\S+) .+ (\S+)$", text, re.MULTILINE)
+    assert len(rows) == 3 * 2  # in the deploy, and then on both machines
+    assert {verdict for *_, verdict in rows} == {"ok"}
+    assert re.search(r"^the same [1-9]\d* events on both", text, re.MULTILINE)
+    assert text.count("signs: ") == 2
