@@ -91,6 +91,11 @@ def test_a_sure_sign_is_not_kept_and_one_with_an_unsure_name_is(tmp_path: Path) 
     assert sink.product == f"{tmp_path} (1 worth a look: signwing review {tmp_path})"
 
 
+def test_a_threshold_that_lets_all_through_makes_no_name_sure(tmp_path: Path) -> None:
+    teller = Teller(0.1, stills=True)
+    assert [len(teller.look(result(index, named(STOP, confidence)))[0]) for index, confidence in enumerate((0.75, 0.85))] == [1, 0]
+
+
 def test_what_the_second_look_refused_and_what_stood_near_the_line(tmp_path: Path) -> None:
     far = (5.0, 40.0, 25.0, 60.0)
     refused_once = [Doubt(named(STOP), "refused", taken=True)]

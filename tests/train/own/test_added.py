@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -178,20 +177,3 @@ def test_what_does_not_go_with_reviewed_photos_is_one_line(tmp_path: Path, capsy
     assert main(*options(tmp_path, tmp_path / "run")[:1], "--out", tmp_path / "run") == 1
     assert "--add DIR" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-def test_a_bundle_learns_on_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A real training from the weights that ship, which no smaller network has: half a minute on 2 quiet cores."""
-    folder = reviewed(tmp_path, {"Stop": 3}, none=1)
-    words = ("fit", "--add", folder, "--out", tmp_path / "run", "--epochs", "1", "--precision", "float32")
-    assert main(*words) == 0
-    said = capsys.readouterr().out
-    assert "make it a bundle, unless it is worse: signwing export bundle" in said
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (run["recipe"]["size"], run["recipe"]["width"], run["recipe"]["teacher_sure"]) == (64, 0.5, 0.9)
-    assert run["taught_by"]["name"] == MANIFEST.name
-    before = (tmp_path / "run" / "data" / "Train.csv").read_bytes()
-    assert main(*words) == 1
-    assert "--resume" in capsys.readouterr().err
-    assert main(*words, "--resume") == 0
-    assert (tmp_path / "run" / "data" / "Train.csv").read_bytes() == before
