@@ -15,6 +15,8 @@ from edge.recognition.tracking import Tracker, TrackerSettings
 from edge.result import Detection, Result
 
 MOST_VIEWS = 4
+SURE = 0.8
+"""Least confidence of a sure name: a bundle that was made without places that show no sign has a threshold far below."""
 _NEARER = 1.4
 """Growth of a sign's side that makes another view of it."""
 _LEAST_VOTES, _AGREED = 4, 0.8
@@ -74,10 +76,10 @@ class Teller:
         """Begin without a sign.
 
         Args:
-            threshold: confidence, 0 to 1, below which the classifier alone would not believe itself.
+            threshold: confidence, 0 to 1, below which the classifier alone would not believe itself; below `SURE` no name is sure, whatever it says.
             stills: frames are independent photos: nothing is followed, and each counts at once.
         """
-        self._threshold, self._stills = threshold, stills
+        self._threshold, self._stills = max(threshold, SURE), stills
         # Boxes that were no sign are followed here too, so that one thing is one item; nothing is ever announced.
         self._tracker = Tracker(TrackerSettings(entry_votes=1 << 30))
         self._items: dict[int, Item] = {}
