@@ -46,7 +46,7 @@ def add(
     made = {**ADDING, **_layout(manifest.lineage, opened.model("classifier", "fp16").input.shape[1])}
     if manifest.labels[: len(GTSRB)] != GTSRB.names:
         made["drawn_share"] = 0.0  # nobody can draw them
-    chosen = recipe(OWN.name, **made, **{name: value for name, value in changes.items() if value is not None or name not in made})
+    chosen = recipe(OWN.name, **{**made, **{name: value for name, value in changes.items() if value is not None}})
     chosen = replace(chosen, epochs=epochs or 1, least_steps=0 if epochs else ADDING_STEPS)
     fit(out / DATA, out, chosen, weights=str(bundle), resume=resume, **{"teacher": bundle, **options})
     words = ["signwing", "export", "bundle", str(out), "--data", str(out / DATA), "--spotter", str(bundle), "--out", "bundles/more"]

@@ -150,7 +150,7 @@ OWN = replace(FULL, name="own", size=64, width=0.5, epochs=30, least_steps=330, 
 
 Twelve signs took 330 steps to be told apart (`tests/support/own/foreign_trial.py`).
 """
-ADDING: dict[str, Any] = {"drawn_share": 0.2, "sign_free_share": 0.12, "teacher_sure": 0.9}
+ADDING: dict[str, Any] = {"drawn_share": 0.2, "sign_free_share": 0.12, "teacher_sure": 0.9, "tuning_rate": 0.004}
 """What of recipe `own` is otherwise where a bundle learns on from reviewed photos."""
 ADDING_STEPS = 360
 """Batches that this takes, whatever the number of photos."""

@@ -60,7 +60,7 @@ def test_a_new_face_that_flies_by_is_kept_judged_and_learnt(tmp_path: Path, monk
     assert len(list((kept / "reviewed" / LABELS[NO_ENTRY]).rglob("*.png"))) >= len(ours)
 
     monkeypatch.setattr(added, "OLD", {"train": 3, "valid": 1, "test": 1})
-    words = ("fit", "--add", kept, "--out", tmp_path / "run", "--epochs", "2", "--precision", "float32")
+    words = ("fit", "--add", kept, "--out", tmp_path / "run", "--epochs", "2", "--precision", "float32", "--size", SIZE_PX, "--rate", "0.01")
     assert main(*words) == 0
     assert "make it a bundle, unless it is worse: signwing export bundle" in capsys.readouterr().out
     kept_of = json.loads((tmp_path / "run" / "run.json").read_text())
