@@ -260,7 +260,7 @@ def _add_fit(commands: argparse._SubParsersAction[cli.Parser]) -> None:
         type=Path,
         metavar="DIR",
         help="learn on from the bundle of --weights (without it: the one that ships) with what signwing review DIR made; what it knows is shown from --data, "
-        "or else drawn",
+        "or else by photos that are made here",
     )
     fit.add_argument("--epochs", type=int, help="epochs, instead of the recipe's")
     fit.add_argument("--rate", type=float, help="peak of the learning rate, instead of the recipe's: lower where good weights learn on")
