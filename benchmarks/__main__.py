@@ -207,7 +207,7 @@ def _parser(prog: str = "python -m benchmarks") -> argparse.ArgumentParser:
     tracks.add_argument("--seeds", type=int, nargs="*", default=list(range(20)), metavar="N", help="of the flights; none is none")
     tracks.add_argument("--frames", type=cli.count, default=600, metavar="N", help="of each flight")
     tracks.add_argument("--silent-minutes", type=float, default=10.0, metavar="N", help="of flight without a sign")
-    tracks.add_argument("--faces", type=Path, metavar="DATA", help="a data set that was prepared with faces: the flights show these, for a bundle of these")
+    tracks.add_argument("--faces", type=Path, metavar="DIR", help="a bundle that carries faces, or a data set that has them: flights show these")
     tracks.add_argument("--data", type=Path, metavar="ROOT", help="a folder with gtsrb/ and gtsdb/: real signs that come nearer, too")
     tracks.add_argument("--spotter", choices=SPOTTERS, default="auto", help="what proposes boxes")
     moving = _add(commands, "motion", _motion, "what a camera that pans, banks and shakes costs")

@@ -27,6 +27,7 @@ from edge.errors import VerificationError
 from edge.files import sha256_of, write_text, written_beside
 from export.artefacts import AIR, FILES, SPOTTER, spec_of
 from export.card import CARD, PICTURE, write_card
+from export.faces import carry_faces
 from export.folder import replacing
 from export.graphs.calibrate import PER_CLASS, PERCENTILE, calibration_photos, observe
 from export.graphs.cost import COST, costs_of
@@ -129,6 +130,7 @@ def write_bundle(
         elif kept or made.keras is None:
             whole = _kept_spotter(whole, kept or read_bundle(source))
         check_graphs(whole)
+        whole = carry_faces(whole, data, read_bundle(source) if made.keras is None else None)
         done = fused(_finish(whole, figures), data)
         write_text(folder / CARD, write_card(done, score(strayed["int8-cpu"].argmax(axis=1), class_ids_of(valid), made.classes.names)))
         write_manifest(folder, done.manifest)

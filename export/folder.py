@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.bundle.manifest import MANIFEST
+from edge.datasets.faces import PACKED
 from edge.errors import OutputError, SignwingError
 from export.card import CARD, PICTURE
 from export.judging.golden import FILE as GOLDEN
 
-BELONGS = frozenset({MANIFEST, CARD, PICTURE, GOLDEN, "engines"})
+BELONGS = frozenset({MANIFEST, CARD, PICTURE, GOLDEN, PACKED, "engines"})
 
 
 @contextmanager

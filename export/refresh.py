@@ -12,6 +12,7 @@ from edge.errors import BundleError
 from edge.files import write_text
 from export.artefacts import TARGETS
 from export.card import CARD, write_card
+from export.faces import carry_faces
 from export.graphs.cost import COST, costs_of
 from export.judging.crops import class_ids_of
 from export.judging.fewshot import RECIPE as FEWSHOT
@@ -22,7 +23,7 @@ from export.judging.verify import REFERENCE, run_on_photos
 
 
 def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
-    """Write a bundle's self-test, manifest and model card again: with its fusion, what its models cost, and results of few photos.
+    """Write a bundle's self-test, manifest and model card again: with its fusion, its data set's faces, what its models cost, and results of few photos.
 
     Args:
         folder: a bundle that `export bundle` wrote.
@@ -44,7 +45,7 @@ def refresh(folder: Path, data: Path, fewshot: Sequence[Path] = ()) -> Bundle:
     valid = held_out(data, train)[1]
     by_class = score(run_on_photos(bundle, ["int8-cpu"], valid)["int8-cpu"].argmax(axis=1), class_ids_of(valid), bundle.manifest.labels)
     golden = write_golden(bundle, [REFERENCE, *TARGETS])
-    done = fused(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage, golden=golden)), data)
+    done = fused(carry_faces(Bundle(bundle.folder, replace(bundle.manifest, lineage=lineage, golden=golden)), data), data)
     write_text(done.folder / CARD, write_card(done, by_class))
     write_manifest(done.folder, done.manifest)
     return done

@@ -21,7 +21,7 @@ from benchmarks.tracking.approaches import FRAMES as APPROACH_FRAMES
 from benchmarks.tracking.approaches import SWING_DEG, Approach, ApproachSink, approaches
 from edge.bundle.lineage import now
 from edge.bundle.manifest import read_bundle
-from edge.datasets.classes import check_known
+from edge.datasets.classes import check_names, with_faces
 from edge.outputs.passes import PassSink
 from edge.pipeline import open_spotter, run
 from edge.recognition.classifier import Classifier
@@ -55,7 +55,7 @@ def tracks(
         silent_minutes: of flight without a sign, at 30 frames a second.
         data: where GTSRB's and GTSDB's photos are, for `benchmarks.tracking.approaches`; None leaves these out.
         json_path: where the result goes, or None.
-        faces: data set that was prepared with faces, which the flights show; None: GTSRB's signs.
+        faces: data set that was prepared with faces, or bundle that carries them, which the flights show; None: GTSRB's signs.
 
     Returns:
         `passes` (the keys of `PASSES`, over all flights), `right_share`, `delay_frames` (p50 and p90 of the frames from a sign's first visible one, 12 px, to
@@ -72,7 +72,7 @@ def tracks(
     if faces is None:
         check_flown(setting)
     else:
-        check_known(read_bundle(setting.bundle).manifest.labels, faces, str(setting.bundle))
+        check_names(read_bundle(setting.bundle).manifest.labels, with_faces(faces).names, faces, str(setting.bundle))
     told = {"spotter": spotter, "view": view, "seeds": list(seeds), "frames": frames, "silent_minutes": silent_minutes}
     told |= {name: None if path is None else str(path) for name, path in (("data", data), ("faces", faces))}
     started_at, conditions = now(), setting.conditions(**told)

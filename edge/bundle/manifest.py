@@ -77,6 +77,19 @@ class Golden:
     tolerance: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Faces:
+    """Pictures of the faces of own signs, as `edge.datasets.faces` packs them.
+
+    Attributes:
+        file: name inside the bundle.
+        sha256: of the file, hexadecimal.
+    """
+
+    file: str
+    sha256: str
+
+
 def tolerance_key(role: str, precision: str) -> str:
     """Return how `Golden.tolerance` calls a model in a precision: a classifier's by the precision alone, "int8", others as "spotter.int8"."""
     return precision if role == "classifier" else f"{role}.{precision}"
@@ -104,6 +117,7 @@ class Manifest:
     Attributes:
         numbers: the signs' own, by class id, "" where one has none; empty where none has.
         sizes_mm: the widths in which each class's signs are made, none for a class of which nothing is known; empty where nothing is told at all.
+        faces: what own signs look like; None where the bundle brings no pictures.
     """
 
     schema: int
@@ -115,6 +129,12 @@ class Manifest:
     lineage: dict[str, Any]
     numbers: tuple[str, ...] = ()
     sizes_mm: tuple[tuple[float, ...], ...] = ()
+    faces: Faces | None = None
+
+    @property
+    def files(self) -> tuple[ModelSpec | Golden | Faces, ...]:
+        """What it names by hash: all that belongs to the bundle and is read."""
+        return (self.golden, *self.models, *([self.faces] if self.faces else []))
 
 
 @dataclass(frozen=True)
@@ -202,8 +222,8 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"golden tolerances {manifest.golden.tolerance} are not all 0 and more")
     for model in manifest.models:
         _check_model(model, len(manifest.labels))
-        _check_file(model.file, model.sha256)
-    _check_file(manifest.golden.file, manifest.golden.sha256)
+    for part in manifest.files:
+        _check_file(part.file, part.sha256)
 
 
 def _check_file(name: str, sha256: str) -> None:

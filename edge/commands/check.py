@@ -21,10 +21,9 @@ def check(folder: Path, choice: Choice | None = None) -> None:
         VerificationError: a precision is out of its tolerance.
     """
     bundle = read_bundle(folder)
-    held = [(model.file, model.sha256) for model in bundle.manifest.models] + [(bundle.manifest.golden.file, bundle.manifest.golden.sha256)]
-    for file, sha256 in held:
-        bundle.verified_path(file, sha256)
-    print(f"{printable(folder)}: {bundle.manifest.name}, {len(held)} files are as they were exported")
+    for part in bundle.manifest.files:
+        bundle.verified_path(part.file, part.sha256)
+    print(f"{printable(folder)}: {bundle.manifest.name}, {len(bundle.manifest.files)} files are as they were exported")
     outcomes = []
     print(f"{'model':<11} {'engine':<12} {'precision':<10} {'difference':>10} {'tolerance':>10} {'ms each':>10} {'resident MiB':>13} {'GPU MiB':>8}")
     for role in ROLES:

@@ -21,11 +21,11 @@ FILES = ("map.html", "signs.geojson", "signs.kml", "signs.csv", "signs.gpx")
 
 
 def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str | None, faces: Path | None = None) -> None:
-    """Write signs.geojson, .kml, .csv and .gpx, and map.html, to a folder, and print what came of it; `faces` is a data set with faces of its own.
+    """Write signs.geojson, .kml, .csv and .gpx, and map.html, to a folder, and print what came of it; `faces` is a data set or a bundle with faces of its own.
 
     Raises:
         InputError: no events, or no older map, in a file; no sign has a place; no address of tiles.
-        DataError: damaged faces.
+        BundleError, DataError: damaged faces.
         OutputError: the folder cannot be written, or what is read would be replaced.
     """
     own = None if faces is None else with_faces(faces)

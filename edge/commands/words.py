@@ -179,7 +179,7 @@ def parser_of(prog: str, stages: Mapping[str, str]) -> argparse.ArgumentParser:
     mapping.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for map.html and signs.geojson, .kml, .csv, .gpx")
     mapping.add_argument("--before", type=Path, metavar="F", help="an older signs.geojson: tell what is new, changed, gone or unsure since")
     mapping.add_argument("--tiles", metavar="URL", help="background of map.html, such as https://SERVER/{z}/{x}/{y}.png (without it: none is asked for)")
-    mapping.add_argument("--faces", type=Path, metavar="DATA", help="a data set that was prepared with faces: signs of your own are shown by these")
+    mapping.add_argument("--faces", type=Path, metavar="DIR", help="a bundle or a data set with faces: signs of your own are shown by these")
     mapping.set_defaults(command=_map)
     calibrate = commands.add_parser("calibrate", help="what a camera sees", description="Find a camera's lens from views of a chessboard, for --camera.")
     calibrate.add_argument("source", metavar="SOURCE", help="a film or photos of a chessboard that is moved about, or the camera itself")

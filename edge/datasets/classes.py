@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge.bundle.manifest import Manifest
-from edge.datasets.faces import Face, read_faces
+from edge.bundle.manifest import MANIFEST, Bundle, Manifest, read_bundle
+from edge.datasets.faces import Face, read_faces, read_packed
 from edge.datasets.gtsrb_labels import ARROWS, LABELS, MIRRORED, SHAPES, Shape
 from edge.datasets.tables import Row, read_rows
 from edge.errors import DataError, InputError
@@ -109,16 +109,18 @@ def read_classes(root: Path) -> Classes:
 
 
 def with_faces(root: Path) -> Classes:
-    """Read the classes of a data set that was prepared with faces.
+    """Read the classes of a data set that was prepared with faces, or of a bundle that carries them.
 
     Raises:
+        BundleError: a damaged bundle.
         DataError: as `read_classes`.
-        InputError: no such data set, or one without a face of every class.
+        InputError: no such data set and no bundle, or one without a face of every class.
     """
-    classes = read_classes(root)
+    classes = drawn_classes_of(read_bundle(root)) if (root / MANIFEST).is_file() else read_classes(root)
     if not classes.own or classes.drawn < len(classes):
         raise InputError(
-            f"wanted a data set with a face of each of its classes at {root}, found {'another' if classes.own else 'none'}: prepare it with --faces"
+            f"wanted a data set or a bundle with a face of each of its classes at {root}, found {'another' if classes.own else 'none'}: "
+            "prepare the data with --faces"
         )
     return classes
 
@@ -144,6 +146,20 @@ def classes_of_bundle(manifest: Manifest) -> Classes:
     return GTSRB if manifest.labels == LABELS else Classes(manifest.labels, manifest.numbers, manifest.sizes_mm)
 
 
+def drawn_classes_of(bundle: Bundle) -> Classes:
+    """Return the classes that a bundle knows, with the faces that it carries.
+
+    Raises:
+        BundleError: its faces are damaged.
+    """
+    classes, carried = classes_of_bundle(bundle.manifest), bundle.manifest.faces
+    if not classes.own:
+        return classes
+    official = GTSRB.faces if classes.official else ()
+    painted = read_packed(bundle.verified_path(carried.file, carried.sha256), len(official), len(classes)) if carried else ()
+    return replace(classes, faces=(*official, *painted))
+
+
 def check_known(labels: Sequence[str], data: Path, model: str) -> None:
     """Refuse pictures of other classes than those that a model names: their ids would mean others.
 
@@ -156,8 +172,16 @@ def check_known(labels: Sequence[str], data: Path, model: str) -> None:
         DataError: other classes, or a damaged table of them.
     """
     root = Path(data)
-    found = read_classes(root.parent if root.name == "gtsdb" and table_of(root) is None else root).names
-    if found != tuple(labels[: len(found)]):
+    check_names(labels, read_classes(root.parent if root.name == "gtsdb" and table_of(root) is None else root).names, data, model)
+
+
+def check_names(labels: Sequence[str], found: Sequence[str], data: Path, model: str) -> None:
+    """Refuse what is not the first of a model's labels, or all of them: `found` in `data`; the rest as `check_known`.
+
+    Raises:
+        DataError: other classes.
+    """
+    if tuple(found) != tuple(labels[: len(found)]):
         raise DataError(
             f"wanted pictures of what {model} knows, {_shown(labels)}, found those of {_shown(found)} in {data}: give the data set that it was taught"
         )

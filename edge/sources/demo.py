@@ -19,7 +19,7 @@ VIEWS = ("drone", "car")
 
 
 def shown_by(uri: Uri) -> Classes:
-    """Return the classes whose signs the flight of a demo:// URI shows: GTSRB's, or with `faces=DIR` those of a data set that was prepared with faces.
+    """Return the classes whose signs the flight of a demo:// URI shows: GTSRB's, or with `faces=DIR` those of a data set or a bundle that has faces.
 
     Raises:
         DataError, InputError: as `with_faces`.

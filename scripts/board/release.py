@@ -41,7 +41,7 @@ def lay_out(folder: Path, destination: Path, wheels: Path | None) -> str:
     bundle = read_bundle(folder)
     files = {path.relative_to(ROOT): path for pattern in SOURCES for path in sorted(ROOT.glob(pattern)) if not path.is_dir()}
     files[Path("bundle", MANIFEST)] = bundle.folder / MANIFEST
-    for part in (bundle.manifest.golden, *bundle.manifest.models):
+    for part in bundle.manifest.files:
         files[Path("bundle", part.file)] = bundle.verified_path(part.file, part.sha256)
     for wheel in sorted(wheels.glob("*.whl")) if wheels else ():
         if not wheel.name.endswith("-none-any.whl"):

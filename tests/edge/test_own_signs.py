@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from foreign_signs import NAMES, face, frame
 
 from benchmarks.__main__ import main as bench
 from edge.__main__ import signwing
-from edge.bundle.manifest import SHIPPED
+from edge.bundle.manifest import SHIPPED, read_bundle, write_manifest
 from edge.datasets.classes import check_known
 from edge.datasets.faces import face_file
 from edge.datasets.gtsrb_labels import LABELS
@@ -26,6 +27,7 @@ from edge.errors import DataError
 from edge.outputs.mavlink.notices import plain
 from edge.sources.demo import VIEWS, flight_of
 from edge.sources.uri import parse_uri
+from export.faces import carry_faces
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +79,12 @@ def test_a_map_of_its_events_shows_what_was_seen_where_no_face_is_known(own: Pat
     assert any(name in written for name in {sign["label"] for sign in data["signs"]})
 
 
-def test_a_map_shows_own_faces_where_they_are_given(own: Path, film: Path, faces: Path, tmp_path: Path) -> None:
+def test_a_map_shows_own_faces_where_they_are_given(own: Path, carrying: Path, film: Path, faces: Path, tmp_path: Path) -> None:
     done("run", film / "f.avi", "--bundle", own, "--pose", film / "pose.csv", "--camera", "hfov=70", "--events", tmp_path / "e.jsonl")
-    done("map", tmp_path / "e.jsonl", "--out", tmp_path / "m", "--faces", faces)
-    data = json.loads((tmp_path / "m" / "map.html").read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])
-    assert set(data["faces"]) == {sign["label"] for sign in data["signs"]}
+    for given in (faces, carrying):
+        done("map", tmp_path / "e.jsonl", "--out", tmp_path / "m", "--faces", given)
+        data = json.loads((tmp_path / "m" / "map.html").read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])
+        assert set(data["faces"]) == {sign["label"] for sign in data["signs"]}
 
 
 def test_a_drawn_flight_shows_other_signs_and_is_not_scored(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +104,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def carrying(own: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with these faces in it."""
+    folder = Path(shutil.copytree(own, tmp_path_factory.mktemp("carrying") / "bundle"))
+    write_manifest(folder, carry_faces(read_bundle(folder), faces).manifest)
+    return folder
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_drawn_flight_shows_own_faces_and_is_scored_by_them(own: Path, faces: Path, view: str, tmp_path: Path) -> None:
     uri = f"demo://?view={view}&frames=240&width=480&height=270&faces={faces}"
@@ -116,6 +127,19 @@ def test_a_drawn_flight_shows_own_faces_and_is_scored_by_them(own: Path, faces: 
     assert "passes" not in json.loads((tmp_path / "other.json").read_text(encoding="utf-8"))
 
 
+def test_a_drawn_flight_shows_the_faces_that_a_bundle_carries(own: Path, carrying: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    uri = f"demo://?frames=20&width=320&height=180&faces={carrying}"
+    done("run", uri, "--bundle", carrying, "--json", tmp_path / "s.json")
+    assert "passes" in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
+    words = ["tracks", "--seeds", "0", "--frames", "10", "--silent-minutes", "0", "--faces", str(carrying)]
+    assert bench([*words, "--bundle", str(carrying)]) == 0
+    capsys.readouterr()  # the bar of progress
+    assert f"wanted a data set or a bundle with a face of each of its classes at {own}, found another: prepare the data with --faces" in refused(
+        capsys, "run", f"demo://?faces={own}", "--bundle", carrying
+    )
+    assert "found none" in refused(capsys, "run", f"demo://?faces={SHIPPED}", "--bundle", carrying)
+
+
 def test_tracks_are_measured_with_own_faces(own: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tracks", "--seeds", "0", "--frames", "20", "--silent-minutes", "0", "--faces", str(faces), "--json", str(tmp_path / "t.json")]
     assert bench([*words, "--bundle", str(own)]) == 0
@@ -123,7 +147,7 @@ def test_tracks_are_measured_with_own_faces(own: Path, faces: Path, tmp_path: Pa
     assert bench([*words, "--bundle", str(SHIPPED)]) == 1
     assert "wanted pictures of what " in capsys.readouterr().err.splitlines()[-1]
     (tmp_path / "labels.csv").write_text((faces / "labels.csv").read_text(encoding="utf-8"), encoding="utf-8")
-    assert f"wanted a data set with a face of each of its classes at {tmp_path}, found another: prepare it with --faces" in refused(
+    assert f"wanted a data set or a bundle with a face of each of its classes at {tmp_path}, found another: prepare the data with --faces" in refused(
         capsys, "run", f"demo://?faces={tmp_path}", "--bundle", own
     )
 

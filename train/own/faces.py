@@ -11,7 +11,7 @@ import numpy as np
 import resvg_py
 from numpy.typing import NDArray
 
-from edge.datasets.faces import FACE_PX
+from edge.datasets.faces import FACE_PX, scaled
 from edge.errors import DataError, InputError, one_line
 from edge.images import decode_image
 from train.own.checks import shown
@@ -64,15 +64,11 @@ def _fitted(image: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     rows, columns = np.nonzero(image[:, :, 3] >= _BLANK)
     if not len(rows):
         raise DataError(f"wanted a drawing that shows something at {path}, found it transparent: save it again")
-    face = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
-    face[:, :, :3] *= face[:, :, 3:] / 255  # what is transparent has a colour, too, which would bleed into the edge
-    scale = FACE_PX / max(face.shape[:2])
-    size_wh = [max(1, round(side * scale)) for side in face.shape[1::-1]]
-    small = np.asarray(cv2.resize(face, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.float32)
-    small[:, :, :3] /= np.maximum(small[:, :, 3:], 1) / 255
+    face = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    width, height = (max(1, round(side * FACE_PX / max(face.shape[:2]))) for side in face.shape[1::-1])
     square = np.zeros((FACE_PX, FACE_PX, 4), np.uint8)
-    x, y = ((FACE_PX - side) // 2 for side in size_wh)
-    square[y : y + size_wh[1], x : x + size_wh[0]] = np.clip(np.rint(small), 0, 255)
+    x, y = (FACE_PX - width) // 2, (FACE_PX - height) // 2
+    square[y : y + height, x : x + width] = scaled(face, (width, height))
     return square
 
 

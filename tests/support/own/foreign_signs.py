@@ -42,6 +42,12 @@ _PAINTS = (LIME, YELLOW, YELLOW, WHITE, WHITE, BLUE, BLUE, WHITE, BLUE, GREEN, O
 Image = NDArray[np.uint8]
 
 
+def on_grey(picture: Image) -> NDArray[np.float64]:
+    """Show a face, (256, 256, 4) BGRA, before grey, small enough that only what can be seen counts: (64, 64, 3)."""
+    alpha = picture[:, :, 3:] / 255
+    return np.asarray(cv2.resize(picture[:, :, :3] * alpha + 128 * (1 - alpha), (64, 64), interpolation=cv2.INTER_AREA), np.float64)
+
+
 def face(class_id: int) -> Image:
     """Draw a face, (256, 256, 4) uint8 BGR and alpha."""
     board, alpha = np.zeros((_SIDE, _SIDE, 3), np.uint8), np.zeros((_SIDE, _SIDE), np.uint8)
