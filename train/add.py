@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle.manifest import read_bundle
-from edge.datasets.classes import GTSRB
+from edge.datasets.classes import GTSRB, drawn_classes_of
 from edge.errors import InputError
 from train.fit import fit
 from train.own.added import ADDED, write_added
@@ -42,7 +42,7 @@ def add(
     seed = changes.get("seed")
     if not (resume and (out / DATA / ADDED).is_file()):
         check_start(out, {}, resume=False)
-        print(write_added(reviewed, out / DATA, manifest, data, OWN.seed if seed is None else seed))
+        print(write_added(reviewed, out / DATA, manifest, data, OWN.seed if seed is None else seed, drawn_classes_of(opened).faces))
     made = {**ADDING, **_layout(manifest.lineage, opened.model("classifier", "fp16").input.shape[1])}
     if manifest.labels[: len(GTSRB)] != GTSRB.names:
         made["drawn_share"] = 0.0  # nobody can draw them

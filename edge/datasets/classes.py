@@ -1,7 +1,7 @@
 """The classes of a data set: GTSRB's 43, or those that its own `labels.csv` tells.
 
 labels.csv   ClassId, Name; and where they are known Number (the sign's own, such as 274-50) and WidthsMm (in which its face is made: 420/600/750)
-faces/       pictures of all faces or of none, by class id: where there are any, signs can be drawn
+faces/       pictures of faces, by class id, of all classes or of the first ones: these can be drawn
 mirror.csv   One, Other: names of classes of which a mirror makes one of the other; one name twice where it makes the sign itself
 """
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, DataError, one_line
+from edge.files import telling_refusal
 from edge.outside.picture_size import size_of
 
 FOLDER = "faces"
@@ -48,6 +49,18 @@ def _name(class_id: int) -> str:
 def face_file(class_id: int) -> str:
     """Return where a data set has the face of a class."""
     return f"{FOLDER}/{_name(class_id)}"
+
+
+def write_faces(root: Path, faces: Mapping[int, bytes]) -> None:
+    """Write faces by class id into a data set.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    for class_id, png in faces.items():
+        with telling_refusal(path := root / face_file(class_id)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(png)
 
 
 def scaled(face: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
@@ -90,7 +103,7 @@ def _enlarged(png: bytes) -> PaintedFace:
     small = PaintedFace(png).picture() if size_of(png) == (PACKED_PX, PACKED_PX) else np.empty(0, np.uint8)
     if small.shape != (PACKED_PX, PACKED_PX, 4):
         raise ValueError(f"one is no PNG of {PACKED_PX} x {PACKED_PX} pixels with alpha")
-    return PaintedFace(_png(scaled(small, (FACE_PX, FACE_PX))))
+    return PaintedFace(_png(small.repeat(FACE_PX // PACKED_PX, axis=0).repeat(FACE_PX // PACKED_PX, axis=1)))  # packed again it is what it was
 
 
 def _png(face: NDArray[np.uint8]) -> bytes:
@@ -98,14 +111,15 @@ def _png(face: NDArray[np.uint8]) -> bytes:
 
 
 def read_faces(root: Path, first: int, count: int) -> tuple[PaintedFace, ...]:
-    """Read the faces of a data set's classes from `first` on; none where it brings none.
+    """Read the faces of a data set's classes from `first` on, of as many of the `count` classes as have one; none where it brings none.
 
     Raises:
         DataError: one is missing, or is no picture of this form.
     """
     if not (root / FOLDER).is_dir():
         return ()
-    return tuple(_read(root / face_file(class_id)) for class_id in range(first, count))
+    held = len(list((root / FOLDER).glob("*.png")))
+    return tuple(_read(root / face_file(class_id)) for class_id in range(first, min(first + held, count)))
 
 
 def _read(path: Path) -> PaintedFace:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from edge.bundle.manifest import Manifest
 from edge.datasets.classes import GTSRB, MOST, NONE, REVIEWED, Classes, classes_of_bundle, folder_name, read_classes
 from edge.datasets.classes import TABLE as LABELS_TABLE
+from edge.datasets.faces import Face, PaintedFace, write_faces
 from edge.datasets.gtsdb import find_frames
 from edge.datasets.gtsrb import Photo, Split, has_test, read_photo, read_split, read_test
 from edge.datasets.gtsrb_sampling import pick
@@ -53,7 +54,7 @@ class _Row:
     image: NDArray[np.uint8]
 
 
-def write_added(reviewed: Path, out: Path, manifest: Manifest, data: Path | None, seed: int = 0) -> str:
+def write_added(reviewed: Path, out: Path, manifest: Manifest, data: Path | None, seed: int = 0, faces: Sequence[Face] = ()) -> str:
     """Make the data set, and return for people what is in it.
 
     Args:
@@ -62,6 +63,7 @@ def write_added(reviewed: Path, out: Path, manifest: Manifest, data: Path | None
         manifest: of the bundle that is to learn on; names that it does not know become new classes.
         data: photos of its classes; None: they are drawn.
         seed: of what is drawn, and of who is held out.
+        faces: what draws the bundle's classes: those that it carries go into the data set.
 
     Raises:
         InputError: nothing was reviewed, too many classes, a photo cannot be read, `data` has other classes, or nothing can show what the bundle knows.
@@ -90,6 +92,7 @@ def write_added(reviewed: Path, out: Path, manifest: Manifest, data: Path | None
             if stale.is_dir():
                 shutil.rmtree(stale)
         _write(beside, rows, trained, times, classes, none)
+        write_faces(beside, {class_id: face.png for class_id, face in enumerate(faces) if isinstance(face, PaintedFace)})
         if data is not None and (frames := find_frames(data)) is not None:
             (beside / "gtsdb").symlink_to(frames.resolve())
         write_json(beside / ADDED, {"schema": 1, **told})

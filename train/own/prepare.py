@@ -27,9 +27,9 @@ from tqdm import tqdm
 
 from edge.bundle.lineage import lineage
 from edge.bundle.manifest import read_bundle
-from edge.datasets.classes import MIRROR_TABLE, NONE
+from edge.datasets.classes import MIRROR_TABLE, NONE, drawn_classes_of
 from edge.datasets.classes import TABLE as LABELS_TABLE
-from edge.datasets.faces import face_file
+from edge.datasets.faces import PaintedFace, write_faces
 from edge.datasets.gtsdb import HELD, SIDES_TABLE, TABLE, TRAIN, TUNING
 from edge.datasets.tables import read_rows
 from edge.errors import DataError, InputError
@@ -102,7 +102,8 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
     if out.exists() and any(out.iterdir()):
         raise InputError(f"wanted a new or empty folder for the data set, found files in {out}: give another --out")
     asked = options.asked(root)
-    known = read_bundle(options.extend).manifest.labels if options.extend else ()
+    base = drawn_classes_of(read_bundle(options.extend)) if options.extend else None
+    known = base.names if base else ()
     with _unzipped(root) as folder:
         found = look(folder, options.table)
         looked = _read(found, options)
@@ -114,7 +115,10 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
         check_sides(looked)
         _refuse(looked)
         if options.faces is not None:
-            looked.faces = read_own_faces(options.faces, sorted({photo.name for photo in looked.photos} - set(known)))
+            drawable = base.names[: base.drawn] if base else ()
+            looked.faces = read_own_faces(options.faces, sorted({*known, *(photo.name for photo in looked.photos)} - set(drawable)))
+        if base:
+            looked.faces |= {name: face.png for name, face in zip(base.names, base.faces, strict=False) if isinstance(face, PaintedFace)}
         told = _written(out, folder, found, looked, known, asked)
     print(told["said"])
     return told
@@ -270,10 +274,7 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
     for number, image in enumerate(looked.none):
         (out / NONE).mkdir(exist_ok=True)
         (out / NONE / f"{number:06}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    for name, face in looked.faces.items():
-        with telling_refusal(path := out / face_file(names.index(name))):
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(face)
+    write_faces(out, {names.index(name): png for name, png in looked.faces.items()})
     if looked.frames:
         _write_frames(out / FRAMES, looked, names)
     told = _told(found, looked, names, {side: len(of_side) for side, of_side in rows.items()}) | {"asked": asked}

@@ -13,16 +13,19 @@ import pytest
 pytest.importorskip("supervision", reason="needs the train extra")
 pytest.importorskip("resvg_py", reason="needs the train extra")
 
+from foreign_bundle import narrowed
 from foreign_signs import NAMES, face, write_photos
 
 from edge import cli
-from edge.bundle.manifest import SHIPPED
+from edge.bundle.manifest import SHIPPED, Bundle, read_bundle, write_manifest
 from edge.datasets.classes import GTSRB, read_classes
-from edge.datasets.faces import PaintedFace
+from edge.datasets.faces import PaintedFace, write_faces
 from edge.drawn.signs import draw_sign, outline
 from edge.errors import DataError, InputError
+from export.faces import carry_faces
 from train.__main__ import _parser
 from train.fit import fit
+from train.own.added import write_added
 from train.own.prepare import Options, prepare
 from train.photos.drawn import draw_photo
 from train.photos.spotter_frames import _shape
@@ -103,6 +106,39 @@ def test_beside_a_bundles_classes_those_that_are_added_have_faces(drawings: Path
     classes = read_classes(tmp_path / "data")
     assert (classes.official, classes.drawn, classes.faces[:43]) == (True, 46, tuple(range(43)))
     assert "43 classes" not in json.loads((tmp_path / "data" / "prepared.json").read_text(encoding="utf-8"))["said"]
+
+
+def test_what_an_own_bundle_carries_stays_where_it_is_extended(drawings: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    own = read_bundle(narrowed(tiny_bundle, tmp_path / "own"))
+    (tmp_path / "twelve").mkdir()
+    labels = [f"{class_id},{name}" for class_id, name in enumerate(NAMES)]
+    (tmp_path / "twelve" / "labels.csv").write_text("\n".join(["ClassId,Name", *labels]) + "\n", encoding="utf-8")
+    write_faces(tmp_path / "twelve", {class_id: cv2.imencode(".png", face(class_id))[1].tobytes() for class_id in range(len(NAMES))})
+    carried = carry_faces(own, tmp_path / "twelve")
+    write_manifest(own.folder, carried.manifest)
+    write_photos(tmp_path / "photos", 4, names=NAMES[:COUNT])
+    (tmp_path / "photos" / NAMES[0]).rename(tmp_path / "photos" / "Buoy")
+    prepare(tmp_path / "photos", tmp_path / "bare", Options(extend=own.folder))
+    bare = read_classes(tmp_path / "bare")
+    assert (len(bare), bare.drawn) == (13, 12)
+    assert (
+        carry_faces(Bundle(own.folder, replace(own.manifest, labels=bare.names, numbers=(), sizes_mm=())), tmp_path / "bare").manifest.faces
+        == carried.manifest.faces
+    )
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "Buoy.svg").write_text(SVG, encoding="utf-8")
+    prepare(tmp_path / "photos", tmp_path / "data", Options(extend=own.folder, faces=tmp_path / "faces"))
+    classes = read_classes(tmp_path / "data")
+    assert (classes.names, classes.drawn, classes.faces[:12]) == ((*NAMES, "Buoy"), 13, bare.faces)
+
+
+def test_reviewed_photos_stand_beside_the_faces_of_their_bundle(data: Path, tmp_path: Path) -> None:
+    classes = read_classes(data)
+    (tmp_path / "reviewed" / NAMES[1] / "sign").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "reviewed" / NAMES[1] / "sign" / "0.png"), face(1)[64:192, 64:192, :3])
+    manifest = replace(read_bundle(SHIPPED).manifest, labels=classes.names, numbers=(), sizes_mm=())
+    write_added(tmp_path / "reviewed", tmp_path / "added", manifest, data, faces=classes.faces)
+    assert read_classes(tmp_path / "added").faces == classes.faces
 
 
 @pytest.mark.parametrize(
