@@ -44,7 +44,7 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
 
 
 def write_map(out: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], tiles: str | None, own: Classes | None = None) -> None:
-    """Write `FILES` to a folder; `tiles` are the page's background, `own` classes with faces of their own.
+    """Write `FILES` to a folder; `tiles` are the page's background, `own` classes of which the first, or all, have faces of their own.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -72,7 +72,7 @@ def _why(flights: Sequence[FlightSeen]) -> str:
 
 def _faces(signs: Sequence[Sign], own: Classes | None) -> dict[str, bytes]:
     """Draw the faces of the classes whose names are those that we can draw, by these names: class ids of several bundles may be the same."""
-    known = dict(zip(GTSRB.names, GTSRB.faces, strict=True)) | (dict(zip(own.names, own.faces, strict=True)) if own else {})
+    known = dict(zip(GTSRB.names, GTSRB.faces, strict=True)) | (dict(zip(own.names, own.faces, strict=False)) if own else {})
     drawable = sorted({sign.label for sign in signs if sign.label in known})
     return {label: cv2.imencode(".png", draw_sign(known[label], _FACE_PX))[1].tobytes() for label in drawable}
 

@@ -87,6 +87,18 @@ def test_a_map_shows_own_faces_where_they_are_given(own: Path, carrying: Path, f
         assert set(data["faces"]) == {sign["label"] for sign in data["signs"]}
 
 
+def test_the_map_of_a_survey_shows_the_faces_that_its_bundle_carries(carrying: Path, film: Path, tmp_path: Path) -> None:
+    for package in ("fsspec", "pyarrow"):
+        pytest.importorskip(package, reason="the extra survey brings it")
+    (tmp_path / "films").mkdir()
+    shutil.copy(film / "f.avi", tmp_path / "films")
+    shutil.copy(film / "pose.csv", tmp_path / "films" / "f.csv")
+    done("survey", tmp_path / "films", "--bundle", carrying, "--camera", "hfov=70", "--out", tmp_path / "out", "--workers", 1)
+    data = json.loads((tmp_path / "out" / "map.html").read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])
+    assert data["signs"]
+    assert set(data["faces"]) == {sign["label"] for sign in data["signs"]}
+
+
 def test_a_drawn_flight_shows_other_signs_and_is_not_scored(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done("run", "demo://?frames=10&width=320&height=180", "--bundle", own, "--json", tmp_path / "s.json")
     assert "passes" not in json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from edge.commands.survey.crews import by_processes, by_ray
 from edge.commands.survey.recordings import Recording, find_recordings
 from edge.commands.survey.storage import Folder
 from edge.commands.survey.work import Job, Outcome
+from edge.datasets.classes import Classes, drawn_classes_of
 from edge.errors import InputError
 from edge.files import check_outputs, sha256_of
 from edge.mapping.merge import Sign, merged
@@ -62,7 +63,7 @@ def survey(typed: Sequence[str], out: str, crew: Crew, settings: Mapping[str, An
 
     Raises:
         InputError: no recordings, no camera, or recordings that failed: the others are done and written then.
-        BundleError: no such bundle.
+        BundleError: no such bundle, or a damaged one.
         OutputError: the result cannot be written.
         MissingDependency: a package of the extra `survey` is not installed.
     """
@@ -75,7 +76,8 @@ def survey(typed: Sequence[str], out: str, crew: Crew, settings: Mapping[str, An
     if settings["offset"] not in (None, AUTO) and number(settings["offset"]) is None:
         raise InputError(f"wanted --offset in seconds or auto, found {settings['offset']!r}: write --offset 12.5")
     _check_places(recordings, out)
-    bundle = read_bundle(settings["bundle"]).folder.resolve()
+    opened = read_bundle(settings["bundle"])
+    bundle, classes = opened.folder.resolve(), drawn_classes_of(opened)
     base = {**settings, "bundle": sha256_of(bundle / MANIFEST), "camera": _content(settings["camera"]), "version": __version__}
     names = {_file_name(recording, base): recording for recording in recordings}
     done = folder.names(EVENTS) & names.keys()
@@ -88,7 +90,7 @@ def survey(typed: Sequence[str], out: str, crew: Crew, settings: Mapping[str, An
         if name not in done
     }
     failures = _work(jobs, names, folder, crew)
-    _write_result(names, folder, failures)
+    _write_result(names, folder, failures, classes)
     if failures:
         worst = next(iter(failures))
         raise InputError(
@@ -167,8 +169,8 @@ def _keep(name: str, recording: Recording, outcome: Outcome, folder: Folder) -> 
         folder.remove(f"{EVENTS}/{other}")
 
 
-def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapping[str, str]) -> None:
-    """Write the map of all flights that are done, and the tables."""
+def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapping[str, str], classes: Classes) -> None:
+    """Write the map of all flights that are done, and the tables; faces are those of the bundle's classes."""
     with tempfile.TemporaryDirectory(prefix="signwing-") as place:
         paths, rows = [], []
         for name, recording in names.items():
@@ -185,7 +187,7 @@ def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapp
         for flight, row in zip(flights, (row for row in rows if row["status"] == "done"), strict=True):
             flight.name, row["placed"], row["sightings"] = row["flight"], len(flight.signs), len(flight.signs) + flight.unplaced
         signs = merged(flights)
-        written = _files(Path(place) / "map", signs, flights) if signs else {}
+        written = _files(Path(place) / "map", signs, flights, classes) if signs else {}
         written |= zip(TABLES, (tables.signs_table(signs), tables.sightings_table(signs, flights), tables.table(rows, _FLIGHT_COLUMNS)), strict=True)
         for file, content in written.items():
             folder.write(file, content)
@@ -198,9 +200,9 @@ def _write_result(names: Mapping[str, Recording], folder: Folder, failures: Mapp
 _FLIGHT_COLUMNS = ("flight", "status", "detail", "frames", "unreadable", "seconds", "sightings", "placed")
 
 
-def _files(place: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen]) -> dict[str, bytes]:
+def _files(place: Path, signs: Sequence[Sign], flights: Sequence[FlightSeen], classes: Classes) -> dict[str, bytes]:
     """Return the map's files by their names."""
-    write_map(place, signs, flights, None)
+    write_map(place, signs, flights, None, classes)
     return {name: (place / name).read_bytes() for name in FILES}
 
 
