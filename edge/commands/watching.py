@@ -122,6 +122,7 @@ def watching_sinks(
         utc: is told the vehicle's time.
 
     Raises:
+        BundleError: the bundle's faces, for the page, are damaged.
         InputError: options that do not go together, or a token file that holds none.
         MissingDependency: a package of an extra is absent.
     """
@@ -168,12 +169,14 @@ def restreamed(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sin
 
 
 def _page(arguments: argparse.Namespace, source: Source, facts: dict[str, Any], labels: Sequence[str], meter: Meter, monitor: Monitor) -> WebSink:
+    from edge.bundle.manifest import read_bundle
+    from edge.datasets.classes import drawn_classes_of
     from edge.outputs.web.metrics import Metrics
     from edge.outputs.web.sink import WebSink
     from edge.outputs.web.state import PageState
 
     access = _access(arguments)
-    state = PageState(source, labels, meter, facts)
+    state = PageState(source, labels, meter, facts, faces=drawn_classes_of(read_bundle(arguments.bundle)).faces)
     monitor.tell(state.note_telemetry)
     return WebSink(arguments.web_host, arguments.web, access, state, Metrics(source, meter, labels, lambda: state.telemetry))
 

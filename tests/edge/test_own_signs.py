@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the export extra: onnx makes the tiny bundle")
 
-from commands import done, lines, refused
+from commands import command, done, lines, refused, started
 from foreign_bundle import narrowed
 from foreign_signs import NAMES, face, frame
 
@@ -179,6 +181,30 @@ def test_a_pilot_and_the_page_are_told_its_names(own: Path, film: Path) -> None:
     assert ids
     assert all(text.startswith(f"SIGN {class_id} {plain(NAMES[class_id])[:20]}") for text, class_id in zip(told, ids, strict=False))
     assert "?" not in "".join(told)
+
+
+def test_the_page_shows_the_faces_that_a_bundle_carries(carrying: Path) -> None:
+    for package in ("uvicorn", "prometheus_client"):
+        pytest.importorskip(package, reason="the extra web is not installed")
+    from packets import wait_for
+    from stations import free_port
+
+    port = free_port()
+    with started(command("run", "demo://?realtime=1&width=320&height=180", "--bundle", carrying, "--web", port), Path.cwd()) as run:
+
+        def page(path: str) -> bytes:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+                return bytes(answer.read())
+            return b""
+
+        try:
+            wait_for(lambda: bool(page("api/status")), "the page")
+            assert json.loads(page("api/status"))["faces"] == len(NAMES)
+            dock = cv2.imdecode(np.frombuffer(page("faces/10.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+            assert np.abs(dock.astype(int)[20:60, 20:60] - cv2.resize(face(10), (80, 80), interpolation=cv2.INTER_AREA)[20:60, 20:60]).mean() < 3
+        finally:
+            run.terminate()
+            run.communicate()
 
 
 @pytest.mark.parametrize("word", [("latency", "--runs", "2"), ("memory", "--runs", "2"), ("pipeline", "demo://?view=car&width=320&height=180&frames=6")])

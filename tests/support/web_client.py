@@ -18,6 +18,7 @@ import numpy as np
 from media import picture
 
 from edge.board.telemetry import Monitor
+from edge.datasets.classes import GTSRB
 from edge.datasets.gtsrb import LABELS
 from edge.frame import FeedState, Frame
 from edge.outputs.meter import Meter
@@ -81,7 +82,7 @@ def serving(
 ) -> Iterator[tuple[WebSink, PageState]]:
     """A page on a free port, with telemetry ten times a second."""
     source, meter = source or Losses(), Meter()
-    state = PageState(source, LABELS, meter, {"source": "frames", "engine": "onnxruntime", "precision": "int8-cpu"})
+    state = PageState(source, LABELS, meter, {"source": "frames", "engine": "onnxruntime", "precision": "int8-cpu"}, faces=GTSRB.faces)
     with Monitor(period_s=0.1) as monitor:
         monitor.tell(state.note_telemetry)
         with Page(host, Access(host, token), state, Metrics(source, meter, LABELS, lambda: state.telemetry), limits or Limits()) as sink:

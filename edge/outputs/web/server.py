@@ -117,6 +117,7 @@ class Site:
             Route("/events.jsonl", self._tell_events),
             Route("/crops/{name}.jpg", partial(self._kept, "crop")),
             Route("/frames/{name}.jpg", partial(self._kept, "frame")),
+            Route("/faces/{name}.png", partial(self._kept, "face")),
             Route("/live.jpg", self._picture),
             Route("/live.mjpg", self._pictures),
         ]
@@ -197,7 +198,7 @@ class Site:
 
         name = request.path_params["name"]
         data = (await self._run.ask(what, number=int(name)))[1] if name.isascii() and name.isdigit() and len(name) < _DIGITS else b""
-        return Response(data, media_type="image/jpeg") if data else PlainTextResponse("not kept\n", 404)
+        return Response(data, media_type="image/png" if what == "face" else "image/jpeg") if data else PlainTextResponse("not kept\n", 404)
 
     async def _picture(self, request: Request) -> Response:
         from starlette.responses import Response

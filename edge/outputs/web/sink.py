@@ -75,6 +75,7 @@ class WebSink:
             "events": self._events,
             "crop": lambda asked: ({}, state.sightings.crop(asked["number"])),
             "frame": lambda asked: ({}, state.sightings.frame(asked["number"])),
+            "face": lambda asked: ({}, state.face(asked["number"])),
             "metrics": self._tell_metrics,
             "health": lambda asked: ({}, state.trouble.encode()),
             "picture": self._picture,

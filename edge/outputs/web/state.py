@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import cv2
+
 from edge.board.telemetry import KEPT, Telemetry
+from edge.datasets.faces import Face
+from edge.drawn.signs import draw_sign
 from edge.frame import FeedState, Source
 from edge.geometry.boxes import Box
 from edge.geometry.similarity import Quad
@@ -23,6 +27,7 @@ from edge.result import Result
 SCHEMA = 1
 
 _PICTURE_PX = 960
+_FACE_PX = 80
 # Of signs, and of what may be one: they travel in a header.
 _MOST_DRAWN = 24
 _HEALTHY_S = 10.0
@@ -40,17 +45,19 @@ class PageState:
         meter: Meter,
         facts: dict[str, Any],
         *,
+        faces: Sequence[Face] = (),
         wall_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Tell of a source's feed and losses; name class ids as `labels`; `facts` are told in the status as they are.
+        """Tell of a source's feed and losses; name class ids as `labels`; `facts` are told in the status as they are; `faces` draw the first classes.
 
         What lasts is measured by `monotonic_s`: a board without a clock of its own has its time set while it runs.
         """
         self._source = source
         self.warnings: list[Callable[[], str]] = []
         """Each is asked for what is wrong now; the page shows what is not empty."""
-        self._labels, self._facts, self._wall_s = labels, facts, wall_s
+        self._labels, self._facts, self._wall_s = labels, {**facts, "faces": len(faces)}, wall_s
+        self._faces, self._drawn = faces, dict[int, bytes]()
         self.meter = meter
         self._lock = threading.Lock()
         self._newest: Result | None = None
@@ -108,6 +115,14 @@ class PageState:
     def telemetry(self) -> Telemetry | None:
         """The newest sample of the machine."""
         return self._telemetry
+
+    def face(self, class_id: int) -> bytes:
+        """Return what signs of a class look like, as PNG; nothing where nobody can draw it."""
+        if class_id >= len(self._faces):
+            return b""
+        if class_id not in self._drawn:
+            self._drawn[class_id] = cv2.imencode(".png", draw_sign(self._faces[class_id], _FACE_PX))[1].tobytes()
+        return self._drawn[class_id]
 
     def status(self, since_s: float = 0.0) -> dict[str, Any]:
         """Return what `/api/status` answers; `history` holds the rows after `since_s`, column by column.

@@ -9,7 +9,7 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const history = { t: [], fps: [], age_p50_ms: [], age_p99_ms: [], rss_mib: [], available_mib: [], temperature_c: [], cpu_load: [], gpu_load: [], cpu: [], gpu: [] };
 const rows = new Map(), drawing = new Drawing(at("frame")), whole = new Drawing(at("whole")), map = new LiveMap(at("map"));
-let paused = false, run = null, farewell = null, changed = 0, told = 0, events = [];
+let paused = false, run = null, farewell = null, changed = 0, told = 0, faces = 0, events = [];
 
 const plots = [
   ["Speed", "FPS", [["fps", "frames"]]],
@@ -126,6 +126,7 @@ async function look() {
     return look();
   }
   run = status.started_s;
+  faces = status.faces;
   at("pause").disabled = false;
   if (farewell) showEnd();
   else show(status.state, status.warning, status.feed?.detail);
@@ -205,11 +206,13 @@ async function sighted() {
 }
 
 function item(sighting) {
-  const row = document.createElement("li"), link = document.createElement("a"), crop = document.createElement("img"), text = document.createElement("div");
+  const row = document.createElement("li"), link = document.createElement("a"), crop = document.createElement("img"), text = document.createElement("div"), face = document.createElement("img");
   crop.width = crop.height = 64;
   link.append(crop);
   text.append(document.createElement("strong"), document.createElement("small"));
-  row.append(link, text);
+  face.className = "face";
+  face.alt = "";
+  row.append(link, text, face);
   fill(row, sighting);
   return row;
 }
@@ -224,6 +227,9 @@ function fill(row, sighting) {
     open(sighting, time);
   };
   row.querySelector("strong").textContent = sighting.label;
+  const face = row.querySelector(".face"), url = `faces/${sighting.class_id}.png`;
+  face.hidden = sighting.class_id >= faces;
+  if (!face.hidden && face.getAttribute("src") !== url) face.src = url;
   row.querySelector("small").textContent = about(sighting, time);
 }
 

@@ -82,7 +82,8 @@ def test_the_page_lives(browser: Browser, pictures: Path, request: pytest.Fixtur
         first = browser.wait("document.getElementById('picture').src.startsWith('blob:') && document.getElementById('picture').src")
         browser.wait(f"document.getElementById('picture').src !== {first!r}")
         browser.wait("document.getElementById('picture').naturalWidth === 960")
-        browser.wait("[...document.querySelectorAll('#sightings img')].slice(0, 3).every((image) => image.naturalWidth === 39)")
+        browser.wait("[...document.querySelectorAll('#sightings a img')].slice(0, 3).every((image) => image.naturalWidth === 39)")
+        browser.wait("[...document.querySelectorAll('#sightings .face')].slice(0, 3).every((image) => image.checkVisibility() && image.naturalWidth === 80)")
         points = browser.run(POINTS)
         assert len(points) >= 4
         browser.wait(f"{POINTS}.every((count, place) => count > {points}[place] + 1)")

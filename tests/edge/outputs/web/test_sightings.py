@@ -19,6 +19,7 @@ from packets import wait_for
 from web_client import BOX, decoded, get, get_json, result, serving
 
 from edge.datasets.gtsrb import LABELS
+from edge.drawn.signs import draw_sign
 from edge.frame import FeedState
 from edge.outputs.events import EventSink
 from edge.outputs.web.sightings import EVENTS_KEPT, SIGHTINGS_KEPT, small_crop
@@ -78,6 +79,16 @@ def test_a_sighting_follows_its_updates_and_gives_its_whole_frame() -> None:
         # What is not kept any more is not brought back by an update.
         sink.write(replace(better, reports=[replace(report, track=99)]))
         assert len(get_json(sink, "/api/sightings")["sightings"]) == 2
+
+
+def test_the_face_of_a_class_is_given_where_it_can_be_drawn() -> None:
+    with serving() as (sink, _):
+        assert get_json(sink, "/api/status")["faces"] == 43
+        status, headers, stop = get(sink, "/faces/14.png")
+        assert (status, headers["content-type"]) == (200, "image/png")
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(stop, np.uint8), cv2.IMREAD_UNCHANGED), draw_sign(14, 80))
+        assert get(sink, "/faces/14.png")[2] == stop
+        assert {get(sink, f"/faces/{name}.png")[0] for name in ("43", "-1", "x", "9" * 15)} == {404}
 
 
 def test_events_are_given_as_they_are_written_to_a_file(tmp_path: Path) -> None:
