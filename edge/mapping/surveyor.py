@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +27,10 @@ _MOST_LOOKS = 160
 _FORGOTTEN = 60
 _FARTHEST_M, _VAGUEST_M = 300.0, 60.0
 _SURE_DEG = 40.0
+_JUMP_M, _FASTEST_M_S, _JUMP_S = 8.0, 60.0, 0.1
+"""Farther than a fast drone flies, and a receiver errs, in the time since a pose that is so old."""
+_DISTRUSTED_S = 2.0
+"""After a jump: a receiver that lost its way for a moment is back by then, and if not, the place counts from there on."""
 
 
 @dataclass
@@ -58,6 +64,8 @@ class Surveyor:
         self._followed: dict[int, int] = {}
         self._frame = self.placed = 0
         self._lacking = ""
+        self._way: deque[tuple[float, float, float]] = deque()
+        self._distrusted_s = -math.inf
         if optics is None:
             _LOG.warning("signs get no place: nothing tells what the camera sees; add --camera hfov=DEGREES, or --camera FILE")
 
@@ -85,7 +93,9 @@ class Surveyor:
         if self._camera is None:
             return list(reports)
         if frame.pose is not None and frame.pose.whole:
-            self._watch(self._camera, frame, frame.pose, seen)
+            time_s = frame.received_ns / 1e9 if frame.media_s is None else frame.media_s
+            if self._believes(frame.pose, time_s):
+                self._watch(self._camera, time_s, frame.pose, seen)
         told = [replace(report, where=self._where(report)) for report in reports]
         self.placed += sum(report.where is not None for report in told)
         for report in told:
@@ -93,12 +103,31 @@ class Surveyor:
                 self._watched.pop(self._followed.pop(report.track, -1), None)
         return told
 
-    def _watch(self, camera: Camera, frame: Frame, pose: Pose, seen: Iterable[Sighted]) -> None:
+    def _believes(self, pose: Pose, time_s: float) -> bool:
+        """Tell whether a place can be where the carrier flew to; where it jumped, say so, and forget the looks from the other side of the jump."""
+        east, north = self._plane_at(pose).metres(float(pose.lat or 0), float(pose.lon or 0))
+        self._way.append((time_s, east, north))
+        while len(self._way) > 1 and time_s - self._way[1][0] >= _JUMP_S:
+            self._way.popleft()
+        before_s, before_east, before_north = self._way[0]
+        far_m = math.hypot(east - before_east, north - before_north)
+        if far_m > _JUMP_M + _FASTEST_M_S * max(time_s - before_s, 0.0):
+            if time_s >= self._distrusted_s:
+                said = "signs get no place for %g s, and what was seen before is forgotten: the pose jumps by %.0f m within %.2f s"
+                _LOG.warning(said, _DISTRUSTED_S, far_m, time_s - before_s)
+            self._distrusted_s = time_s + _DISTRUSTED_S
+            self._way = deque([self._way[-1]])
+            self._watched.clear()
+        return time_s >= self._distrusted_s
+
+    def _plane_at(self, pose: Pose) -> Plane:
         if self._plane is None:
             self._plane = Plane(float(pose.lat or 0), float(pose.lon or 0))
-        time_s = frame.received_ns / 1e9 if frame.media_s is None else frame.media_s
+        return self._plane
+
+    def _watch(self, camera: Camera, time_s: float, pose: Pose, seen: Iterable[Sighted]) -> None:
         seen = list(seen)
-        at = stand(self._plane, pose, time_s) if seen else None
+        at = stand(self._plane_at(pose), pose, time_s) if seen else None
         for one in seen:
             watched = self._watched.setdefault(one.follower, _Watched())
             watched.frame = self._frame

@@ -82,7 +82,7 @@ _LACKS: dict[Wanted, dict[str, str]] = {
         ".tlog": " (GLOBAL_POSITION_INT of an autopilot with a fix)",
         ".bin": " (POS)",
         ".srt": " (latitude and longitude)",
-        ".csv": " (columns lat and lon)",
+        ".csv": " (rows with lat and lon: degrees, and not 0/0, which is told without a fix)",
         ".gpx": " (trkpt with a time)",
     },
 }

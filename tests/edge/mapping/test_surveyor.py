@@ -167,3 +167,20 @@ def test_a_picture_of_another_shape_is_refused(tmp_path: Path) -> None:
     surveyor = Surveyor(None, camera_of(write(tmp_path / "c.yml", MATRIX + SIZE)), SIZES)
     with pytest.raises(InputError, match="wanted frames of the shape that the camera was told for"):
         surveyor.posed(Frame(0, np.zeros((480, 640, 3), np.uint8), 0, None, pose=replace(FLIGHT.pose(0))))
+
+
+@pytest.mark.parametrize(("lasts", "by_deg"), [(4, 30.0), (2, 0.001), (10_000, 30 / 111_200)])
+def test_a_place_that_jumps_is_told_and_no_sign_is_placed_by_both_sides(caplog: pytest.LogCaptureFixture, lasts: int, by_deg: float) -> None:
+    """For a moment to another continent, or by 111 m; and for good by 30 m: of a place that both sides of a jump made up there is none."""
+
+    def pose(index: int) -> Pose:
+        there = FLIGHT.pose(index)
+        return replace(there, lat=float(there.lat or 0) + by_deg) if 0 <= index - FLIGHT.frames // 2 < lasts else there
+
+    places = flown(own(), pose)
+    assert sum("the pose jumps by" in record.getMessage() for record in caplog.records) == 1
+    known = {post.number: post for post, _ in passes()}
+    east_north = {number: PLANE.metres(place.lat, place.lon) for number, place in places.items() if place is not None}
+    apart = [math.hypot(east - known[number].x, north - known[number].z) for number, (east, north) in east_north.items()]
+    assert len(apart) >= 3
+    assert all(each < 0.6 or (lasts > 100 and abs(each - 30) < 0.6) for each in apart)

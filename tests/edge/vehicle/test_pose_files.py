@@ -256,8 +256,8 @@ def test_subtitles_tables_and_tracks_have_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("x.csv", "time,lat,lon\n0,0,0\n", "found none .columns lat and lon"),
-        ("x.csv", "time,roll\n0,1\n", "found none .columns lat and lon"),
+        ("x.csv", "time,lat,lon\n0,0,0\n", "found none .rows with lat and lon"),
+        ("x.csv", "time,roll\n0,1\n", "found none .rows with lat and lon"),
         ("x.csv", "time,lat\n0,1\n", "or time, lat and lon in .* found time, lat"),
         ("x.csv", "time,lat,lon\n0,148,11\n", "found none"),
         ("x.srt", SRT.replace("latitude: 50.0", "latitude: 0.0").replace("longitude: 8.0", "longitude: 0.0"), "found none .latitude and longitude"),
