@@ -222,7 +222,7 @@ def _add_own(commands: argparse._SubParsersAction[cli.Parser]) -> None:
         each.add_argument("--table", type=Path, metavar="CSV", help="photos are listed here, by paths from its folder, instead of lying in folders of classes")
         each.add_argument("--path-column", default="path", metavar="NAME", help="of --table: the column of the paths")
         each.add_argument("--class-column", default="class", metavar="NAME", help="of --table: the column of the classes' names")
-        each.add_argument("--faces", type=Path, metavar="DIR", help="an SVG or a PNG of each class's face, by its name, so that signs can be drawn")
+        each.add_argument("--faces", type=Path, metavar="DIR", help="an SVG or a PNG of each class's face, by its name, of which pictures are made, too")
         each.add_argument("--alike", type=int, default=4, metavar="BITS", help="near duplicates differ in so many of 64 bits at most; -1: none is looked for")
         each.add_argument("--seed", type=int, default=0, help="another seed splits otherwise")
         each.add_argument("--leave-out-broken", action="store_true", help="go on without pictures that cannot be read, and boxes outside their frame")

@@ -80,7 +80,7 @@ def known() -> Iterator[pytest.MonkeyPatch]:
 def made(run: Path, data: Path, known: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `run`, made by the command; not to be written to."""
     out = tmp_path_factory.mktemp("made") / "bundle"
-    known.setattr(golden, "FLIGHT_CLASSES", DRAWN)
+    known.setattr(golden, "DRAWN_CLASSES", DRAWN)
     assert cli.main(_parser(), ["bundle", str(run), "--data", str(data), "--out", str(out), "--name", "drawn"]) == 0
     return out
 
