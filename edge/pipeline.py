@@ -275,12 +275,15 @@ class Loop:
             reports = self._tracker.update(detections, confirms=confirms)
         reports, detections = view.in_frame(reports), view.in_frame(detections)
         doubts = [replace(doubt, detection=placed) for doubt, placed in zip(doubts, view.in_frame([doubt.detection for doubt in doubts]), strict=True)]
-        tracks = view.in_frame(_in_sight(view.mark(self._tracker.tracks), self._tracker.seen, frame.image)) if self._tracker else []
+        seen = self._tracker.seen if self._tracker else []
+        tracks = view.in_frame(_in_sight(view.mark(self._tracker.tracks), seen, frame.image)) if self._tracker else []
         self._lap("track")
         if self._surveyor is not None:
-            reports = self._surveyor.place(frame, reports, () if self._tracker is None else self._tracker.seen)
+            reports = self._surveyor.place(frame, reports, seen)
         self._lap("place")
-        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change, doubts=doubts)
+        placed = view.in_frame([one.detection for one in seen])
+        seen = [replace(one, detection=detection) for one, detection in zip(seen, placed, strict=True)]
+        result = Result(frame, reports, detections, tracks, self._clock_ns(), level=view.change, doubts=doubts, seen=seen)
         for sink in sinks:
             self._writing = sink
             sink.write(result)

@@ -123,6 +123,7 @@ class Result:
         final: the frame was given before; this one only takes leave of the last tracks.
         level: what changed about the levelling with this frame.
         doubts: what was left open in it.
+        seen: what each track, announced or not, took in it; empty where frames are independent photos.
     """
 
     frame: Frame
@@ -133,6 +134,7 @@ class Result:
     final: bool = False
     level: LevelState | None = None
     doubts: Sequence[Doubt] = ()
+    seen: Sequence[Sighted] = ()
 
     @property
     def age_ms(self) -> float:

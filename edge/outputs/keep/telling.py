@@ -7,12 +7,13 @@ same: of each sign a few views are kept, each much nearer than the last or named
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from edge.geometry.boxes import Box, mean_side
+from edge.geometry.boxes import Box, holds_centre, mean_side
 from edge.recognition.tracking import Tracker, TrackerSettings
-from edge.result import Detection, Result
+from edge.result import Detection, Result, Sighted
 
 MOST_VIEWS = 4
 SURE = 0.8
@@ -29,6 +30,9 @@ _REFUSED, _VOTES, _UNSURE, _NEAR, _RARE = 0.85, 0.6, 0.4, 0.35, 0.1
 """How telling each reason is at least, of 1; doubtful votes and names are more so the more doubtful they are."""
 _EACH_MORE = 0.05
 
+_Key = tuple[Literal["sign", "other"], int]
+"""What the run followed as a sign, or what is followed here, and its number there."""
+
 
 @dataclass
 class Item:
@@ -43,6 +47,7 @@ class Item:
         track: the number that it was announced by; None where it was not.
         rare: its class is; meant until more of it come.
         sides: mean sides of the views that are kept, pixels, and the classes that were named in them.
+        frame: in which it was seen last, counted from 1 up.
     """
 
     number: int
@@ -53,6 +58,7 @@ class Item:
     track: int | None = None
     rare: bool = False
     sides: list[tuple[float, int]] = field(default_factory=list)
+    frame: int = 0
 
     @property
     def ranked(self) -> list[tuple[int, int, float]]:
@@ -80,10 +86,12 @@ class Teller:
             stills: frames are independent photos: nothing is followed, and each counts at once.
         """
         self._threshold, self._stills = max(threshold, SURE), stills
-        # Boxes that were no sign are followed here too, so that one thing is one item; nothing is ever announced.
-        self._tracker = Tracker(TrackerSettings(entry_votes=1 << 30))
-        self._items: dict[int, Item] = {}
-        self._opened = 0
+        # The run follows no box that was not taken for a sign. Here such a box is followed too, so that one thing is one item; nothing is ever announced.
+        self._settings = TrackerSettings(entry_votes=1 << 30)
+        self._tracker = Tracker(self._settings)
+        self._items: dict[_Key, Item] = {}
+        self._signs: dict[int, int] = {}
+        self._frame = self._opened = 0
         self._announced: Counter[int] = Counter()
         self._rare: dict[int, list[Item]] = {}
 
@@ -93,9 +101,8 @@ class Teller:
             return [], [], []
         near = {doubt.detection.box_xyxy for doubt in result.doubts if doubt.why == "near"}
         refused = {doubt.detection.box_xyxy for doubt in result.doubts if doubt.why == "refused"}
-        seen = [*result.detections, *(doubt.detection for doubt in result.doubts if not doubt.taken)]
         views = []
-        here, gone = self._followed(seen)
+        here, gone = self._followed(result)
         dropped = self._count_announced(result, {detection.box_xyxy: item for item, detection in here})
         for item, detection in here:
             item.near += detection.box_xyxy in near
@@ -136,16 +143,51 @@ class Teller:
         told = self.reasons(item).values()
         return round(min(1.0, max(told, default=0.0) + _EACH_MORE * (len(told) - 1)), 3) if told else 0.0
 
-    def _followed(self, seen: list[Detection]) -> tuple[list[tuple[Item, Detection]], list[Item]]:
-        """Give each detection its item; returns them, and the items that are out of sight."""
+    def _followed(self, result: Result) -> tuple[list[tuple[Item, Detection]], list[Item]]:
+        """Give each detection, and each box that was not taken for a sign, its item; returns them, and the items that are out of sight."""
+        others = [doubt.detection for doubt in result.doubts if not doubt.taken]
         if self._stills:
-            self._opened += len(seen)
-            items = [Item(self._opened - place) for place in range(len(seen))]
+            seen = [*result.detections, *others]
+            items = [self._new() for _ in seen]
             return list(zip(items, seen, strict=True)), items
-        self._tracker.update(seen)
-        here = [(self._items.setdefault(one.follower, Item(one.follower)), one.detection) for one in self._tracker.seen]
-        gone = [self._items.pop(number) for number in set(self._items) - set(self._tracker.followed)]
-        return here, gone
+        self._frame += 1
+        # One item is what the run followed as one sign: followed here alone, signs that cross would be taken for each other.
+        here = [(self._item(("sign", one.follower)), one.detection) for one in result.seen]
+        boxes = [detection.box_xyxy for _, detection in here]
+        others = [one for one in others if not any(holds_centre(box, one.box_xyxy) or holds_centre(one.box_xyxy, box) for box in boxes)]
+        here += self._doubted(result.seen, others)
+        for item, _ in here:
+            item.frame = self._frame
+        ended = [key for key, item in self._items.items() if self._frame - item.frame > self._settings.max_age]
+        return here, [self._items.pop(key) for key in ended]
+
+    def _doubted(self, signs: Sequence[Sighted], others: Sequence[Detection]) -> list[tuple[Item, Detection]]:
+        """Give boxes that were not taken for signs their items: the sign that was seen there before, where it was named so too, or one of their own."""
+        self._tracker.update([*(sign.detection for sign in signs), *others])
+        number_of = {id(sign.detection): sign.follower for sign in signs}
+        doubted = []
+        for one in self._tracker.seen:
+            number = number_of.get(id(one.detection))
+            if number is not None:
+                self._signs[one.follower] = number
+                continue
+            number = self._signs.get(one.follower)
+            sign = None if number is None or number in number_of.values() else self._items.get(("sign", number))
+            if sign is None or sign.ranked[0][0] != one.detection.class_id:
+                sign = self._item(("other", one.follower))
+            doubted.append((sign, one.detection))
+        followed = set(self._tracker.followed)
+        self._signs = {follower: number for follower, number in self._signs.items() if follower in followed}
+        return doubted
+
+    def _item(self, key: _Key) -> Item:
+        if key not in self._items:
+            self._items[key] = self._new()
+        return self._items[key]
+
+    def _new(self) -> Item:
+        self._opened += 1
+        return Item(self._opened)
 
     def _count_announced(self, result: Result, at: dict[Box, Item]) -> list[Item]:
         """Count signs as they are announced; the first of their class may be rare, and those that no longer are so are returned."""

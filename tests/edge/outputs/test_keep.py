@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from edge.geometry.pose import Pose
 from edge.outputs.keep.sink import KeepSink
 from edge.outputs.keep.store import Store
 from edge.outputs.keep.telling import Teller
-from edge.result import Detection, Doubt, Report, Result
+from edge.recognition.tracking import Tracker
+from edge.result import Detection, Doubt, Report, Result, Sighted
 
 STOP, YIELD, THIRTY = 14, 13, 1
 BOX: Box = (40.0, 20.0, 60.0, 40.0)
@@ -46,6 +47,14 @@ def result(index: int, *detections: Detection, doubts: Sequence[Doubt] = (), rep
     return Result(frame, reports, detections, (), 22_400_000, doubts=doubts)
 
 
+def followed(results: Iterable[Result]) -> Iterator[Result]:
+    """Have the detections followed as the loop does."""
+    tracker = Tracker()
+    for one in results:
+        tracker.update(one.detections)
+        yield replace(one, seen=tracker.seen)
+
+
 def kept(folder: Path) -> list[dict[str, Any]]:
     told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     for item in told:
@@ -61,7 +70,7 @@ def sink_of(folder: Path, most_bytes: int = MUCH, *, stills: bool = False, **opt
 
 def run_over(folder: Path, results: Sequence[Result], **options: Any) -> KeepSink:
     with sink_of(folder, **options) as sink:
-        for one in results:
+        for one in results if options.get("stills") else followed(results):
             sink.write(one)
     return sink
 
@@ -124,6 +133,31 @@ def test_a_rare_class_is_kept_once_there_are_signs_enough_to_say_so(tmp_path: Pa
     assert kept(tmp_path / "short") == []
     run_over(tmp_path / "long", flight(24))
     assert [(item["votes"][0]["label"], item["reasons"]) for item in kept(tmp_path / "long")] == [("Stop", ["rare"])]
+
+
+def test_an_item_is_what_the_run_followed_however_signs_cross(tmp_path: Path) -> None:
+    places: list[Box] = [(30.0, 20.0, 50.0, 40.0), (50.0, 20.0, 70.0, 40.0)]
+    shown = []
+    for index in range(12):
+        seen = [Sighted(number, None, named(class_id, 0.6, places[(number + index // 4) % 2])) for number, class_id in enumerate((STOP, YIELD), 1)]
+        shown.append(replace(result(index, *(one.detection for one in seen)), seen=seen))
+    with sink_of(tmp_path) as sink:
+        for one in shown:
+            sink.write(one)
+    items = kept(tmp_path)
+    assert sorted(vote["label"] for item in items for vote in item["votes"]) == ["Stop", "Yield"]
+    assert [item["votes"][0]["label"] for item in items for _ in item["views"]] == [view["label"] for item in items for view in item["views"]]
+
+
+def test_a_box_that_was_once_not_taken_belongs_to_its_sign_where_it_is_named_so(tmp_path: Path) -> None:
+    def flickers(class_id: int) -> list[Result]:
+        doubt = [Doubt(named(class_id), "near", taken=False)]
+        return [result(index, *([] if index % 2 else [named(STOP)]), doubts=doubt if index % 2 else ()) for index in range(12)]
+
+    run_over(tmp_path / "same", flickers(STOP))
+    assert [(item["reasons"], item["votes"][0]["count"]) for item in kept(tmp_path / "same")] == [(["near"], 12)]
+    run_over(tmp_path / "other", flickers(YIELD))
+    assert [[vote["label"] for vote in item["votes"]] for item in kept(tmp_path / "other")] == [["Yield"]]
 
 
 def test_views_follow_a_sign_that_comes_nearer_and_stay_few(tmp_path: Path) -> None:
@@ -266,8 +300,8 @@ def test_a_damaged_item_is_thrown_out_first(tmp_path: Path, caplog: pytest.LogCa
 
 def test_nothing_is_remembered_of_what_is_out_of_sight() -> None:
     teller = Teller(THRESHOLD, stills=False)
-    for index in range(3000):
-        teller.look(result(index, *([named(STOP, 0.5, (index % 70, 10.0, index % 70 + 20, 30.0))] if index % 30 < 5 else [])))
+    for each in followed(result(index, *([named(STOP, 0.5, (index % 70, 10.0, index % 70 + 20, 30.0))] if index % 30 < 5 else [])) for index in range(3000)):
+        teller.look(each)
     assert len(teller._items) <= 1
 
 
