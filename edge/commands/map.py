@@ -33,7 +33,7 @@ def make_map(paths: Sequence[Path], out: Path, before: Path | None, tiles: str |
         raise InputError(f"wanted --tiles with {{z}}, {{x}} and {{y}}, found {tiles!r}: write https://SERVER/{{z}}/{{x}}/{{y}}.png")
     check_outputs({"--out": [out / name for name in FILES]}, {"events": list(paths), "--before": [] if before is None else [before]})
     older = None if before is None else read_geojson(before)
-    flights = read_flights(paths)
+    flights = read_flights(paths, once=True)
     signs = merged(flights)
     if not signs and older is None:
         raise InputError(f"wanted signs with a place in {_named(paths)}, {_why(flights)}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from edge.errors import InputError
+from edge.errors import InputError, one_line
 from edge.files import write_text
-from edge.geometry.pose import Place
+from edge.mapping.checks import SIGN, checked, place_of
 from edge.mapping.merge import Sign
 from edge.outside.reading import read_bounded
 
@@ -112,13 +111,12 @@ def read_geojson(path: Path) -> list[Sign]:
         signs = []
         for feature in features:
             told, (lon, lat, *_) = feature["properties"], feature["geometry"]["coordinates"]
-            place = Place(float(lat), float(lon), told["alt_m"], float(told["sigma_m"]), told["facing_deg"])
-            if not (math.isfinite(place.lat) and math.isfinite(place.lon) and math.isfinite(place.sigma_m)):
-                raise ValueError("a place that is no number")
+            place = place_of({**told, "lat": lat, "lon": lon})
+            values = checked(told, SIGN)
             if told["status"] != "gone":
-                signs.append(Sign(str(told["id"]), int(told["class_id"]), str(told["label"]), place, float(told["confidence"])))
+                signs.append(Sign(values["id"], values["class_id"], values["label"], place, values["confidence"]))
     except OSError as error:
         raise InputError(f"wanted an older map in {path}, cannot read it: {error.strerror or error}: give a signs.geojson") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"wanted an older map in {path}, found no signs.geojson of ours ({type(error).__name__}): give what signwing map wrote") from error
+        raise InputError(f"wanted an older map in {path}, found no signs.geojson of ours ({one_line(error)}): give what signwing map wrote") from error
     return signs

@@ -13,6 +13,7 @@ from edge.geometry.geodesy import Plane
 from edge.mapping.map_files import row_of
 from edge.mapping.merge import Sign
 from edge.mapping.sightings import FlightSeen
+from edge.outside.reading import read_bounded
 
 _TEMPLATE = Path(__file__).with_name("map.html")
 _MOST_BYTES = 200_000
@@ -63,9 +64,12 @@ def _rounded(point: tuple[float, float]) -> tuple[float, float]:
 
 def _picture(path: Path) -> str | None:
     kind = _KINDS.get(path.suffix.lower())
-    if kind is None or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    if kind is None:
         return None
-    return _data(path.read_bytes(), kind)
+    try:
+        return _data(read_bounded(path, _MOST_BYTES), kind)
+    except OSError:  # it is not there, is too large, or never was a name of a file
+        return None
 
 
 def _data(blob: bytes, kind: str) -> str:

@@ -21,6 +21,7 @@ from edge.drawn.drone.path import ORIGIN
 from edge.geometry.geodesy import Plane
 
 PLANE = Plane(48.0, 11.0)
+PLACE = {"lat": 48.0, "lon": 11.0, "alt_m": 2.4, "sigma_m": 1.2, "facing_deg": None}
 
 
 def event(kind: str, frame: int, track: int, class_id: int = 14, at: tuple[float, float] | None = (5.0, 30.0), **more: Any) -> dict[str, Any]:
@@ -42,14 +43,20 @@ def features(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     picture = tmp_path / "7.png"
     picture.write_bytes(b"\x89PNG")
-    told = (event("sighting", 10, 1, at=(9, 30)), event("gone", 40, 1, picture="7.png"), event("sighting", 50, 2, 1, at=(5, 60)), event("gone", 60, 3, at=None))
+    told = (
+        event("sighting", 10, 1, at=(9, 30)),
+        event("gone", 40, 1, picture="7.png"),
+        event("sighting", 50, 2, 1, at=(5, 60), picture=f"{300 * 'x'}.png"),
+        event("gone", 60, 3, at=None),
+    )
     events = written(tmp_path / "a<b.jsonl", *told, end='{"schema": 2, "ev')
     done("map", events, "--out", tmp_path / "m")
     said = capsys.readouterr().out
     assert "sightings     2, 1 more without a place" in said
+    assert re.search("line 5 of .*a<b.jsonl, its last one, is no JSON: it is left out", caplog.text)
     stop, limit = features(tmp_path / "m")
     assert stop["geometry"]["coordinates"] == pytest.approx(PLANE.degrees(5, 30)[::-1], abs=1e-7)
     assert stop["properties"] | {"sigma_m": 1.2, "facing_deg": 180.0, "sightings": 1, "first_seen": "0.3 s", "status": "seen"} == stop["properties"]
@@ -97,6 +104,16 @@ def test_an_older_map_and_a_file_with_two_runs(tmp_path: Path, capsys: pytest.Ca
     assert {feature["id"]: feature["properties"]["status"] for feature in features(tmp_path / "newer")} == {"S2": "kept"}
 
 
+def test_the_same_flight_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    told = (event("sighting", 10, 1), event("gone", 40, 1))
+    first, other = written(tmp_path / "a.jsonl", *told), written(tmp_path / "b.jsonl", *told, event("gone", 1, 1, received_ns=7))
+    done("map", first, shutil.copy(first, tmp_path / "copy.jsonl"), tmp_path / "." / "a.jsonl", other, "--out", tmp_path / "m")
+    assert capsys.readouterr().out.startswith("flights       2\nsightings     2\n")
+    for name in ("copy.jsonl", "a.jsonl", "b.jsonl (1)"):
+        assert f"{name} holds the same flight as a.jsonl: it is counted once" in caplog.text
+    assert [feature["properties"]["flights"] for feature in features(tmp_path / "m")] == [2]
+
+
 def test_a_drawn_flight_needs_nothing_else(tmp_path: Path) -> None:
     done("run", "demo://", "--max-frames", 120, "--events", tmp_path / "e.jsonl", "--json", tmp_path / "f.json")
     told = [each for each in lines(tmp_path / "e.jsonl") if each["event"] != "state"]
@@ -121,7 +138,34 @@ def test_a_drawn_flight_needs_nothing_else(tmp_path: Path) -> None:
         ("frame,x\n1,2\n", "wanted an event in line 1"),
         ("[" * 100_000 + "\n{}\n", "wanted an event in line 1"),
         (json.dumps(event("gone", 3, 1, at=None)) + "\n", "found 1 without one: run again with --pose and --camera"),
-        (json.dumps(event("gone", 3, 1, where={"lat": 3})) + "\n", "wanted events of schema 2"),
+        ("no JSON\n", "wanted an event in line 1 of .*e.jsonl, found no JSON"),
+        *(
+            (
+                json.dumps(event("gone", 2, 1)) + "\n" + json.dumps(event("gone", 3, 1) | changed) + "\n",
+                rf"wanted {says} in line 2 of .*e\.jsonl: mend or remove",
+            )
+            for changed, says in (
+                ({"where": PLACE | {"lat": math.nan}}, "where.lat as a number from -90 to 90, found NaN"),
+                ({"where": PLACE | {"lat": 1e9}}, "where.lat as a number from -90 to 90, found 1000000000.0"),
+                ({"where": PLACE | {"lon": "11"}}, 'where.lon as a number from -180 to 180, found "11"'),
+                ({"where": PLACE | {"sigma_m": -1}}, "where.sigma_m as a number from 0 to 1e.06, found -1"),
+                ({"where": PLACE | {"facing_deg": True}}, "where.facing_deg as .* found true"),
+                ({"where": PLACE | {"alt_m": 10**400}}, "where.alt_m as .* found 10{59}..."),
+                ({"where": {"lat": 3}}, "where.lon, found none"),
+                ({"where": "there"}, 'where as an object with lat, .* found "there"'),
+                ({"pose": PLACE | {"lat": -91, "yaw_deg": 0}}, "pose.lat as a number from -90 to 90, found -91"),
+                ({"pose": [48, 11]}, r"pose as an object .* found \[48, 11\]"),
+                ({"confidence": "high"}, 'confidence as a number from 0 to 1, found "high"'),
+                ({"confidence": 1.5}, "confidence as a number from 0 to 1, found 1.5"),
+                ({"class_id": 1.5}, "class_id as a whole number .* found 1.5"),
+                ({"frame": "3"}, 'frame as a whole number .* found "3"'),
+                ({"track": []}, r"track as a whole number .* found \[\]"),
+                ({"label": "\ud800"}, "label as a text without control characters, found .*"),
+                ({"media_s": "now"}, 'media_s as a number .* found "now"'),
+                ({"time": 3, "media_s": None}, "time as a text .* found 3"),
+                ({"picture": "a\0b.png"}, "picture as a text .*"),
+            )
+        ),
     ],
 )
 def test_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
@@ -139,6 +183,15 @@ def test_other_things_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "found no signs.geojson of ours" in refused(capsys, "map", events, *out, "--before", events)
     (tmp_path / "deep").write_text("[" * 100_000)
     assert "found no signs.geojson of ours" in refused(capsys, "map", events, *out, "--before", tmp_path / "deep")
+    done("map", events, "--out", tmp_path / "old")
+    for was, damaged, says in (
+        ('"sigma_m": 1.2', '"sigma_m": -1', "where.sigma_m as a number from 0 to 1e+06, found -1"),
+        ('"confidence": 0.98', '"confidence": NaN', "confidence as a number from 0 to 1, found NaN"),
+    ):
+        text = (tmp_path / "old" / "signs.geojson").read_text(encoding="utf-8")
+        assert was in text
+        (tmp_path / "damaged").write_text(text.replace(was, damaged), encoding="utf-8")
+        assert says in refused(capsys, "map", events, *out, "--before", tmp_path / "damaged")
     assert "wanted --tiles with {z}, {x} and {y}" in refused(capsys, "map", events, *out, "--tiles", "https://a/b.png")
     done("map", events, *out)
     assert "found what is read (--before" in refused(capsys, "map", events, *out, "--before", tmp_path / "m" / "signs.geojson")
