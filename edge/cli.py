@@ -95,12 +95,20 @@ class BoundedFolder(NamedTuple):
 
 
 def bounded_folder(most_mib: int) -> Callable[[str], BoundedFolder]:
-    """Return a reader of an option that is a folder, and behind a comma its size in MiB, where that is not to be `most_mib`."""
+    """Return a reader of an option that is a folder, and behind a comma its size in MiB, where that is not to be `most_mib`.
+
+    A folder whose own name holds a comma is given with its size.
+    """
 
     def read(text: str) -> BoundedFolder:
         folder, comma, size = text.rpartition(",")
-        if not (comma and size.isdecimal()):
-            return BoundedFolder(Path(text), most_mib << 20)
+        if not comma:
+            folder, size = text, str(most_mib)
+        if not folder.strip():
+            raise argparse.ArgumentTypeError(f"wanted a folder, or a folder, a comma and its size in MiB, found {text!r}")
+        if not size.isdecimal() or int(size) < 1:
+            cure = f"where the comma is of the folder's own name, write {f'{text},{most_mib}'!r}"
+            raise argparse.ArgumentTypeError(f"wanted the folder's size in MiB behind the comma, a whole number from 1 up, found {size!r}: {cure}")
         return BoundedFolder(Path(folder), mebibytes(size))
 
     return read

@@ -17,6 +17,7 @@ from edge.frame import Source
 from edge.outputs.console import ConsoleSink
 from edge.outputs.events import EVENT_FILES, LIVE_BYTES, EventSink, numbered
 from edge.outputs.keep.sink import KeepSink
+from edge.outputs.keep.store import refuse_foreign
 from edge.outputs.notify import ServiceSink
 from edge.outputs.pictures import PictureSink
 from edge.outputs.segments import SegmentedVideoSink
@@ -112,6 +113,8 @@ def check_places(arguments: argparse.Namespace) -> None:
     if arguments.web_token_file is not None:
         inputs["--web-token-file"] = [arguments.web_token_file]
     check_outputs(outputs, inputs)
+    if arguments.keep is not None:
+        refuse_foreign(arguments.keep.path)
     for name, paths in outputs.items():
         if name not in _FOLDERS:
             refuse_folder(paths[0])

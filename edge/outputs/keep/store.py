@@ -22,6 +22,7 @@ from typing import Any
 
 from edge.errors import OutputError
 from edge.files import alone_in, check_place, telling_refusal, write_json, written_beside
+from edge.outside.text import printable
 
 SCHEMA = 1
 LOCK = ".keep.lock"
@@ -69,8 +70,9 @@ class Store:
         """Take the folder.
 
         Raises:
-            OutputError: it cannot be made or written, or another run keeps there.
+            OutputError: it cannot be made or written, it holds something else, or another run keeps there.
         """
+        refuse_foreign(self._folder)
         check_place(self._folder / "kept.json")
         told = f"wanted to keep in {self._folder}, found another run that does: give each run a folder of its own"
         self._open.enter_context(alone_in(self._folder / LOCK, told))
@@ -151,6 +153,22 @@ class Store:
             found = _FILE.fullmatch(path.name)
             if found is not None and (path.name.startswith(".") or found[1] not in self._kept):
                 path.unlink(missing_ok=True)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds something, and nothing that was kept: it would be mixed into what is there. Hidden files are nothing.
+
+    Raises:
+        OutputError: it is such a folder.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError:  # nothing is there yet, or what is there says so when it is opened
+        return
+    foreign = [name for name in names if not name.startswith(".")]
+    if foreign and LOCK not in names and not any(map(_FILE.fullmatch, names)):
+        told = f"wanted an empty folder to keep in, or one that --keep filled, found {printable(foreign[0])} in {folder}"
+        raise OutputError(f"{told}: choose a folder of its own, such as {folder / 'kept'}")
 
 
 def _place_of(path: Path) -> tuple[int, float]:

@@ -20,6 +20,8 @@ from commands import command, done, refused, started
 from media import picture
 from packets import wait_for
 
+from edge.__main__ import main
+from edge.cli import bounded_folder
 from edge.datasets.gtsrb import LABELS
 from edge.errors import OutputError
 from edge.frame import Frame
@@ -252,6 +254,34 @@ def test_places_that_cannot_be_kept_in(bundle: Path, tmp_path: Path, capsys: pyt
         tmp_path.chmod(0o500)
         refused(capsys, "run", photos, "--bundle", bundle, "--engine", "fake", "--keep", tmp_path / "kept")
     assert [path.name for path in photos.iterdir()] == ["1.png"]
+
+
+def test_a_folder_that_holds_something_else_is_not_mixed_with(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other, name = tmp_path / "map", "20310506T070809Z-000000-0001"
+    other.mkdir()
+    (other / "map.geojson").write_text("{}")
+    run = ("run", "demo://?frames=2", "--bundle", bundle, "--engine", "fake", "--quiet", "--keep")
+    told = refused(capsys, *run, other)
+    assert ("map.geojson" in told, str(other / "kept") in told) == (True, True)
+    with pytest.raises(OutputError, match="map"), Store(other, MUCH):
+        pass
+    assert [path.name for path in other.iterdir()] == ["map.geojson"]
+    (other / f"{name}.json").write_text("{}")  # as --collect copies it, with other files beside it
+    for folder in (other, tmp_path / "new", tmp_path / "new"):
+        done(*run, folder)
+
+
+@pytest.mark.parametrize("text", ["k,-5", "k,abc", "k,0", "k,", "", " ", ",5", "a,b,"])
+def test_a_size_that_is_none_is_no_part_of_a_folders_name(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "demo://?frames=2", "--keep", text])
+    assert ended.value.code == 2
+    assert "error: argument --keep: wanted" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_holds_a_comma_is_given_with_its_size() -> None:
+    assert bounded_folder(256)("a,b,256") == (Path("a,b"), 256 << 20)
+    assert bounded_folder(256)("a b") == (Path("a b"), 256 << 20)
 
 
 def test_a_full_disk_is_told_once_and_keeping_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
