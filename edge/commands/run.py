@@ -147,7 +147,7 @@ def _missed(sinks: Sequence[Sink]) -> dict[str, int]:
 
 def _faults(arguments: argparse.Namespace, sinks: Sequence[Sink], events: int) -> list[OutputError]:
     """Return why outputs are not whole."""
-    faults = [sink.failure for sink in sinks if isinstance(sink, VideoSink) and sink.failure is not None]
+    faults = [sink.failure for sink in sinks if isinstance(sink, KeepSink | VideoSink) and sink.failure is not None]
     if events:
         told = f"wanted every event in {arguments.events}, {events} lines found no space or no reader; the others stand whole: free the disk, or read on"
         faults.insert(0, OutputError(told))

@@ -97,7 +97,7 @@ class KeepSink:
         self._run = ""
         self._views: dict[str, list[dict[str, Any]]] = {}
         self._numbers: dict[str, int] = {}
-        self.missed = 0
+        self.missed = self._failed = 0
         self._stalled = self._waits = False
 
     def __enter__(self) -> KeepSink:
@@ -112,6 +112,14 @@ class KeepSink:
             _LOG.warning("what was to be kept in %s is not all written: there was no time", self._folder)
             return
         self._open.close()
+
+    @property
+    def failure(self) -> OutputError | None:
+        """Why what was kept is not whole, where the disk had no space or refused; views that there was no time for are no fault."""
+        if not self._failed:
+            return None
+        told = f"wanted to keep every view that is worth a look in {self._folder}, {self._failed} found no space or were refused"
+        return OutputError(f"{told}; the others stand whole: free the disk, or keep elsewhere")
 
     @property
     def product(self) -> str:
@@ -169,6 +177,7 @@ class KeepSink:
                 self._take(job)
             except (OutputError, OSError, cv2.error) as error:
                 self.missed += job.view is not None
+                self._failed += job.view is not None
                 self._tell(one_line(error))
             self._stalled = False
 

@@ -23,6 +23,7 @@ from packets import wait_for
 from edge.__main__ import main
 from edge.cli import bounded_folder
 from edge.datasets.gtsrb import LABELS
+from edge.drawn.scenes import Flight
 from edge.errors import OutputError
 from edge.frame import Frame
 from edge.geometry.boxes import Box
@@ -295,6 +296,21 @@ def test_a_full_disk_is_told_once_and_keeping_goes_on(tmp_path: Path, caplog: py
     assert len(kept(tmp_path)) == 2
     told = [record.getMessage() for record in caplog.records]
     assert ["1 MiB are free" in told[0], "after 4 views" in told[1], len(told)] == [True, True, 2]
+    assert str(sink.failure).count("4 found no space") == 1
+
+
+def test_a_run_whose_disk_was_full_says_so_in_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edge.outputs.keep.store.RESERVE_BYTES", 1 << 62)  # a disk that is full for us
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in (1, 2, 3):  # blurred: some of their signs have no sure name
+        cv2.imwrite(str(photos / f"{seed}.png"), cv2.GaussianBlur(Flight(seed=seed).frame(60).image, (0, 0), 3))
+    figures = tmp_path / "run.json"
+    told = refused(capsys, "run", photos, "--quiet", "--keep", tmp_path / "kept", "--json", figures)
+    missed = json.loads(figures.read_text())["missed"]["keep"]
+    assert f"{tmp_path / 'kept'}, {missed} found no space" in told
+    assert missed > 0
+    assert kept(tmp_path / "kept") == []
 
 
 def test_a_disk_that_hangs_costs_the_loop_nothing(tmp_path: Path) -> None:
@@ -311,6 +327,7 @@ def test_a_disk_that_hangs_costs_the_loop_nothing(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
         missed = sink.missed
         assert 180 < missed < 200
+        assert sink.failure is None
         held.set()
         wait_for(lambda: len(list(tmp_path.glob("*.json"))) == 200 - missed, "what was left to be written", 30)
 
