@@ -58,8 +58,12 @@ def review(folder: Path, host: str, port: int, token_file: Path | None) -> None:
         signals.gently()
         guarded = Guarded(site.app, access, limits, _tell_fault)
         asyncio.run(serve_guarded(door, guarded, limits, lambda: site.ended or signals.came()))
-        signs, none = judged.counts()
-    print(f"judged {signs + none}: {signs} signs, {none} that are none; in {folder / REVIEWED}" + (f"\nlearn on with it: {next_step}" if signs + none else ""))
+        signs, none, mixed = judged.counts()
+    several = f", {mixed} mixed" if mixed else ""
+    print(
+        f"judged {signs + none + mixed}: {signs} signs, {none} that are none{several}; in {folder / REVIEWED}"
+        + (f"\nlearn on with it: {next_step}" if signs + none else "")
+    )
     if signals.came():
         raise KeyboardInterrupt
 

@@ -25,6 +25,8 @@ from edge.outside.text import printable
 
 FRAMES = "reviewed-frames"
 SCHEMA = 1
+MIXED = "mixed"
+"""What is said of an item whose views show several signs: nothing follows from it."""
 _JUDGED, _LOCK = "judged.json", ".review.lock"
 _SURE = 0.9
 """Confidence of every other sign in a frame, from which on it stands with all its boxes: one that is left out, or wrong, would be taught."""
@@ -66,21 +68,21 @@ class Judged:
         return len(self._said)
 
     def __getitem__(self, name: str) -> str | None:
-        """Return the label that an item was given, "" where it is no sign; None where it is not judged."""
+        """Return the label that an item was given, "" where it is no sign, `MIXED` where it is several; None where it is not judged."""
         return self._said[name]["label"] if name in self._said else None
 
     @property
     def labels(self) -> set[str]:
         """All labels that were given."""
-        return {said["label"] for said in self._said.values()} - {""}
+        return {said["label"] for said in self._said.values()} - {"", MIXED}
 
-    def counts(self) -> tuple[int, int]:
-        """Return how many items are signs, and how many none."""
-        none = sum(not said["label"] for said in self._said.values())
-        return len(self._said) - none, none
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many items are signs, how many none, and how many several signs."""
+        none, mixed = (sum(said["label"] == label for said in self._said.values()) for label in ("", MIXED))
+        return len(self._said) - none - mixed, none, mixed
 
     def judge(self, name: str, label: str) -> None:
-        """Keep a verdict: the item's label, or "" where it is no sign. It is on the disk when this returns; what was said of it before counts no more.
+        """Keep a verdict: the item's label, "" where it is no sign, or `MIXED` where its views show several. It is on the disk when this returns; what was said of it before counts no more.
 
         Raises:
             InputError: no such item, or a label that no class can have.
@@ -89,10 +91,14 @@ class Judged:
         label = printable(label.strip())
         if name not in self._items:
             raise InputError(f"wanted an item that is here, found {name[:80]!r}: open the review again")
-        if len(label) > LONGEST_NAME or label.casefold() == NONE:
-            raise InputError(f"wanted a name of 1 to {LONGEST_NAME} characters, and not {NONE!r}, found {label[:20]!r}: give another")
+        if len(label) > LONGEST_NAME or label.casefold() == NONE or (label != MIXED and label.casefold() == MIXED):
+            raise InputError(f"wanted a name of 1 to {LONGEST_NAME} characters, and neither {NONE!r} nor {MIXED!r}, found {label[:20]!r}: give another")
         self._said.pop(name, None)
-        self._said[name] = {"label": label, "at": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "frame": _frame_of(self._items[name], label)}
+        self._said[name] = {
+            "label": label,
+            "at": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+            "frame": None if label == MIXED else _frame_of(self._items[name], label),
+        }
         self._save(name)
 
     def undo(self) -> str | None:
@@ -119,7 +125,7 @@ class Judged:
 
     def _class_folder(self, name: str) -> str | None:
         label = self[name]
-        return None if label is None else folder_name(label) if label else NONE
+        return None if label in (None, MIXED) else folder_name(label) if label else NONE
 
     def _lay_out(self, name: str) -> None:
         """Put an item's crops, and its frame, where its verdict wants them."""

@@ -92,8 +92,7 @@ class ReviewSite:
         return FileResponse(path, media_type=_KINDS[kind]) if path.is_file() else PlainTextResponse("not kept any more\n", 404)
 
     def _done(self, **more: Any) -> Response:
-        signs, none = self._judged.counts()
-        return _json({"signs": signs, "none": none, **more})
+        return _json({**dict(zip(("signs", "none", "mixed"), self._judged.counts(), strict=True)), **more})
 
 
 def _told(item: Item, label: str | None) -> dict[str, Any]:

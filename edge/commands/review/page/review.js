@@ -1,12 +1,12 @@
 import { Drawing } from "./drawing.js";
 
-const PATIENCE_MS = 15000, RIVALS = 2;
+const PATIENCE_MS = 15000, RIVALS = 2, MIXED = "mixed";
 const at = (id) => document.getElementById(id);
 const drawing = new Drawing(at("frame"));
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 let items = new Map(), labels = [], next = "", queue = [], skipped = [], busy = null, over = false;
-let told = { signs: 0, none: 0 };
+let told = { signs: 0, none: 0, mixed: 0 };
 
 async function ask(path, body) {
   // As a whole address: where user and token stand in the address bar, browsers refuse to fetch what is relative to it.
@@ -22,10 +22,12 @@ function alarm(text) {
 }
 
 const current = () => items.get(queue[0]);
+// Views that were named differently may show several signs: one verdict would teach a wrong name.
+const differs = (item) => new Set(item?.views.map((view) => view.named[0])).size > 1;
 const address = (item, number, kind) => `views/${item.name}/${number}.${kind}`;
 
 function show() {
-  const item = current(), done = told.signs + told.none;
+  const item = current(), done = told.signs + told.none + told.mixed;
   at("progress").textContent = `${done} of ${items.size} judged`;
   at("bar").max = items.size;
   at("bar").value = done;
@@ -35,6 +37,7 @@ function show() {
   at("end").hidden = over;
   for (const id of ["yes", "other", "nosign", "skip"]) at(id).hidden = !item;
   at("rivals").hidden = !item;
+  at("mixed").hidden = !differs(item);
   at("undo").disabled = !done;
   if (!item || over) return finished(done);
   const [best, ...others] = item.votes.length ? item.votes : [[item.views[0].named[0]]];
@@ -47,6 +50,7 @@ function show() {
     picture.src = address(item, place + 1, "png");
     picture.alt = `View ${place + 1}, named ${view.named[0]}`;
     button.append(picture);
+    button.title = picture.alt;
     button.addEventListener("click", () => look(item, place));
     return button;
   });
@@ -86,7 +90,7 @@ function ahead(item) {
 function finished(done) {
   const left = items.size - done;
   at("done-title").textContent = over ? "The review is closed" : left ? `${count(left, "item")} skipped` : "All is judged";
-  at("done-more").textContent = `${count(told.signs, "sign")}, ${told.none} that are none. All of it is kept${left ? "; open the review again to go on" : ""}.${done ? " Learn on with it:" : ""}`;
+  at("done-more").textContent = `${count(told.signs, "sign")}, ${told.none} that are none${told.mixed ? `, ${told.mixed} mixed` : ""}. All of it is kept${left ? "; open the review again to go on" : ""}.${done ? " Learn on with it:" : ""}`;
   at("next").textContent = done ? next : "";
   at("again").hidden = over || !skipped.length;
 }
@@ -113,7 +117,7 @@ const judge = (label) => doing(async () => {
   if (!item) return;
   told = await ask("api/judge", { name: item.name, label });
   item.label = label;
-  if (label && !labels.includes(label)) labels.push(label);
+  if (label && label !== MIXED && !labels.includes(label)) labels.push(label);
   queue.shift();
 }, false);
 
@@ -178,6 +182,8 @@ const yes = () => current() && judge((current().votes[0] ?? [current().views[0].
 at("yes").addEventListener("click", yes);
 at("other").addEventListener("click", choose);
 at("nosign").addEventListener("click", () => judge(""));
+const mixed = () => differs(current()) && judge(MIXED);
+at("mixed").addEventListener("click", mixed);
 at("skip").addEventListener("click", skip);
 at("undo").addEventListener("click", undo);
 at("end").addEventListener("click", end);
@@ -193,7 +199,7 @@ document.addEventListener("keydown", (event) => {
   if (at("choose").open || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const pressed = event.key.toLowerCase(), onButton = event.target.closest?.("button");
   if (["enter", " "].includes(pressed) && onButton) return; // that button's own
-  const acts = { enter: yes, y: yes, n: () => current() && judge(""), s: skip, arrowright: skip, u: undo, backspace: undo, c: choose, "/": choose };
+  const acts = { enter: yes, y: yes, n: () => current() && judge(""), m: mixed, s: skip, arrowright: skip, u: undo, backspace: undo, c: choose, "/": choose };
   const act = acts[pressed] ?? (/^[2-9]$/.test(pressed) ? () => at("rivals").children[Number(pressed) - 2]?.click() : null);
   if (!act) return;
   event.preventDefault();
@@ -207,7 +213,8 @@ try {
   next = all.next;
   queue = all.items.filter((item) => item.label === null).map((item) => item.name);
   const judged = all.items.filter((item) => item.label !== null);
-  told = { signs: judged.filter((item) => item.label).length, none: judged.filter((item) => !item.label).length };
+  const counted = (fits) => judged.filter((item) => fits(item.label)).length;
+  told = { signs: counted((label) => label && label !== MIXED), none: counted((label) => !label), mixed: counted((label) => label === MIXED) };
   show();
 } catch (error) {
   alarm(`No answer from the review (${error.message}): open it again`);

@@ -212,6 +212,32 @@ def test_keys_judge_and_undo_and_what_is_said_is_kept_at_once(kept: Path, tmp_pa
     assert frames(kept) == {"1": ["Yield", "Speed limit 30"], "2": [], "4": ["Keep left", "Speed limit 30"]}  # in the third another sign may be named wrong
 
 
+@chromium
+def test_views_of_several_signs_are_called_mixed_and_teach_nothing(kept: Path, tmp_path: Path) -> None:
+    path = kept / f"{RUN}-0001.json"
+    told = json.loads(path.read_text())
+    told["views"][1]["label"] = "Stop"
+    path.write_text(json.dumps(told))
+    with reviewing(kept) as (url, running), Browser(tmp_path / "profile") as browser:
+        browser.open(url)
+        browser.wait(f"{QUESTION}.includes('Yield')")
+        browser.press("Enter")
+        browser.wait(f"{QUESTION}.includes('Speed limit 30')")
+        assert not browser.run("document.getElementById('mixed').checkVisibility()")
+        browser.press("m")  # all its views are named alike
+        browser.press("u")
+        browser.wait(f"{QUESTION}.includes('Yield')")
+        assert photos(kept) == set()
+        browser.press("m")
+        browser.wait(f"{QUESTION}.includes('Speed limit 30')")
+        assert (judged(kept), photos(kept), frames(kept)) == ({"1": "mixed"}, set(), {})
+        browser.open(url)
+        browser.wait("document.getElementById('progress').textContent === '1 of 4 judged'")
+        browser.click("document.getElementById('end')")
+        out, _ = running.communicate(timeout=20)
+    assert "judged 1: 0 signs, 0 that are none, 1 mixed" in out
+
+
 def test_what_is_refused_and_what_others_may_not(kept: Path, tmp_path: Path) -> None:
     first = f"{RUN}-0001"
     with reviewing(kept) as (url, _):
@@ -223,18 +249,18 @@ def test_what_is_refused_and_what_others_may_not(kept: Path, tmp_path: Path) -> 
         assert status(url, "api/judge", judging, **json_type, host="evil.example") == 400
         for body in (b"", b"{", b"[]", b'{"name": 1, "label": "x"}', b'{"name": "x", "label": "y"}', b"x" * 9000):
             assert status(url, "api/judge", body, **json_type) == 400
-        for label in ("none", "None", "x" * 101):
+        for label in ("none", "None", "Mixed", "x" * 101):
             assert status(url, "api/judge", json.dumps({"name": first, "label": label}).encode(), **json_type) == 400
         assert status(url, "api/judge", None) == 405
         for path in (f"views/{first}/0.png", f"views/{first}/3.png", f"views/{first}/1.json", "views/..%2f..%2fetc/1.jpg", "views/x/1.png", "../judged.json"):
             assert status(url, path) == 404
         assert status(url, f"views/{first}/1.png") == 200
         assert not (kept / "reviewed" / "judged.json").exists()
-        assert ask(url, "api/undo", {}) == {"signs": 0, "none": 0, "name": None}
-        assert ask(url, "api/judge", {"name": first, "label": " a/b\\c "}) == {"signs": 1, "none": 0}
+        assert ask(url, "api/undo", {}) == {"signs": 0, "none": 0, "mixed": 0, "name": None}
+        assert ask(url, "api/judge", {"name": first, "label": " a/b\\c "}) == {"signs": 1, "none": 0, "mixed": 0}
         assert judged(kept) == {"1": "a/b\\c"}
         assert len(photos(kept)) == 2
-        assert ask(url, "api/judge", {"name": first, "label": ""}, origin=url.rstrip("/")) == {"signs": 0, "none": 1}
+        assert ask(url, "api/judge", {"name": first, "label": ""}, origin=url.rstrip("/")) == {"signs": 0, "none": 1, "mixed": 0}
         assert photos(kept) == {"none/1/1.png", "none/1/2.png"}
         second = subprocess.run(command("review", kept), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
@@ -291,6 +317,6 @@ def test_a_kill_between_verdict_and_photos_is_made_good(kept: Path) -> None:
         for path in kept.glob(f"{RUN}-000{number}*"):
             path.unlink()
     with reviewing(kept) as (url, _):
-        assert ask(url, "api/judge", {"name": f"{RUN}-0002", "label": "Stop"}) == {"signs": 3, "none": 0}
+        assert ask(url, "api/judge", {"name": f"{RUN}-0002", "label": "Stop"}) == {"signs": 3, "none": 0, "mixed": 0}
         assert set(frames(kept)) == {"1", "2", "4"}
         assert re.search("Yield/4/1.png", " ".join(photos(kept)))
