@@ -28,6 +28,8 @@ _DEVICES = "/dev/video", "/dev/v4l/"
 _FILM_FPS = 25.0
 """Of numbered pictures, as FFmpeg takes them."""
 _RECORDINGS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+_ASKED, _HEARD = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https"}), frozenset({"udp", "srt"})
+"""Schemes of which a host is asked, and those that may wait for one that sends."""
 _ANIMATED, _DESCRIBED = ".gif", ".sdp"
 
 
@@ -61,6 +63,8 @@ def _open_camera(uri: Uri, text: str) -> Source:
     from edge.sources import network
     from edge.sources.live.open import SCHEMES, open_live
 
+    if uri.scheme in _ASKED | _HEARD:
+        uri.check_host(listens=uri.scheme in _HEARD)
     if uri.scheme in SCHEMES:
         return open_live(uri)
     if uri.scheme not in network.SCHEMES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,25 @@ class Uri:
 
     def _refuse_repeated(self) -> None:
         raise SourceError(f"wanted each option once in {self.text}, found one twice: leave one out")
+
+    def check_host(self, *, listens: bool = False) -> None:
+        """Refuse an address that names no host, or a port that cannot be: whoever opens it would try for ever.
+
+        Args:
+            listens: the scheme's host may be this machine, whose port must be told then.
+
+        Raises:
+            SourceError: it is such an address.
+        """
+        server = re.split("[/?]", self.path, maxsplit=1)[0].rpartition("@")[2]
+        host, _, port = server.rpartition(":") if re.search(r":[^\]]*$", server) else (server, "", "")
+        cure = f"write {self.scheme}://@:5600" if listens else f"write {self.scheme}://HOST:PORT/PATH, the port only where it is another than usual"
+        if not host and not listens:
+            raise SourceError(f"wanted a host in {self.text}, found none: {cure}")
+        if not port and listens:
+            raise SourceError(f"wanted a port in {self.text}, found none: {cure}")
+        if port and "@" not in self.path.lstrip("@") and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise SourceError(f"wanted a port from 1 to 65535 in {self.text}, found another: {cure}")
 
     def whole(self, key: str, default: int, *, least: int, most: int) -> int:
         """Return a whole number of the query.
