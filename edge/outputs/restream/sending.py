@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -17,10 +18,17 @@ _RTCP = range(72, 77)
 """Payload types, less the marker's bit, that are RTCP's (RFC 5761)."""
 _BUFFER = 1 << 20
 _END_S = 0.5
+_SENT = b"progress="
+"""Ends each of ffmpeg's reports, of which the first comes when packets have gone."""
 
 
 class Way(Protocol):
     """Takes what a muxer writes, as a file does."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether something was sent; what was written may wait still for somebody to answer."""
+        ...
 
     def write(self, data: bytes) -> int:
         """Send.
@@ -68,9 +76,10 @@ class _Datagrams:
             family, kind, protocol, _, address = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)[0]
             self._socket = socket.socket(family, kind, protocol)
         except OSError as error:
-            raise OutputError(f"wanted to send to {target.told}, the system refused: {one_line(error)}: check the address") from error
+            raise OutputError(f"the system refused: {one_line(error)}: check the address") from error
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._address = address
+        self.stands = False
 
     def write(self, data: bytes) -> int:
         if self._rtp and len(data) > 1 and data[1] & 0x7F in _RTCP:
@@ -81,6 +90,7 @@ class _Datagrams:
             pass
         except OSError as error:
             raise OutputError(f"the system refused: {one_line(error)}") from error
+        self.stands = True
         return len(data)
 
     def cut(self) -> None:
@@ -96,10 +106,21 @@ class _Program:
     def __init__(self, target: Target) -> None:
         check_program(target)
         address = f"{target.told}?mode=caller&transtype=live"
-        words = ["ffmpeg", "-v", "quiet", "-f", "mpegts", "-i", "-", "-c", "copy", "-f", "mpegts", "-flush_packets", "1", address]
+        words = ["ffmpeg", "-v", "quiet", "-progress", "pipe:1", "-f", "mpegts", "-i", "-", "-c", "copy", "-f", "mpegts", "-flush_packets", "1", address]
         # A system tool; a target is a name or an address, and a number.
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-        self._pipe: Any = self._process.stdin
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+        self._pipe: Any
+        self._said: Any
+        self._pipe, self._said = self._process.stdin, self._process.stdout
+        os.set_blocking(self._said.fileno(), False)
+        self._stands = False
+
+    @property
+    def stands(self) -> bool:
+        # What is said is always read: a full pipe would hold the program up. It says nothing before its connection stands.
+        while said := self._said.raw.read(_BUFFER):
+            self._stands = self._stands or _SENT in said
+        return self._stands
 
     def write(self, data: bytes) -> int:
         try:
@@ -115,5 +136,6 @@ class _Program:
     def close(self) -> None:
         self.cut()
         self._process.wait(_END_S)
+        self._said.close()
         with suppress(OSError):  # what it did not take is lost
             self._pipe.close()

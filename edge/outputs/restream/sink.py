@@ -110,7 +110,8 @@ class RestreamSink:
         now_s = self._clock_s()
         self._begun_s = now_s if self._begun_s is None else self._begun_s
         self._stream.send(annotate(result, self._labels), now_s - self._begun_s)
-        self._tell("")
+        if self._stream.way.stands:
+            self._tell("")
 
     def _tell(self, trouble: str) -> None:
         """Say once that nothing can be sent, and once that it goes on."""

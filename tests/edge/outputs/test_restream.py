@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -100,7 +101,7 @@ def test_gstreamer_receives_rtp_as_qgroundcontrol_does(tmp_path: Path, received:
 
 
 @pytest.mark.parametrize("scheme", ["udp", "srt"])
-def test_ffmpeg_receives_mpeg_ts(tmp_path: Path, received: Callable[..., Path], scheme: str) -> None:
+def test_ffmpeg_receives_mpeg_ts(tmp_path: Path, received: Callable[..., Path], caplog: pytest.LogCaptureFixture, scheme: str) -> None:
     protocols = subprocess.run([tool("ffmpeg"), "-v", "quiet", "-protocols"], capture_output=True, text=True, check=True).stdout
     if scheme not in protocols.split():
         pytest.skip(f"this ffmpeg has no {scheme}")
@@ -108,7 +109,11 @@ def test_ffmpeg_receives_mpeg_ts(tmp_path: Path, received: Callable[..., Path], 
     address = f"udp://127.0.0.1:{port}?overrun_nonfatal=1" if scheme == "udp" else f"srt://127.0.0.1:{port}?mode=listener"
     last = received(*FFMPEG, "-f", "mpegts", "-i", address, "-vsync", "passthrough", "-frames:v", "8", "%05d.png")
     with RestreamSink(target(f"{scheme}://127.0.0.1:{port}"), LABELS) as sink:
-        Sending(sink).until(last.exists)
+        sink._told = "nobody answers there"
+        sending = Sending(sink)
+        sending.until(last.exists)
+        sending.until(lambda: not sink._told)
+    assert caplog.messages == [f"the picture is sent to {scheme}://127.0.0.1:{port} again"]
     check_pictures(tmp_path)
 
 
@@ -171,10 +176,20 @@ def test_srt_that_nobody_answers_is_told_once_and_frames_are_counted(caplog: pyt
     with RestreamSink(target(f"srt://127.0.0.1:{free_port()}"), LABELS) as sink:
         sending = Sending(sink)
         sending.until(lambda: bool(caplog.records))
-        sending.until(lambda: sink.missed > 20)
+        sending.until(lambda: sink._stream is not None and sink.missed > 10)
+        tried = sending.sent
+        sending.until(lambda: sending.sent > tried + 10)
+        assert [record.message.count("tried again each second") for record in caplog.records] == [1]
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 3
-    assert [record.message.count("tried again each second") for record in caplog.records] == [1]
+
+
+def test_a_host_that_nobody_knows_is_told_in_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    with RestreamSink(target("rtp://no.such.invalid:5600"), LABELS) as sink:
+        Sending(sink).until(lambda: bool(caplog.records))
+    (told,) = caplog.messages
+    assert re.fullmatch(r"wanted to send the picture to rtp://no\.such\.invalid:5600, the system refused: .*: check the address; tried again each second", told)
+    assert told.count("wanted") == 1
 
 
 @pytest.mark.parametrize(
