@@ -24,7 +24,7 @@ from edge.commands.survey.recordings import Recording, find_recordings
 from edge.commands.survey.storage import Folder
 from edge.commands.survey.work import Job, Outcome
 from edge.datasets.classes import Classes, drawn_classes_of
-from edge.errors import InputError
+from edge.errors import InputError, OutputError
 from edge.files import check_outputs, sha256_of
 from edge.mapping.merge import Sign, merged
 from edge.mapping.sightings import FlightSeen, read_flights
@@ -75,11 +75,12 @@ def survey(typed: Sequence[str], out: str, crew: Crew, settings: Mapping[str, An
         raise InputError("wanted --camera for recordings with poses, found none: add --camera hfov=DEGREES, or --camera FILE of signwing calibrate")
     if settings["offset"] not in (None, AUTO) and number(settings["offset"]) is None:
         raise InputError(f"wanted --offset in seconds or auto, found {settings['offset']!r}: write --offset 12.5")
-    _check_places(recordings, out)
+    _check_places(typed, recordings, out)
     opened = read_bundle(settings["bundle"])
     bundle, classes = opened.folder.resolve(), drawn_classes_of(opened)
     base = {**settings, "bundle": sha256_of(bundle / MANIFEST), "camera": _content(settings["camera"]), "version": __version__}
     names = {_file_name(recording, base): recording for recording in recordings}
+    folder.make()
     done = folder.names(EVENTS) & names.keys()
     if done:
         print(f"{'done before':<14}{len(done)} of {len(names)} recordings")
@@ -99,8 +100,11 @@ def survey(typed: Sequence[str], out: str, crew: Crew, settings: Mapping[str, An
         )
 
 
-def _check_places(recordings: Sequence[Recording], out: str) -> None:
-    """Refuse a folder on this machine where the result would replace a film or its poses."""
+def _check_places(typed: Sequence[str], recordings: Sequence[Recording], out: str) -> None:
+    """Refuse the folder of the recordings for the result, and one on this machine where it would replace a film or its poses."""
+    for text in typed:
+        if os.path.realpath(text) == os.path.realpath(out):
+            raise OutputError(f"wanted another folder for --out than that of the recordings, found {out}: choose a new one")
     read = [Path(each) for one in recordings for each in (one.address, one.poses) if each and "://" not in each]
     if "://" not in out:
         check_outputs({"--out": [Path(out) / name for name in (*FILES, *TABLES)]}, {"recordings": read})

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.board.extras import install
 from edge.errors import InputError, MissingDependency, OutputError, one_line
-from edge.files import written_beside
+from edge.files import telling_refusal, written_beside
 from edge.outside.text import without_credentials
 
 _LOCAL = "file"
@@ -72,6 +72,16 @@ class Folder:
         """Take a folder by its address; it need not be there yet. Raises as `opened` does."""
         self._system, self._root = opened(address)
         self._shown = without_credentials(address)
+
+    def make(self) -> None:
+        """Make it where folders are made: on this machine.
+
+        Raises:
+            OutputError: a file stands in its place, or the system refuses.
+        """
+        if is_local(self._system):
+            with telling_refusal(Path(self._root)):
+                Path(self._root).mkdir(parents=True, exist_ok=True)
 
     def names(self, below: str) -> set[str]:
         """Return the names of the files in a folder below."""

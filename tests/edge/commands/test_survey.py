@@ -204,6 +204,13 @@ def test_what_it_refuses(films: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     shutil.copy(films / "a" / "one.csv", tmp_path / "signs.csv")
     assert "found what is read (recordings" in refused(capsys, "survey", tmp_path / "signs.avi", "--out", tmp_path, *SETTING)
     assert not (tmp_path / "m").exists()
+    before = content(films)
+    for same in (films, f"{films}/", films / "a" / ".."):
+        assert "wanted another folder for --out than that of the recordings" in refused(capsys, "survey", films, "--out", same, *SETTING)
+    assert content(films) == before
+    for file in (tmp_path / "signs.avi", tmp_path / "signs.csv" / "map"):
+        told = refused(capsys, "survey", films, "--out", file, *SETTING)
+        assert told.startswith(f"python -m edge: wanted to write {file}, the system refused: ")
 
 
 def test_a_film_without_poses_gets_no_place_and_says_so(films: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
