@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import lzma
 import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -95,12 +97,14 @@ def prepare(root: Path, out: Path, options: Options | None = None) -> dict[str, 
 
     Raises:
         DataError: nothing that can be read, or data that are wrong: the last fault, the others are logged, a line each.
-        InputError: no such folder, or one that holds something where the data set is to go.
+        InputError: no such folder, a zip that is not whole, or a place for the data set that holds something or lies in what is read.
         OutputError: `out` cannot be written.
     """
     options = options or Options()
     if out.exists() and any(out.iterdir()):
         raise InputError(f"wanted a new or empty folder for the data set, found files in {out}: give another --out")
+    if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"wanted a folder for the data set outside of what is read, found {out} in {root}: give another --out")
     asked = options.asked(root)
     base = drawn_classes_of(read_bundle(options.extend)) if options.extend else None
     known = base.names if base else ()
@@ -137,15 +141,24 @@ def _unzipped(root: Path) -> Iterator[Path]:
     if root.is_dir():
         yield root
         return
-    if not zipfile.is_zipfile(root):
-        raise InputError(f"wanted a folder or a zip of photos or frames, found {'a file' if root.exists() else 'nothing'} at {root}: give its path")
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(root) as archive:
-        size = sum(each.file_size for each in archive.infolist())
-        if size > min(_MOST_UNZIPPED, shutil.disk_usage(folder).free):
-            raise InputError(f"wanted room for {size >> 20} MiB that {root} unpacks to, found less in {folder}: unpack it elsewhere, and give the folder")
+    if not root.is_file():
+        raise InputError(f"wanted a folder or a zip of photos or frames, found {'no plain file' if root.exists() else 'nothing'} at {root}: give its path")
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            archive.extractall(folder)  # keeps inside, whatever the names say
-        except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+            with zipfile.ZipFile(root) as archive:
+                size = sum(each.file_size for each in archive.infolist())
+                if size > min(_MOST_UNZIPPED, shutil.disk_usage(folder).free):
+                    raise InputError(
+                        f"wanted room for {size >> 20} MiB that {root} unpacks to, found less in {folder}: unpack it elsewhere, and give the folder"
+                    )
+                if not archive.infolist():
+                    raise InputError(f"wanted photos or frames in {root}, found an empty zip: pack it again")
+                archive.extractall(folder)  # keeps inside, whatever the names say
+        except InputError:
+            raise
+        except zipfile.BadZipFile as error:
+            raise InputError(f"wanted a folder or a whole zip of photos or frames, found that {root} is none ({error}): pack or fetch it again") from error
+        except (OSError, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise InputError(f"wanted a whole zip without a password in {root}, cannot unpack it ({error}): unpack it, and give the folder") from error
         yield Path(folder)
 

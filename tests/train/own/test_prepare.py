@@ -185,6 +185,32 @@ def test_nothing_and_a_place_that_is_taken_are_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "nowhere", tmp_path / "data")
     with pytest.raises(InputError, match="wanted a new or empty folder for the data set"):
         prepare(classes(tmp_path / "set"), tmp_path / "set")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    for inside in (tmp_path / "set" / "data", tmp_path / "set" / "a" / "b", tmp_path / "link" / "data"):
+        with pytest.raises(InputError, match="wanted a folder for the data set outside of what is read, found"):
+            prepare(tmp_path / "set", inside)
+        assert not inside.exists()
+
+
+def test_a_zip_that_is_not_whole_is_told(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("stop/1.txt", "some text " * 400)
+    raw = whole.read_bytes()
+    with zipfile.ZipFile(tmp_path / "without.zip", "w"):
+        pass
+    damaged = {
+        "": "found that .*z.zip is none",
+        "no zip": "found that .*z.zip is none",
+        raw[:-30].decode("latin-1"): "found that .*z.zip is none",
+        (raw[:45] + b"\xff" * 8 + raw[53:]).decode("latin-1"): "wanted a whole zip without a password in .*z.zip, cannot unpack it|z.zip is none",
+        (tmp_path / "without.zip").read_bytes().decode("latin-1"): "found an empty zip: pack it again",
+    }
+    for content, says in damaged.items():
+        (tmp_path / "z.zip").write_bytes(content.encode("latin-1"))
+        with pytest.raises(InputError, match=says):
+            prepare(tmp_path / "z.zip", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
 
 
 def drawn_frames(count: int = 24):
