@@ -142,8 +142,9 @@ class KeepSink:
     def _part(self, gone: Sequence[Item], dropped: Sequence[Item]) -> None:
         """Write what is known in the end of items that are out of sight, and remove what is not worth keeping."""
         for item in gone:
-            if item.sides and self._teller.reasons(item):
-                self._leave(_Job(self._name(item), self._told(item), len(item.sides), last=True))
+            if item.sides:  # votes that disagreed early may be clear by now
+                told = self._told(item) if self._teller.reasons(item) else None
+                self._leave(_Job(self._name(item), told, len(item.sides), last=True))
         for item in dropped:
             self._leave(_Job(self._name(item)))
 
@@ -185,6 +186,8 @@ class KeepSink:
         if job.told is None:
             self._store.drop(job.name)
             self._views.pop(job.name, None)
+            if job.last:
+                self._numbers.pop(job.name, None)
             return
         views, pictures = list(self._views.get(job.name, [])), {}
         if job.view is not None:

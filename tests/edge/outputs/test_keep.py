@@ -103,6 +103,11 @@ def test_a_sure_sign_is_not_kept_and_one_with_an_unsure_name_is(tmp_path: Path) 
     assert sink.product == f"{tmp_path} (1 worth a look: signwing review {tmp_path})"
 
 
+def test_votes_that_are_clear_in_the_end_are_not_kept(tmp_path: Path) -> None:
+    run_over(tmp_path, [result(index, named(YIELD if index == 2 else STOP)) for index in range(25)])
+    assert list(tmp_path.glob("2*")) == []
+
+
 def test_a_threshold_that_lets_all_through_makes_no_name_sure(tmp_path: Path) -> None:
     teller = Teller(0.1, stills=True)
     assert [len(teller.look(result(index, named(STOP, confidence)))[0]) for index, confidence in enumerate((0.75, 0.85))] == [1, 0]
