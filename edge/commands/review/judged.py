@@ -82,7 +82,9 @@ class Judged:
         return len(self._said) - none - mixed, none, mixed
 
     def judge(self, name: str, label: str) -> None:
-        """Keep a verdict: the item's label, "" where it is no sign, or `MIXED` where its views show several. It is on the disk when this returns; what was said of it before counts no more.
+        """Keep a verdict: the item's label, "" where it is no sign, or `MIXED` where its views show several.
+
+        It is on the disk when this returns; what was said of the item before counts no more.
 
         Raises:
             InputError: no such item, or a label that no class can have.
