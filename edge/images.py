@@ -61,6 +61,12 @@ def decode_image(blob: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
+def encode_image(image: NDArray[np.uint8], suffix: str = ".png", quality: int | None = None) -> bytes:
+    """Return the bytes of a picture file, by its suffix, of (height, width, 3 or 4) uint8 BGR or BGRA; `quality` is that of JPEG, 1 to 100."""
+    options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
 def _lacks_its_end(blob: bytes) -> bool:
     """Tell a JPEG that is cut off, whose rest OpenCV 4 would paint grey: its segments are walked to its own end, whatever phones put within and behind it."""
     at = len(_JPEG_START)

@@ -20,6 +20,7 @@ from edge.drawn.scenes import scene
 from edge.drawn.signs import DRAWN_CLASSES, draw_sign, vary_sign
 from edge.errors import InputError
 from edge.files import telling_refusal
+from edge.images import encode_image
 from train.photos.drawn import draw_track
 
 N = {"signs": CLASSES, "photos": 100 * CLASSES, "scenes": 100}
@@ -82,7 +83,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written by Python, since OpenCV does not tell a full disk.
-    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    path.write_bytes(encode_image(image, path.suffix))
 
 
 def _draw_signs(folder: Path, n: int, seed: int) -> None:

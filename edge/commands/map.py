@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from edge.datasets.classes import GTSRB, Classes, with_faces
 from edge.drawn.signs import draw_sign
 from edge.errors import InputError
 from edge.files import check_outputs, telling_refusal
+from edge.images import encode_image
 from edge.mapping.map_files import read_geojson, write_csv, write_geojson, write_gpx, write_kml
 from edge.mapping.map_page import write_page
 from edge.mapping.merge import Sign, compared, merged
@@ -74,7 +73,7 @@ def _faces(signs: Sequence[Sign], own: Classes | None) -> dict[str, bytes]:
     """Draw the faces of the classes whose names are those that we can draw, by these names: class ids of several bundles may be the same."""
     known = dict(zip(GTSRB.names, GTSRB.faces, strict=True)) | (dict(zip(own.names, own.faces, strict=False)) if own else {})
     drawable = sorted({sign.label for sign in signs if sign.label in known})
-    return {label: cv2.imencode(".png", draw_sign(known[label], _FACE_PX))[1].tobytes() for label in drawable}
+    return {label: encode_image(draw_sign(known[label], _FACE_PX)) for label in drawable}
 
 
 def _print(signs: Sequence[Sign], flights: Sequence[FlightSeen], out: Path, *, compare: bool) -> None:

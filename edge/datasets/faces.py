@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError, DataError, one_line
 from edge.files import telling_refusal
+from edge.images import encode_image
 from edge.outside.picture_size import size_of
 
 FOLDER = "faces"
@@ -107,7 +108,7 @@ def _enlarged(png: bytes) -> PaintedFace:
 
 
 def _png(face: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode(".png", face)[1].tobytes()
+    return encode_image(face)
 
 
 def read_faces(root: Path, first: int, count: int) -> tuple[PaintedFace, ...]:

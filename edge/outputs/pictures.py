@@ -11,12 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import OutputError, one_line
 from edge.files import check_place, telling_refusal, written_beside
 from edge.frame import FeedState
+from edge.images import encode_image
 from edge.outputs.annotate import annotate
 from edge.outside.text import printable
 from edge.process import signals
@@ -186,11 +185,11 @@ class PictureSink:
             self._tell(f"{free >> 20} MiB are free on the disk, {_RESERVE_BYTES >> 20} are left for others")
             return
         new = sum(not path.exists() for path in job.paths)
-        annotated = _encoded(annotate(job.result, self._labels))
+        annotated = encode_image(annotate(job.result, self._labels), ".jpg", _QUALITY)
         for path in job.paths:
             _write(path, annotated)
         for path, report in job.crops:
-            _write(path, _encoded(cut_out(job.result.frame.image, report.box_xyxy)))
+            _write(path, encode_image(cut_out(job.result.frame.image, report.box_xyxy), ".jpg", _QUALITY))
         self.written += new
         if self._told:
             self._told = False
@@ -204,10 +203,6 @@ class PictureSink:
 
 def _crop_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}-crop{path.suffix}")
-
-
-def _encoded(image: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
 def _write(path: Path, picture: bytes) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -28,7 +27,7 @@ from edge.datasets.gtsrb import Photo, Split, has_test, read_photo, read_split, 
 from edge.datasets.gtsrb_sampling import pick
 from edge.errors import InputError
 from edge.files import telling_refusal, write_json, write_text
-from edge.images import read_image
+from edge.images import encode_image, read_image
 from train.own.found import folders_below, named, pictures_in
 from train.own.groups import dealt
 from train.photos.drawn import draw_photo
@@ -186,7 +185,7 @@ def _write(out: Path, rows: dict[str, list[_Row]], trained: Sequence[_Row], time
 
 
 def _save(path: Path, image: NDArray[np.uint8]) -> None:
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    path.write_bytes(encode_image(image))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

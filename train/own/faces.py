@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.datasets.faces import FACE_PX, scaled
 from edge.errors import DataError, InputError, one_line
-from edge.images import decode_image
+from edge.images import decode_image, encode_image
 from train.own.checks import shown
 from train.own.found import named
 
@@ -73,4 +73,4 @@ def _fitted(image: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode(".png", image)[1].tobytes()
+    return encode_image(image)

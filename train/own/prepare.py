@@ -36,7 +36,7 @@ from edge.datasets.gtsdb import HELD, SIDES_TABLE, TABLE, TRAIN, TUNING
 from edge.datasets.tables import read_rows
 from edge.errors import DataError, InputError
 from edge.files import telling_refusal, write_json, write_text, written_beside
-from edge.images import read_image
+from edge.images import encode_image, read_image
 from edge.recognition.classifier import cut_out
 from train.own.checks import NAMED, check_classes, check_sides, shown
 from train.own.faces import read_own_faces
@@ -278,7 +278,7 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
     for number, photo in enumerate(tqdm(looked.photos, "writing photos", disable=None)):
         file = f"{PHOTOS}/{number:06}.png"
         with telling_refusal(out / file):
-            (out / file).write_bytes(cv2.imencode(".png", photo.image)[1].tobytes())
+            (out / file).write_bytes(encode_image(photo.image))
         size = photo.image.shape[1::-1] if photo.box else ("", "")
         rows[photo.side].append((names.index(photo.name), file, f"{photo.name}/{photo.folder}/{photo.stem}", *size, *(photo.box or ("",) * 4)))
     for side, of_side in rows.items():
@@ -286,7 +286,7 @@ def _write(out: Path, root: Path, found: Found, looked: Looked, first: Sequence[
             write_text(out / _TABLES[side], _table(("ClassId", "Path", "Track", "Width", "Height", *_ROI), of_side))
     for number, image in enumerate(looked.none):
         (out / NONE).mkdir(exist_ok=True)
-        (out / NONE / f"{number:06}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        (out / NONE / f"{number:06}.png").write_bytes(encode_image(image))
     write_faces(out, {names.index(name): png for name, png in looked.faces.items()})
     if looked.frames:
         _write_frames(out / FRAMES, looked, names)
@@ -308,7 +308,7 @@ def _write_frames(folder: Path, looked: Looked, names: Sequence[str]) -> None:
             if kept:
                 shutil.copyfile(scene.path, images / name)
             else:
-                (images / name).write_bytes(cv2.imencode(".png", read_image(scene.path))[1].tobytes())
+                (images / name).write_bytes(encode_image(read_image(scene.path)))
         boxes += [";".join([name, *map(str, box), str(names.index(of))]) for of, box in zip(scene.names, whole.tolist(), strict=True)]
         sides.append((name, _FRAME_SIDES[scene.side]))
     write_text(folder / TABLE, "\n".join(boxes) + "\n")

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import OutputError, one_line
 from edge.frame import FeedState, Frame
+from edge.images import encode_image
 from edge.outputs.events import pose_told, time_keys
 from edge.outputs.keep.store import Store
 from edge.outputs.keep.telling import Item, Teller, why
@@ -194,8 +193,8 @@ class KeepSink:
             frame, detection, others = job.view
             self._numbers[job.name] = number = self._numbers.get(job.name, 0) + 1
             told = self._view_told(f"{job.name}-{number}", frame, detection, others)
-            pictures[told["picture"]] = _encoded(frame.image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, _QUALITY)
-            pictures[told["crop"]] = _encoded(cut_out(frame.image, detection.box_xyxy), ".png")
+            pictures[told["picture"]] = encode_image(frame.image, ".jpg", _QUALITY)
+            pictures[told["crop"]] = encode_image(cut_out(frame.image, detection.box_xyxy))
             views.append(told)
         views = sorted(views, key=lambda one: -_side(one))[: job.most_views]
         self._views[job.name] = views
@@ -241,7 +240,3 @@ class KeepSink:
 def _side(view: Mapping[str, Any]) -> float:
     x1, y1, x2, y2 = view["box_xyxy"]
     return float(x2 - x1 + y2 - y1)
-
-
-def _encoded(image: NDArray[np.uint8], kind: str, *options: int) -> bytes:
-    return cv2.imencode(kind, image, list(options))[1].tobytes()

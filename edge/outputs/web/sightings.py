@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.geometry.boxes import Box
 from edge.geometry.similarity import Quad
+from edge.images import encode_image
 from edge.outputs.events import events_of
 from edge.result import Result
 
@@ -158,8 +159,7 @@ def shrunk(image: NDArray[np.uint8], most_px: int) -> NDArray[np.uint8]:
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:
     """Return (height, width, 3) uint8 BGR as JPEG."""
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return data.tobytes()
+    return encode_image(image, ".jpg", _QUALITY)
 
 
 def small_crop(image: NDArray[np.uint8], box_xyxy: Box, quad_xy: Quad | None = None) -> NDArray[np.uint8]:

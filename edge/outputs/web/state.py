@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import cv2
-
 from edge.board.telemetry import KEPT, Telemetry
 from edge.datasets.faces import Face
 from edge.drawn.signs import draw_sign
 from edge.frame import FeedState, Source
 from edge.geometry.boxes import Box
 from edge.geometry.similarity import Quad
+from edge.images import encode_image
 from edge.outputs.annotate import annotate, announced, unsure
 from edge.outputs.events import pose_told, state_event
 from edge.outputs.meter import Meter
@@ -121,7 +120,7 @@ class PageState:
         if class_id >= len(self._faces):
             return b""
         if class_id not in self._drawn:
-            self._drawn[class_id] = cv2.imencode(".png", draw_sign(self._faces[class_id], _FACE_PX))[1].tobytes()
+            self._drawn[class_id] = encode_image(draw_sign(self._faces[class_id], _FACE_PX))
         return self._drawn[class_id]
 
     def status(self, since_s: float = 0.0) -> dict[str, Any]:
